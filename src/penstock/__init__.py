@@ -1,0 +1,3 @@
+"""Penstock runs simulation workflows on clusters without losing or doubling a job."""
+
+__version__ = "0.1.0"
