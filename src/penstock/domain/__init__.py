@@ -1,0 +1,1 @@
+"""Values and decisions: identifiers, states, resources, budgets, retries. Standard library and msgspec only."""

@@ -1,0 +1,105 @@
+"""What one calculation is, what came of it, and why it failed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Structure(msgspec.Struct, frozen=True, array_like=True):
+    """One molecule or crystal as a campaign takes it in.
+
+    `geometry` is an extended-XYZ block (count line, comment line, one `El x y z` line an atom, Å); a periodic
+    structure carries `Lattice="..." pbc="..."` in its comment line. `line` is where it began in the source
+    (1-based; the record number where a source has no lines). `orig_index` is its 0-based row in the source.
+    """
+
+    orig_index: int
+    line: int
+    name: str
+    elements: str  # distinct symbols in order of first appearance, joined with ";"
+    natoms: int
+    charge: int
+    multiplicity: int  # 2S + 1
+    geometry: str
+
+
+class Rejected(msgspec.Struct, frozen=True, array_like=True):
+    """A record of the source that could not be taken in, and why."""
+
+    orig_index: int
+    line: int
+    reason: str
+
+
+class StructureChunk(msgspec.Struct, frozen=True, array_like=True):
+    """A run of records read from a source; `cursor` is where the next run begins, `done` that there is none."""
+
+    structures: list[Structure]
+    rejected: list[Rejected]
+    cursor: str
+    done: bool
+
+
+class Calculation(msgspec.Struct, frozen=True, array_like=True):
+    """What an engine is asked to do for one structure. Geometry as in `Structure`; cores for its threads."""
+
+    name: str
+    geometry: str
+    charge: int
+    multiplicity: int
+    cores: int
+    memory_mb: int
+
+
+class Rendered(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt ready to run: its input files by name, and its command line, or None for a Python engine."""
+
+    files: dict[str, str]
+    argv: list[str] | None = None
+
+
+class FailureClass(StrEnum):
+    """Why an attempt failed. Those in `BLAMELESS` are not the calculation's fault and cost it no attempt."""
+
+    SCF_NOT_CONVERGED = "scf_not_converged"
+    GEOMETRY_NOT_CONVERGED = "geometry_not_converged"
+    INPUT_ERROR = "input_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    WALLTIME = "walltime"
+    DISK = "disk"
+    EXIT_CODE = "exit_code"  # a program ended with a code other than 0
+    SIGNAL = "signal"  # killed by a signal nobody of ours sent
+    OUTPUT_MISSING = "output_missing"
+    OUTPUT_INVALID = "output_invalid"
+    ENGINE_ERROR = "engine_error"  # the engine raised; its message is kept
+    RUNNER_LOST = "runner_lost"  # what ran it vanished (reboot, killed by hand)
+    CANCELLED = "cancelled"
+
+
+BLAMELESS = frozenset({FailureClass.RUNNER_LOST, FailureClass.DISK})
+
+
+class Exit(msgspec.Struct, frozen=True, array_like=True):
+    """How an attempt's process ended: exactly what was seen, not what it means."""
+
+    code: int | None  # None when a signal ended it
+    signal: int | None
+    started_at: float  # seconds since the epoch
+    ended_at: float
+    verdict: str | None = None  # "timeout" or "cancelled" when we ended it; "lost" when it vanished
+    message: str | None = None  # what a Python engine raised, last line
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt's outputs say. Exactly one of success (`failure is None`) and failure."""
+
+    failure: FailureClass | None
+    message: str | None = None
+    final_energy_hartree: float | None = None
+    max_force_hartree_per_bohr: float | None = None  # largest Cartesian component, absolute
+    scf_cycles: int | None = None
+    geometry: str | None = None  # the final geometry where the task changes it
+    properties: dict[str, float | int | str | bool | list[float]] = {}
+    files: list[str] = []  # names in the attempt's directory worth keeping

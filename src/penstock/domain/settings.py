@@ -1,0 +1,174 @@
+"""Settings in layers: what a workflow uses where its spec is silent, and where the daemon keeps its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from penstock.domain.errors import SpecError
+from penstock.domain.spec import ResourceTable, RetryTable, WorkflowSpec, decode_spec, locate_key, unknown_key
+
+ENVIRONMENT: Final = "environment"
+COMMAND_LINE: Final = "command line"
+BUILT_IN: Final = "built-in"
+
+_TABLES: Final[dict[str, type[msgspec.Struct]]] = {"": WorkflowSpec, "resources": ResourceTable, "retry": RetryTable}
+_VARIABLES: Final = {
+    "cluster": "PENSTOCK_CLUSTER",
+    "slots": "PENSTOCK_SLOTS",
+    "priority": "PENSTOCK_PRIORITY",
+    "isolation": "PENSTOCK_ISOLATION_MODE",
+    "resources.cores": "PENSTOCK_CORES",
+    "resources.memory": "PENSTOCK_MEMORY",
+    "resources.walltime": "PENSTOCK_WALLTIME",
+    "retry.max_attempts": "PENSTOCK_MAX_ATTEMPTS",
+    "retry.delay": "PENSTOCK_RETRY_DELAY",
+}
+_WHOLE_NUMBERS: Final = frozenset({"slots", "priority", "resources.cores", "retry.max_attempts"})
+_SMALLEST_SPEC: Final[dict[str, Any]] = {"recipe": "any", "structures": {"source": "any"}, "engine": {"name": "any"}}
+"""What a layer is added to when it is checked, so that the spec's own rules judge it."""
+
+KEYS: Final = tuple(_VARIABLES)
+"""Every setting, dotted as in the spec."""
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """Settings from one place: `origin` is a file, "built-in", "environment" or "command line".
+
+    `values` are nested as in a spec, for example `{"slots": 4, "retry": {"max_attempts": 3}}`.
+    """
+
+    origin: str
+    values: dict[str, Any]
+
+
+class Setting(NamedTuple):
+    """A setting's effective value and the origin of the layer that set it."""
+
+    value: Any
+    origin: str
+
+
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """Where the daemon keeps its catalogue, lock and socket: PENSTOCK_STATE_DIR, else below XDG_STATE_HOME."""
+    if given := environ.get("PENSTOCK_STATE_DIR"):
+        return Path(given).expanduser().absolute()
+    if xdg := environ.get("XDG_STATE_HOME"):
+        return Path(xdg) / "penstock"
+    return Path(environ.get("HOME") or Path.home()) / ".local" / "state" / "penstock"
+
+
+def socket_path(environ: Mapping[str, str]) -> Path:
+    """The control socket: PENSTOCK_SOCKET, else `penstockd.sock` in the state directory."""
+    if given := environ.get("PENSTOCK_SOCKET"):
+        return Path(given).expanduser().absolute()
+    return state_dir(environ) / "penstockd.sock"
+
+
+def built_in_layer() -> Layer:
+    """The lowest layer: the defaults of the spec itself."""
+    fields = {
+        (f"{table}.{field.name}" if table else field.name): field.default
+        for table, struct in _TABLES.items()
+        for field in msgspec.structs.fields(struct)
+    }
+    return Layer(BUILT_IN, _nest({key: fields[key] for key in KEYS}))
+
+
+def environment_layer(environ: Mapping[str, str]) -> Layer:
+    """The settings that environment variables give; SpecError names the variable that cannot be read."""
+    values: dict[str, Any] = {}
+    for key, variable in _VARIABLES.items():
+        text = environ.get(variable)
+        if not text:
+            continue
+        if key in _WHOLE_NUMBERS:
+            try:
+                values[key] = int(text)
+            except ValueError:
+                raise SpecError(f"{text!r} is not a whole number", file=ENVIRONMENT, key=variable) from None
+        else:
+            values[key] = text
+    layer = Layer(ENVIRONMENT, _nest(values))
+    try:
+        return check_layer(layer)
+    except SpecError as error:
+        named = _VARIABLES.get(error.key or "", error.key)
+        raise SpecError(error.message, file=ENVIRONMENT, key=named) from error
+
+
+def command_line_layer(values: Mapping[str, Any]) -> Layer:
+    """The settings given as options, by dotted key (and `id`); None means that the option was not given."""
+    return check_layer(Layer(COMMAND_LINE, _nest({key: value for key, value in values.items() if value is not None})))
+
+
+def check_layer(layer: Layer, text: str = "") -> Layer:
+    """`layer` itself if every key is a setting and every value fits, else SpecError with the layer's origin.
+
+    `text` is the layer's TOML where there is one; it only serves to find the line. The command line may also give
+    the workflow's `id`.
+    """
+    top = {key.partition(".")[0] for key in KEYS} | ({"id"} if layer.origin == COMMAND_LINE else set())
+    for given in layer.values:
+        if given not in top:
+            error = unknown_key(given, sorted(top))
+            raise SpecError(error.message, file=layer.origin, line=locate_key(text, given), key=given)
+    given_values = {key: value for key, value in layer.values.items() if value is not None}
+    decode_spec(_SMALLEST_SPEC | given_values, text, layer.origin)
+    return layer
+
+
+def resolve(layers: Iterable[Layer]) -> dict[str, Setting]:
+    """Every setting that `layers`, lowest rank first, give a value, with the origin of that value."""
+    resolved: dict[str, Setting] = {}
+    for layer in layers:
+        for key, value in _flatten(layer.values):
+            resolved[key] = Setting(value, layer.origin)
+    return resolved
+
+
+def apply(tables: Mapping[str, Any], layers: Iterable[Layer]) -> dict[str, Any]:
+    """The spec's raw `tables` with `layers` (lowest rank first) around them, ready for `decode_spec`.
+
+    The command line ranks above the spec, every other layer below it. Raises SpecError with the origin of a layer that
+    does not fit.
+    """
+    checked = [check_layer(layer) for layer in layers]
+    ranked = [layer.values for layer in checked if layer.origin != COMMAND_LINE]
+    ranked += [dict(tables)]
+    ranked += [layer.values for layer in checked if layer.origin == COMMAND_LINE]
+    merged: dict[str, Any] = {}
+    for values in ranked:
+        merged = _merge(merged, values)
+    return merged
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; only tables that hold settings are merged key by key, others replace."""
+    merged = dict(below)
+    for key, value in above.items():
+        beneath = merged.get(key)
+        if key in _TABLES and isinstance(beneath, dict) and isinstance(value, dict):
+            merged[key] = beneath | value
+        else:
+            merged[key] = value
+    return merged
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        table, _, name = key.rpartition(".")
+        (nested.setdefault(table, {}) if table else nested)[name] = value
+    return nested
+
+
+def _flatten(values: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            yield key, value

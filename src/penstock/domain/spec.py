@@ -1,0 +1,188 @@
+"""The workflow file: TOML, strict, every error with file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from typing import Any, Final
+
+import msgspec
+
+from penstock.domain.errors import SpecError
+from penstock.domain.ids import check_workflow_id
+from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
+
+
+class StructureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a campaign's structures come from; `source` may be a file, a folder or a glob.
+
+    `format` is guessed from the name when absent. Column names apply to CSV, Parquet and, as keys of
+    `key_value_pairs`/comment lines, to ASE databases and ext-XYZ.
+    """
+
+    source: str
+    format: str | None = None  # csv, parquet, xyz, extxyz, cif, ase
+    geometry_column: str | None = None
+    charge_column: str | None = None
+    unpaired_column: str | None = None
+    multiplicity_column: str | None = None
+    name_column: str | None = None
+    charge: int = 0  # used where no column says otherwise
+    multiplicity: int | None = None
+
+
+class ResourceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[resources]` as a person writes it."""
+
+    cores: int = 1
+    memory: str = "1GB"
+    walltime: str = "1h"
+
+
+class RetryTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[retry]`: how often a job is tried in all, and how long to wait before the next try."""
+
+    max_attempts: int = 1
+    delay: str | None = None
+
+
+class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A workflow as submitted. `engine` keeps `name` beside the engine's own parameters, which the engine checks."""
+
+    recipe: str
+    structures: StructureSource
+    engine: dict[str, Any]
+    id: str | None = None
+    cluster: str = "local"
+    slots: int = 1
+    priority: int = 0
+    isolation: str = "isolated"
+    resources: ResourceTable = ResourceTable()
+    retry: RetryTable = RetryTable()
+    metadata: dict[str, Any] = {}
+
+    @property
+    def engine_name(self) -> str:
+        """The engine's name; presence is checked by `decode_spec`."""
+        return str(self.engine["name"])
+
+    def needs(self) -> Resources:
+        """`[resources]` in machine units; SpecError names the key that cannot be read."""
+        return Resources(
+            cores=self.resources.cores,
+            memory_mb=parse_memory_mb(self.resources.memory, "resources.memory"),
+            walltime_s=parse_walltime_s(self.resources.walltime, "resources.walltime"),
+        )
+
+
+SLOTS_MAX: Final = 100_000
+_TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
+    "": WorkflowSpec,
+    "structures": StructureSource,
+    "resources": ResourceTable,
+    "retry": RetryTable,
+}
+
+
+def parse_toml(text: str, file: str) -> dict[str, Any]:
+    """The tables of `text`; SpecError carries the line of a syntax error."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        raise SpecError(f"not valid TOML: {error}", file=file, line=int(line[1]) if line else None) from error
+
+
+def locate_key(text: str, key: str) -> int | None:
+    """The 1-based line on which dotted `key` is set in TOML `text`, or where its table begins."""
+    wanted = key.split(".")
+    table: list[str] = []
+    best: int | None = None
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if header := re.match(r"\[\[?\s*([^\]]+?)\s*\]", line):
+            table = [part.strip().strip("\"'") for part in header[1].split(".")]
+            if table == wanted[: len(table)] and table:
+                best = number
+        elif assignment := re.match(r"([\w.\-\"']+)\s*=", line):
+            full = table + [part.strip("\"'") for part in assignment[1].split(".")]
+            if full == wanted:
+                return number
+            if full == wanted[: len(full)]:
+                best = number
+    return best
+
+
+def decode_spec(tables: dict[str, Any], text: str, file: str) -> WorkflowSpec:
+    """The checked spec of `tables`; `text` and `file` only serve to say where an error is."""
+    try:
+        _refuse_unknown(tables)
+        spec = msgspec.convert(tables, WorkflowSpec)
+        _check_values(spec)
+    except msgspec.ValidationError as error:
+        message, key = readable_error(str(error))
+        raise SpecError(message, file=file, line=locate_key(text, key) if key else None, key=key or None) from error
+    except SpecError as error:
+        if error.file is not None or not error.key:
+            raise
+        raise SpecError(error.message, file=file, line=locate_key(text, error.key), key=error.key) from error
+    return spec
+
+
+def unknown_key(given: str, known: list[str], where: str = "") -> SpecError:
+    """The error for a key that does not exist, naming the nearest one that does."""
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+    full = f"{where}.{given}" if where else given
+    return SpecError(f"unknown key {given!r}; {hint}", key=full)
+
+
+def _refuse_unknown(tables: dict[str, Any]) -> None:
+    for where, struct in _TABLE_OF.items():
+        table = tables if not where else tables.get(where, {})
+        known = list(struct.__struct_fields__)
+        for given in table if isinstance(table, dict) else ():
+            if given not in known:
+                raise unknown_key(given, known, where)
+
+
+def readable_error(message: str) -> tuple[str, str]:
+    """msgspec's message and the dotted key inside it (`$.retry.max_attempts` → `retry.max_attempts`)."""
+    match = re.fullmatch(r"(?s)(.*?)(?: - at `\$?\.?(.*)`)?", message)
+    assert match is not None
+    text, key = match[1], match[2] or ""
+    if missing := re.search(r"required field `(\w+)`", text):
+        name = f"{key}.{missing[1]}" if key else missing[1]
+        return "missing; add it", name
+    return f"{text[:1].lower()}{text[1:]}", key
+
+
+def _check_values(spec: WorkflowSpec) -> None:
+    if spec.id is not None:
+        check_workflow_id(spec.id)
+    if not isinstance(spec.engine.get("name"), str):
+        raise SpecError('the engine needs a name, such as name = "tblite"', key="engine.name")
+    if not 1 <= spec.slots <= SLOTS_MAX:
+        raise SpecError(f"must be between 1 and {SLOTS_MAX}, not {spec.slots}", key="slots")
+    if not -1000 <= spec.priority <= 1000:
+        raise SpecError(f"must be between -1000 and 1000, not {spec.priority}", key="priority")
+    _check_isolation(spec.isolation)
+    if spec.resources.cores < 1:
+        raise SpecError(f"must be at least 1, not {spec.resources.cores}", key="resources.cores")
+    if not 1 <= spec.retry.max_attempts <= 100:
+        raise SpecError(f"must be between 1 and 100, not {spec.retry.max_attempts}", key="retry.max_attempts")
+    if spec.retry.delay is not None:
+        parse_walltime_s(spec.retry.delay, "retry.delay")
+    if spec.structures.unpaired_column and spec.structures.multiplicity_column:
+        raise SpecError("give unpaired_column or multiplicity_column, not both", key="structures.multiplicity_column")
+    if spec.structures.multiplicity is not None and spec.structures.multiplicity < 1:
+        raise SpecError("a multiplicity (2S+1) is at least 1", key="structures.multiplicity")
+    spec.needs()
+
+
+def _check_isolation(mode: str) -> None:
+    if mode == "isolated":
+        return
+    what = "is not available in this release" if mode in {"shared", "hybrid"} else "is no isolation mode"
+    raise SpecError(f"{mode!r} {what}; use 'isolated'", key="isolation")
