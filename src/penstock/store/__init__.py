@@ -1,0 +1,1 @@
+"""SQLite: schema and migrations, the workflow store, the catalogue, queries, exports."""

@@ -1,0 +1,84 @@
+"""Which workflows exist, and where: one small database in the daemon's state directory."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from penstock.domain.errors import ConflictError
+from penstock.domain.views import WorkflowInfo
+from penstock.store.database import BusyGuard, Database
+from penstock.store.schema import CATALOGUE_MIGRATIONS, load_migrations
+
+
+CREATING: Final = "creating"
+"""The state of a workflow whose directory is not in its place yet; after a crash it never was accepted."""
+
+
+class CatalogueRow(msgspec.Struct, frozen=True):
+    """A workflow as the catalogue knows it; `snapshot` is the last known state for people."""
+
+    id: str
+    directory: str
+    state: str
+    snapshot: WorkflowInfo | None
+
+
+class Catalogue:
+    """The catalogue database."""
+
+    def __init__(self, path: Path, busy: BusyGuard) -> None:
+        self._db = Database(path, load_migrations(CATALOGUE_MIGRATIONS), busy)
+
+    async def open(self) -> None:
+        """Creates it when needed and checks that this program may use it."""
+        await self._db.create()
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self._db.close()
+
+    async def add(self, workflow_id: str, directory: str) -> None:
+        """Records a workflow that is being created; ConflictError when the id or the directory is taken."""
+        async with self._db.transaction() as db:
+            taken = list(
+                await db.execute_fetchall(
+                    "SELECT id, directory FROM workflow WHERE id = ? OR directory = ?", (workflow_id, directory)
+                )
+            )
+            if taken:
+                raise ConflictError(
+                    f"workflow {taken[0][0]!r} exists already in {taken[0][1]}; choose another id, "
+                    f"or look at it with 'penstockctl status {taken[0][0]}'"
+                )
+            await db.execute(
+                "INSERT INTO workflow VALUES (?, ?, ?, ?, ?)",
+                (workflow_id, directory, CREATING, None, time.time()),
+            )
+
+    async def remove(self, workflow_id: str) -> None:
+        """Forgets a workflow."""
+        async with self._db.transaction() as db:
+            await db.execute("DELETE FROM workflow WHERE id = ?", (workflow_id,))
+
+    async def update(self, snapshot: WorkflowInfo) -> None:
+        """Keeps a workflow's last known state."""
+        async with self._db.transaction() as db:
+            await db.execute(
+                "UPDATE workflow SET state = ?, snapshot = ? WHERE id = ?", (snapshot.state, _encode(snapshot), snapshot.id)
+            )
+
+    async def rows(self) -> list[CatalogueRow]:
+        """All workflows, oldest first."""
+        found = await self._db.fetch("SELECT id, directory, state, snapshot FROM workflow ORDER BY created_at, id")
+        return [
+            CatalogueRow(id_, directory, state, msgspec.json.decode(snapshot, type=WorkflowInfo) if snapshot else None)
+            for id_, directory, state, snapshot in found
+        ]
+
+
+def _encode(snapshot: WorkflowInfo) -> str:
+    return msgspec.json.encode(snapshot).decode()

@@ -1,0 +1,67 @@
+"""The history: append-only rows, and the sentence each one reads as."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import aiosqlite
+import msgspec
+
+from penstock.domain.views import EventInfo
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened; `job_id` 0 means the whole workflow."""
+
+    kind: str
+    job_id: int
+    data: dict[str, Any] = {}
+
+
+_SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
+    "workflow_created": lambda d: f"created from recipe {d['recipe']}",
+    "jobs_ingested": lambda d: f"{d['jobs']} structures taken in, {d['rejected']} rejected"
+    + (", the source is read to its end" if d["done"] else ""),
+    "submission_intended": lambda d: f"{d['jobs']} jobs go out as submission {d['submission']} in slot {d['lane']}",
+    "job_started": lambda d: f"attempt {d['attempt']} started",
+    "job_completed": lambda d: f"attempt {d['attempt']} completed"
+    + (f", energy {d['energy_hartree']:.8f} Eh" if d.get("energy_hartree") is not None else ""),
+    "job_failed": lambda d: f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; {d['decision']}",
+    "job_retried": lambda d: f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; tried again: {d['decision']}",
+    "job_not_run": lambda d: f"attempt {d['attempt']} never started ({d['reason']}); it costs nothing",
+    "job_cancelled": lambda d: f"attempt {d['attempt']} cancelled",
+    "jobs_cancelled": lambda d: f"{d['jobs']} waiting jobs cancelled",
+    "jobs_held": lambda d: f"{d['jobs']} jobs held",
+    "jobs_released": lambda d: f"{d['jobs']} jobs released",
+    "jobs_reset": lambda d: f"{d['jobs']} jobs made ready again",
+    "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
+    "workflow_changed": lambda d: ", ".join(f"{key} is now {value}" for key, value in d.items()),
+}
+
+
+def describe(kind: str, data: dict[str, Any]) -> str:
+    """An event as a sentence; unknown kinds (from a newer program) read as their data."""
+    sentence = _SENTENCES.get(kind)
+    try:
+        return sentence(data) if sentence else f"{kind} {data}"
+    except KeyError:
+        return f"{kind} {data}"
+
+
+async def insert_events(db: aiosqlite.Connection, workflow_id: str, events: Sequence[Event]) -> list[EventInfo]:
+    """Appends `events` inside the caller's transaction and returns them with their numbers."""
+    if not events:
+        return []
+    now = time.time()
+    await db.executemany(
+        "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES (?, ?, ?, ?, ?)",
+        [(workflow_id, now, event.kind, event.job_id, msgspec.json.encode(event.data).decode()) for event in events],
+    )
+    last = int(next(iter(await db.execute_fetchall("SELECT max(seq) FROM event")))[0])
+    first = last - len(events) + 1
+    return [
+        EventInfo(workflow_id, first + n, now, event.kind, event.job_id, describe(event.kind, event.data), event.data)
+        for n, event in enumerate(events)
+    ]

@@ -1,0 +1,176 @@
+"""Results written for other programs: CSV, JSON, ext-XYZ, ASE databases. Runs in a worker process; streams, whatever the size."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from penstock.domain.errors import SpecError
+from penstock.domain.geometry import parse_geometry
+from penstock.domain.views import Selection
+from penstock.store.queries import reading
+from penstock.store.selection import COLUMNS, where_selected
+
+Record = dict[str, Any]
+_COLUMNS: Final = (*COLUMNS, "geometry", "final_geometry")
+_HARTREE_EV: Final = 27.211386245981  # CODATA 2022
+_SUFFIXES: Final = {"csv": "csv", "json": "json", "extxyz": "extxyz", "ase": "db"}
+FORMATS: Final = tuple(_SUFFIXES)
+
+
+def default_path(directory: Path, workflow_id: str, file_format: str) -> Path:
+    """Where an export goes when nobody says otherwise; SpecError for an unknown format."""
+    if file_format not in _SUFFIXES:
+        raise SpecError(f"unknown format {file_format!r}; use one of {', '.join(FORMATS)}", key="format")
+    return directory / "exports" / f"{workflow_id}.{_SUFFIXES[file_format]}"
+
+
+def export_jobs(
+    directory: Path, workflow_id: str, file_format: str, path: Path, selection: Selection, *, overwrite: bool
+) -> int:
+    """Writes the selected jobs to `path`, whole or not at all; returns how many. SpecError for a path that cannot be."""
+    default_path(directory, workflow_id, file_format)
+    if path.exists() and not overwrite:
+        raise SpecError(f"{path} exists; choose another path or allow overwriting it", key="path")
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with reading(directory) as db:
+            written = _WRITERS[file_format](partial, _records(db, workflow_id, selection), workflow_id)
+        partial.replace(path)
+    except OSError as error:
+        raise SpecError(f"{path} cannot be written: {error.strerror or error}", key="path") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return written
+
+
+def _records(db: sqlite3.Connection, workflow_id: str, selection: Selection) -> Iterator[Record]:
+    where = where_selected(workflow_id, selection)
+    rows = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM job WHERE {where.sql} ORDER BY id", where.parameters)
+    for row in rows:
+        record = dict(zip(_COLUMNS, row, strict=True))
+        record["never_rerun"] = bool(record["never_rerun"])
+        found = db.execute("SELECT name, value FROM property WHERE job_id = ? ORDER BY name", (record["id"],))
+        record["properties"] = {name: json.loads(value) for name, value in found}
+        yield record
+
+
+def _write_csv(path: Path, records: Iterator[Record], _workflow_id: str) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow((*_COLUMNS, "properties"))
+        for count, record in enumerate(records, 1):
+            properties = json.dumps(record["properties"], sort_keys=True) if record["properties"] else ""
+            writer.writerow((*(record[name] for name in _COLUMNS), properties))
+    return count
+
+
+def _write_json(path: Path, records: Iterator[Record], workflow_id: str) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        head = {"workflow": workflow_id, "units": {"final_energy": "Eh", "max_forces": "Eh/bohr", "geometry": "angstrom"}}
+        file.write(json.dumps(head)[:-1] + ', "jobs": [')
+        for count, record in enumerate(records, 1):
+            file.write(("\n" if count == 1 else ",\n") + msgspec.json.encode(record).decode())
+        file.write("\n]}\n")
+    return count
+
+
+def _write_extxyz(path: Path, records: Iterator[Record], workflow_id: str) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for count, record in enumerate(records, 1):
+            number, comment, atoms = _geometry(record).split("\n", 2)
+            cell = comment if "Lattice=" in comment else ""
+            values = _comment_values(record, workflow_id)
+            fields = " ".join([cell, "Properties=species:S:1:pos:R:3", *values]).strip()
+            file.write(f"{number}\n{fields}\n{atoms.rstrip()}\n")
+    return count
+
+
+def _comment_values(record: Record, workflow_id: str) -> list[str]:
+    """`key=value` words of an ext-XYZ comment; energies in eV, as the format's readers expect."""
+    values: Record = {
+        "workflow": workflow_id,
+        "job": record["id"],
+        "name": record["name"],
+        "status": record["status"],
+        "charge": record["charge"],
+        "multiplicity": record["spin"],
+    }
+    if record["final_energy"] is not None:
+        values["energy"] = record["final_energy"] * _HARTREE_EV
+        values["final_energy_hartree"] = record["final_energy"]
+    if record["max_forces"] is not None:
+        values["max_force_hartree_per_bohr"] = record["max_forces"]
+    return [f"{key}={_quoted(value)}" for key, value in values.items()]
+
+
+def _quoted(value: Any) -> str:
+    if not isinstance(value, str):
+        return repr(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return f'"{escaped}"'
+
+
+def _write_ase(path: Path, records: Iterator[Record], workflow_id: str) -> int:
+    from ase import Atoms
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.db import connect
+
+    count = 0
+    with contextlib.closing(_AseDatabase(connect(str(path), type="db", append=False))) as target, target.database as db:
+        for count, record in enumerate(records, 1):
+            symbols, positions, lattice, pbc = parse_geometry(_geometry(record))
+            atoms = Atoms(symbols, positions, cell=lattice, pbc=pbc)
+            if record["final_energy"] is not None and math.isfinite(record["final_energy"]):
+                atoms.calc = SinglePointCalculator(atoms, energy=record["final_energy"] * _HARTREE_EV)
+            numbers = {key: record[key] for key in ("max_forces", "scf_steps", "final_energy", "wall_time_s")}
+            db.write(
+                atoms,
+                data={"properties": record["properties"], "error": record["error_message"]},
+                workflow=f"w:{workflow_id}",
+                job=record["id"],
+                label=f"n:{record['name']}",
+                status=record["status"],
+                total_charge=record["charge"],
+                multiplicity=record["spin"],
+                **{key: value for key, value in numbers.items() if value is not None},
+            )
+    return count
+
+
+class _AseDatabase:
+    """Gives ASE's database the `close` that removes its lock file."""
+
+    def __init__(self, database: Any) -> None:
+        self.database = database
+
+    def close(self) -> None:
+        """Removes the lock file beside the database."""
+        if self.database.lock is not None:
+            Path(f"{self.database.filename}.lock").unlink(missing_ok=True)
+
+
+def _geometry(record: Record) -> str:
+    text: str = record["final_geometry"] or record["geometry"]
+    return text
+
+
+_WRITERS: Final[dict[str, Callable[[Path, Iterator[Record], str], int]]] = {
+    "csv": _write_csv,
+    "json": _write_json,
+    "extxyz": _write_extxyz,
+    "ase": _write_ase,
+}

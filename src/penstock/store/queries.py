@@ -1,0 +1,189 @@
+"""Questions people ask of a workflow's database, each on a short read-only connection of its own, beside the writer's."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from penstock.domain.errors import NotFoundError, StoreError
+from penstock.domain.views import AttemptInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic
+from penstock.store.events import describe
+from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, store_errors
+from penstock.store.selection import order_by, where_selected
+from penstock.store.workflow_store import DATABASE_NAME
+
+_JOB_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(JobInfo))
+_FAILED: Final = "status IN ('failed', 'timeout')"
+PAGE_MAX: Final = 10_000
+
+
+class JobRecord(msgspec.Struct, frozen=True):
+    """Everything the database holds on one job."""
+
+    job: JobInfo
+    geometry: str
+    final_geometry: str | None
+    not_before: float | None
+    blamed: int
+    blameless: int
+    attempts: tuple[AttemptInfo, ...]
+    properties: dict[str, Any]
+    files: tuple[str, ...]
+    events: tuple[EventInfo, ...]
+
+
+class CampaignSummary(msgspec.Struct, frozen=True):
+    """Failure classes and statistics of the completed jobs."""
+
+    failures: dict[str, int]
+    energy_hartree: Statistic
+    max_force_hartree_per_bohr: Statistic
+    scf_cycles: Statistic
+    wall_time_s: Statistic
+
+
+@contextlib.contextmanager
+def reading(directory: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection. StoreError when the database is missing, damaged or of another schema."""
+    path = directory / DATABASE_NAME
+    if not path.is_file():
+        raise StoreError(f"{path} is missing; restore it from a backup, then resume the workflow", healable=False)
+    with store_errors(path), contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version != len(load_migrations(WORKFLOW_MIGRATIONS)):
+            raise StoreError(f"{path} has schema {version}, which this program cannot read", healable=False)
+        yield db
+
+
+def list_jobs(
+    directory: Path, workflow_id: str, selection: Selection, *, limit: int, offset: int, order: str
+) -> tuple[list[JobInfo], int]:
+    """A page of jobs, and how many the selection holds in all."""
+    where = where_selected(workflow_id, selection)
+    sorting = order_by(order)
+    with reading(directory) as db:
+        total = db.execute(f"SELECT count(*) FROM job WHERE {where.sql}", where.parameters).fetchone()[0]
+        rows = db.execute(
+            f"SELECT {_JOB_COLUMNS} FROM job WHERE {where.sql} {sorting} LIMIT ? OFFSET ?",
+            (*where.parameters, max(0, min(limit, PAGE_MAX)), max(0, offset)),
+        ).fetchall()
+    return [_job(row) for row in rows], total
+
+
+def recent_failures(directory: Path, limit: int) -> list[JobInfo]:
+    """The jobs that failed last."""
+    with reading(directory) as db:
+        rows = db.execute(
+            f"SELECT {_JOB_COLUMNS} FROM job WHERE {_FAILED} ORDER BY updated_at DESC, id DESC LIMIT ?", (limit,)
+        ).fetchall()
+    return [_job(row) for row in rows]
+
+
+def list_rejected(directory: Path, limit: int) -> list[RejectedInfo]:
+    """Records of the source that could not be taken in."""
+    with reading(directory) as db:
+        rows = db.execute("SELECT orig_index, line, reason FROM rejected ORDER BY id LIMIT ?", (limit,)).fetchall()
+    return [RejectedInfo(*row) for row in rows]
+
+
+def load_job(directory: Path, workflow_id: str, job_id: int) -> JobRecord:
+    """Everything on one job; NotFoundError when there is none."""
+    with reading(directory) as db:
+        row = db.execute(
+            f"SELECT {_JOB_COLUMNS}, geometry, final_geometry, not_before, blamed, blameless FROM job "
+            "WHERE id = ? AND workflow_id = ?",
+            (job_id, workflow_id),
+        ).fetchone()
+        if row is None:
+            raise NotFoundError(f"workflow {workflow_id} has no job {job_id}; see 'penstockctl jobs {workflow_id}'")
+        attempts = db.execute(
+            "SELECT number, state, submission, directory, failure, message, exit_code, exit_signal, created_at, started_at, "
+            "ended_at FROM attempt WHERE job_id = ? ORDER BY number",
+            (job_id,),
+        ).fetchall()
+        properties = db.execute("SELECT name, value FROM property WHERE job_id = ? ORDER BY name", (job_id,)).fetchall()
+        files = db.execute("SELECT path FROM file WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
+        events = db.execute(f"{_EVENTS} WHERE job_id = ? AND job_id > 0 ORDER BY seq", (job_id,)).fetchall()
+    *job, geometry, final_geometry, not_before, blamed, blameless = row
+    return JobRecord(
+        _job(job),
+        geometry,
+        final_geometry,
+        not_before,
+        blamed,
+        blameless,
+        tuple(_attempt(row, directory) for row in attempts),
+        {name: msgspec.json.decode(value) for name, value in properties},
+        tuple(str(directory / path) for (path,) in files),
+        tuple(map(_event, events)),
+    )
+
+
+def load_spec(directory: Path, workflow_id: str) -> str:
+    """The workflow's resolved spec, JSON."""
+    with reading(directory) as db:
+        return str(db.execute("SELECT spec FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()[0])
+
+
+def events_since(directory: Path, workflow_id: str, seq: int, limit: int) -> list[EventInfo]:
+    """The history after event number `seq`, oldest first."""
+    with reading(directory) as db:
+        rows = db.execute(
+            f"{_EVENTS} WHERE seq > ? AND workflow_id = ? ORDER BY seq LIMIT ?", (seq, workflow_id, limit)
+        ).fetchall()
+    return [_event(row) for row in rows]
+
+
+def summarize(directory: Path, workflow_id: str) -> CampaignSummary:
+    """Failure classes, and mean, median, least and greatest of what completed jobs measured."""
+    with reading(directory) as db:
+        failures = db.execute(
+            "SELECT coalesce(failure, 'unknown'), count(*) FROM job WHERE workflow_id = ? "
+            f"AND {_FAILED} GROUP BY 1 ORDER BY 2 DESC, 1",
+            (workflow_id,),
+        ).fetchall()
+        return CampaignSummary(
+            dict(failures),
+            _statistic(db, workflow_id, "final_energy"),
+            _statistic(db, workflow_id, "max_forces"),
+            _statistic(db, workflow_id, "scf_steps"),
+            _statistic(db, workflow_id, "wall_time_s"),
+        )
+
+
+def _statistic(db: sqlite3.Connection, workflow_id: str, column: str) -> Statistic:
+    completed = f"FROM job WHERE workflow_id = ? AND status = 'completed' AND {column} IS NOT NULL"
+    count, mean, least, greatest = db.execute(
+        f"SELECT count(*), avg({column}), min({column}), max({column}) {completed}", (workflow_id,)
+    ).fetchone()
+    middle = db.execute(
+        f"SELECT avg({column}) FROM (SELECT {column} {completed} ORDER BY {column} LIMIT ? OFFSET ?)",
+        (workflow_id, 2 - count % 2, max((count - 1) // 2, 0)),
+    ).fetchone()[0]
+    return Statistic(count, mean, middle, least, greatest)
+
+
+_EVENTS: Final = "SELECT workflow_id, seq, at, kind, job_id, data FROM event"
+
+
+def _event(row: tuple[Any, ...]) -> EventInfo:
+    workflow_id, seq, at, kind, job_id, data = row
+    decoded = msgspec.json.decode(data)
+    return EventInfo(workflow_id, seq, at, kind, job_id, describe(kind, decoded), decoded)
+
+
+def _job(row: Any) -> JobInfo:
+    values = dict(zip(JobInfo.__struct_fields__, row, strict=True))
+    values["never_rerun"] = bool(values["never_rerun"])
+    return JobInfo(**values)
+
+
+def _attempt(row: Any, directory: Path) -> AttemptInfo:
+    values = dict(zip(AttemptInfo.__struct_fields__, row, strict=True))
+    values["directory"] = str(directory / values["directory"])
+    return AttemptInfo(**values)

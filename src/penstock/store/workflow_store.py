@@ -1,0 +1,477 @@
+"""Everything a workflow's supervisor writes, one transaction a call: state, attempts, results and history together."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+import msgspec
+
+from penstock.domain.calculation import Exit, FailureClass, Outcome, StructureChunk
+from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState
+from penstock.domain.submission import Submission
+from penstock.domain.views import EventInfo
+from penstock.store.database import BusyGuard, Database
+from penstock.store.events import Event, insert_events
+from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
+from penstock.store.selection import Where
+
+DATABASE_NAME: Final = "workflow.db"
+
+
+class WorkflowRow(msgspec.Struct, frozen=True):
+    """The workflow table's one row of this workflow."""
+
+    workflow_id: str
+    recipe: str
+    recipe_version: int
+    spec: str
+    parameters: str
+    mode: str
+    namespace: str
+    state: str
+    reason: str | None
+    slots: int
+    slots_origin: str
+    priority: int
+    created_at: float
+    updated_at: float
+
+
+class StepRow(msgspec.Struct, frozen=True):
+    """A step of the plan as stored."""
+
+    id: int
+    key: str
+    kind: str
+    state: str
+    cursor: str
+
+
+class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
+    """A job that can be submitted now. `number` is its next attempt's."""
+
+    id: int
+    name: str
+    geometry: str
+    charge: int
+    multiplicity: int
+    number: int
+
+
+class OpenAttempt(msgspec.Struct, frozen=True):
+    """An attempt of an open submission."""
+
+    position: int
+    job_id: int
+    number: int
+    directory: str
+    state: AttemptState
+
+
+class OpenSubmission(msgspec.Struct, frozen=True):
+    """A submission that is not closed, with its attempts in the manifest's order."""
+
+    ulid: str
+    lane: int
+    attempts: list[OpenAttempt]
+
+
+class AttemptResult(msgspec.Struct, frozen=True):
+    """How an attempt ended and what that makes of its job."""
+
+    ulid: str
+    attempt: OpenAttempt
+    attempt_state: AttemptState
+    job_state: JobState
+    exit: Exit | None
+    outcome: Outcome | None
+    failure: FailureClass | None = None
+    message: str | None = None
+    not_before: float | None = None
+    blamed: int = 0
+    blameless: int = 0
+    event: Event | None = None
+
+
+def job_directory(job_id: int) -> str:
+    """A job's directory relative to the workflow's; a thousand jobs to a shard keep directories small."""
+    return f"jobs/{job_id // 1000:04d}/{job_id}"
+
+
+class WorkflowStore:
+    """The database of one workflow. `tally` counts its jobs by state and is true after every commit."""
+
+    def __init__(self, directory: Path, workflow_id: str, busy: BusyGuard) -> None:
+        self.workflow_id = workflow_id
+        self.tally: Counter[str] = Counter()
+        self.rejected = 0
+        self._db = Database(directory / DATABASE_NAME, load_migrations(WORKFLOW_MIGRATIONS), busy)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open."""
+        return self._db.is_open
+
+    async def close(self) -> None:
+        """Closes the connection until the next use."""
+        await self._db.close()
+
+    async def create(self, row: WorkflowRow, files: Sequence[tuple[str, int, str]]) -> None:
+        """Creates the database with its workflow and source files (path, bytes, sha256)."""
+        await self._db.create()
+        async with self._db.transaction() as db:
+            fields = msgspec.structs.astuple(row)
+            await db.execute(f"INSERT OR IGNORE INTO workflow VALUES ({','.join('?' * len(fields))})", fields)
+            known = await db.execute_fetchall("SELECT count(*) FROM file WHERE role = 'source'")
+            if not next(iter(known))[0]:
+                await db.executemany(
+                    "INSERT INTO file (workflow_id, role, path, bytes, sha256) VALUES (?, 'source', ?, ?, ?)",
+                    [(self.workflow_id, *file) for file in files],
+                )
+                await self._events(db, [Event("workflow_created", 0, {"recipe": row.recipe})])
+
+    async def load(self) -> tuple[WorkflowRow, list[StepRow], list[OpenSubmission]]:
+        """The workflow, its steps and its open submissions; fills `tally`. StoreError when it is not there."""
+        rows = await self._db.fetch("SELECT * FROM workflow WHERE workflow_id = ?", [self.workflow_id])
+        row = WorkflowRow(*rows[0])
+        tally = await self._db.fetch("SELECT state, jobs FROM tally WHERE workflow_id = ?", [self.workflow_id])
+        self.tally = Counter({state: jobs for state, jobs in tally if jobs})
+        self.rejected = (await self._db.fetch("SELECT count(*) FROM rejected WHERE workflow_id = ?", [self.workflow_id]))[0][0]
+        return row, await self._steps(), await self._open_submissions()
+
+    async def _steps(self) -> list[StepRow]:
+        rows = await self._db.fetch(
+            "SELECT id, key, kind, state, cursor FROM step WHERE workflow_id = ? ORDER BY id", [self.workflow_id]
+        )
+        return [StepRow(*row) for row in rows]
+
+    async def add_steps(self, steps: Sequence[tuple[str, str]]) -> list[StepRow]:
+        """Inserts the steps (key, kind) that do not exist; returns all."""
+        async with self._db.transaction() as db:
+            await db.executemany(
+                "INSERT OR IGNORE INTO step (workflow_id, key, kind, state) VALUES (?, ?, ?, 'expanding')",
+                [(self.workflow_id, key, kind) for key, kind in steps],
+            )
+        return await self._steps()
+
+    async def _open_submissions(self) -> list[OpenSubmission]:
+        rows = await self._db.fetch(
+            "SELECT s.ulid, s.lane, a.position, a.job_id, a.number, a.directory, a.state FROM submission s "
+            "JOIN attempt a ON a.submission = s.ulid WHERE s.state = 'open' AND s.workflow_id = ? ORDER BY s.ulid, a.position",
+            [self.workflow_id],
+        )
+        found: dict[str, OpenSubmission] = {}
+        for ulid, lane, position, job_id, number, directory, state in rows:
+            submission = found.setdefault(ulid, OpenSubmission(ulid, lane, []))
+            submission.attempts.append(OpenAttempt(position, job_id, number, directory, AttemptState(state)))
+        return list(found.values())
+
+    # ---- taking structures in ---------------------------------------------------------------------------------------
+
+    async def add_chunk(self, step: StepRow, namespace: str, chunk: StructureChunk) -> list[EventInfo]:
+        """A run of structures becomes materials and ready jobs; the cursor moves in the same transaction."""
+        now = timestamp()
+        async with self._db.transaction() as db:
+            last_material = await _scalar(db, "SELECT coalesce(max(id), 0) FROM material")
+            last_job = await _scalar(db, "SELECT coalesce(max(id), 0) FROM job")
+            await db.executemany(
+                "INSERT INTO material VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (last_material + n, self.workflow_id, namespace, s.name, step.id, s.orig_index, s.line)
+                    for n, s in enumerate(chunk.structures, 1)
+                ],
+            )
+            await db.executemany(
+                "INSERT INTO job (id, orig_index, elements, natoms, status, charge, spin, geometry, created_at, "
+                "updated_at, workflow_id, step_id, material_id, name, state) "
+                "VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?, ?, ?, ?, 'ready')",
+                [
+                    (
+                        last_job + n,
+                        s.orig_index,
+                        s.elements,
+                        s.natoms,
+                        s.charge,
+                        s.multiplicity,
+                        s.geometry,
+                        now,
+                        now,
+                        self.workflow_id,
+                        step.id,
+                        last_material + n,
+                        s.name,
+                    )
+                    for n, s in enumerate(chunk.structures, 1)
+                ],
+            )
+            await db.executemany(
+                "INSERT INTO rejected (workflow_id, step_id, orig_index, line, reason) VALUES (?, ?, ?, ?, ?)",
+                [(self.workflow_id, step.id, r.orig_index, r.line, r.reason) for r in chunk.rejected],
+            )
+            await db.execute(
+                "UPDATE step SET cursor = ?, state = ? WHERE id = ?",
+                (chunk.cursor, "running" if chunk.done else "expanding", step.id),
+            )
+            data = {"jobs": len(chunk.structures), "rejected": len(chunk.rejected), "done": chunk.done}
+            events = await self._events(db, [Event("jobs_ingested", 0, data)])
+            tally = await self._shift_tally(db, {JobState.READY: len(chunk.structures)})
+        self.tally = tally
+        self.rejected += len(chunk.rejected)
+        return events
+
+    async def set_step(self, step: StepRow, state: str) -> None:
+        """Records a step's state."""
+        async with self._db.transaction() as db:
+            await db.execute("UPDATE step SET state = ? WHERE id = ?", (state, step.id))
+
+    # ---- submitting -------------------------------------------------------------------------------------------------
+
+    async def take_ready(self, limit: int, now: float) -> list[ReadyJob]:
+        """Up to `limit` jobs that may be submitted now, oldest first."""
+        rows = await self._db.fetch(
+            "SELECT id, name, geometry, charge, spin, attempts + 1 FROM job WHERE state = 'ready' "
+            "AND (not_before IS NULL OR not_before <= ?) ORDER BY id LIMIT ?",
+            [now, limit],
+        )
+        return [ReadyJob(*row) for row in rows]
+
+    async def next_due(self) -> float | None:
+        """When the first job that waits for its retry may run (seconds since the epoch), None when none waits."""
+        rows = await self._db.fetch("SELECT min(not_before) FROM job WHERE state = 'ready' AND not_before IS NOT NULL")
+        due: float | None = rows[0][0]
+        return due
+
+    async def begin_submission(
+        self, submission: Submission, cluster: str, jobs: Sequence[ReadyJob], now: float
+    ) -> tuple[list[OpenAttempt], list[EventInfo]]:
+        """Commits the intent: the submission, one attempt a job, the jobs as submitting."""
+        attempts = [
+            OpenAttempt(n, job.id, job.number, f"{job_directory(job.id)}/{job.number}", AttemptState.INTENT)
+            for n, job in enumerate(jobs)
+        ]
+        async with self._db.transaction() as db:
+            await db.execute(
+                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL)",
+                (submission.ulid, self.workflow_id, cluster, submission.lane, len(jobs), now),
+            )
+            await db.executemany(
+                "INSERT INTO attempt (workflow_id, job_id, number, submission, position, directory, state, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'intent', ?)",
+                [(self.workflow_id, a.job_id, a.number, submission.ulid, a.position, a.directory, now) for a in attempts],
+            )
+            stamp = timestamp()
+            await db.executemany(
+                "UPDATE job SET state = 'submitting', attempts = ?, job_dir = ?, not_before = NULL, updated_at = ? WHERE id = ?",
+                [(a.number, a.directory, stamp, a.job_id) for a in attempts],
+            )
+            data = {"submission": submission.ulid, "jobs": len(jobs), "lane": submission.lane}
+            events = await self._events(db, [Event("submission_intended", 0, data)])
+            tally = await self._shift_tally(db, {JobState.READY: -len(jobs), JobState.SUBMITTING: len(jobs)})
+        self.tally = tally
+        return attempts, events
+
+    # ---- what the cluster saw ---------------------------------------------------------------------------------------
+
+    async def mark_seen(
+        self, ulid: str, changes: Sequence[tuple[OpenAttempt, AttemptState, JobState, float | None]], before: Mapping[str, int]
+    ) -> list[EventInfo]:
+        """Records that attempts are queued, running or in doubt: (attempt, its state, its job's state, started at).
+
+        `before` counts the jobs by the state they are leaving.
+        """
+        async with self._db.transaction() as db:
+            await db.executemany(
+                "UPDATE attempt SET state = ?, started_at = coalesce(?, started_at) WHERE submission = ? AND position = ?",
+                [(state, started, ulid, attempt.position) for attempt, state, _, started in changes],
+            )
+            stamp = timestamp()
+            await db.executemany(
+                "UPDATE job SET state = ?, status = ?, updated_at = ? WHERE id = ?",
+                [(state, PUBLIC_STATUS[state], stamp, attempt.job_id) for attempt, _, state, _ in changes],
+            )
+            events = await self._events(
+                db,
+                [
+                    Event("job_started", attempt.job_id, {"attempt": attempt.number})
+                    for attempt, _, state, _ in changes
+                    if state is JobState.RUNNING
+                ],
+            )
+            shift = Counter({state: -count for state, count in before.items()})
+            shift.update(Counter(state for _, _, state, _ in changes))
+            tally = await self._shift_tally(db, shift)
+        self.tally = tally
+        return events
+
+    async def record_results(self, results: Sequence[AttemptResult], before: Mapping[str, int], closed: Sequence[str]) -> list[EventInfo]:
+        """Commits ends: attempts, jobs, metrics, properties, files, history and closed submissions together."""
+        stamp, now = timestamp(), time.time()
+        async with self._db.transaction() as db:
+            await db.executemany(
+                "UPDATE attempt SET state = ?, failure = ?, message = ?, exit_code = ?, exit_signal = ?, started_at = ?, "
+                "ended_at = ? WHERE submission = ? AND position = ?",
+                [_attempt_fields(result) for result in results],
+            )
+            await db.executemany(_UPDATE_JOB, [_job_fields(result, stamp) for result in results])
+            await self._keep_outputs(db, results)
+            events = await self._events(db, [result.event for result in results if result.event is not None])
+            await db.executemany(
+                "UPDATE submission SET state = 'closed', closed_at = ? WHERE ulid = ?", [(now, ulid) for ulid in closed]
+            )
+            shift = Counter({state: -count for state, count in before.items()})
+            shift.update(Counter(result.job_state for result in results))
+            tally = await self._shift_tally(db, shift)
+        self.tally = tally
+        return events
+
+    async def _keep_outputs(self, db: aiosqlite.Connection, results: Sequence[AttemptResult]) -> None:
+        properties: list[tuple[Any, ...]] = []
+        files: list[tuple[Any, ...]] = []
+        for result in results:
+            if result.outcome is None:
+                continue
+            job, number = result.attempt.job_id, result.attempt.number
+            for name, value in result.outcome.properties.items():
+                properties.append((job, name, self.workflow_id, number, msgspec.json.encode(value).decode()))
+            files.extend((self.workflow_id, job, number, f"{result.attempt.directory}/{name}") for name in result.outcome.files)
+        if properties:
+            await db.executemany("INSERT OR REPLACE INTO property VALUES (?, ?, ?, ?, ?)", properties)
+        if files:
+            await db.executemany(
+                "INSERT INTO file (workflow_id, job_id, attempt, role, path) VALUES (?, ?, ?, 'output', ?)", files
+            )
+
+    # ---- what people ask for ----------------------------------------------------------------------------------------
+
+    async def set_workflow(self, event: Event | None = None, **columns: Any) -> list[EventInfo]:
+        """Changes columns of the workflow's row, with an event in the same transaction."""
+        columns["updated_at"] = time.time()
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        async with self._db.transaction() as db:
+            await db.execute(
+                f"UPDATE workflow SET {assignments} WHERE workflow_id = ?", (*columns.values(), self.workflow_id)
+            )
+            return await self._events(db, [event] if event else [])
+
+    async def move_jobs(self, where: Where, to: JobState, event: Event, *, reset: bool = False) -> tuple[int, list[EventInfo]]:
+        """Puts all jobs that `where` holds into state `to`; `reset` clears failure and counters for a fresh start."""
+        clear = ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0" if reset else ""
+        async with self._db.transaction() as db:
+            left = await db.execute_fetchall(f"SELECT state, count(*) FROM job WHERE {where.sql} GROUP BY state", where.parameters)
+            shift = Counter({state: -count for state, count in left})
+            moved = -sum(shift.values())
+            if not moved:
+                return 0, []
+            await db.execute(
+                f"UPDATE job SET state = ?, status = ?, updated_at = ?{clear} WHERE {where.sql}",
+                (to, PUBLIC_STATUS[to], timestamp(), *where.parameters),
+            )
+            shift[to] += moved
+            events = await self._events(db, [msgspec.structs.replace(event, data=event.data | {"jobs": moved})])
+            tally = await self._shift_tally(db, shift)
+        self.tally = tally
+        return moved, events
+
+    async def mark_never_rerun(self, where: Where, *, marked: bool) -> int:
+        """Sets or clears the never-rerun mark; returns how many jobs it touched."""
+        async with self._db.transaction() as db:
+            cursor = await db.execute(f"UPDATE job SET never_rerun = ? WHERE {where.sql}", (marked, *where.parameters))
+            return cursor.rowcount
+
+    async def request_cancel(self, where: Where) -> list[int]:
+        """Records that the jobs `where` holds are to be ended; returns their ids."""
+        async with self._db.transaction() as db:
+            await db.execute(f"UPDATE job SET cancel_requested = 1 WHERE {where.sql}", where.parameters)
+            rows = await db.execute_fetchall(f"SELECT id FROM job WHERE {where.sql}", where.parameters)
+            return [row[0] for row in rows]
+
+    async def count(self, where: Where) -> int:
+        """How many jobs `where` holds."""
+        return int((await self._db.fetch(f"SELECT count(*) FROM job WHERE {where.sql}", where.parameters))[0][0])
+
+    async def job_ids(self, where: Where) -> list[int]:
+        """The ids of the jobs that `where` holds; only for sets known to be small, such as running jobs."""
+        return [row[0] for row in await self._db.fetch(f"SELECT id FROM job WHERE {where.sql}", where.parameters)]
+
+    async def retry_facts(self, job_ids: Sequence[int]) -> dict[int, tuple[int, int, bool]]:
+        """For each job: failed attempts that count, those that do not, and the never-rerun mark."""
+        rows = await self._db.fetch(
+            "SELECT id, blamed, blameless, never_rerun FROM job WHERE id IN (SELECT value FROM json_each(?))",
+            [msgspec.json.encode(list(job_ids)).decode()],
+        )
+        return {job: (blamed, blameless, bool(never)) for job, blamed, blameless, never in rows}
+
+    # ---- inside a transaction ---------------------------------------------------------------------------------------
+
+    async def _events(self, db: aiosqlite.Connection, events: Sequence[Event]) -> list[EventInfo]:
+        return await insert_events(db, self.workflow_id, events)
+
+    async def _shift_tally(self, db: aiosqlite.Connection, shift: Mapping[str, int]) -> Counter[str]:
+        """Applies `shift` to the stored tally and returns what the tally is once this transaction commits."""
+        tally = self.tally.copy()
+        for state, change in shift.items():
+            if change:
+                tally[str(state)] += change
+                await db.execute(
+                    "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET jobs = jobs + excluded.jobs",
+                    (self.workflow_id, state, change),
+                )
+        return Counter({state: jobs for state, jobs in tally.items() if jobs})
+
+
+_UPDATE_JOB: Final = (
+    "UPDATE job SET state = ?, status = ?, failure = ?, error_message = ?, not_before = ?, blamed = blamed + ?, "
+    "blameless = blameless + ?, max_forces = coalesce(?, max_forces), scf_steps = coalesce(?, scf_steps), "
+    "final_energy = coalesce(?, final_energy), final_geometry = coalesce(?, final_geometry), "
+    "wall_time_s = coalesce(?, wall_time_s), cancel_requested = 0, updated_at = ? WHERE id = ?"
+)
+
+
+def timestamp(now: float | None = None) -> str:
+    """UTC as the public columns write it: `YYYY-MM-DD HH:MM:SS`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now))
+
+
+def _attempt_fields(result: AttemptResult) -> tuple[Any, ...]:
+    end = result.exit
+    return (
+        result.attempt_state,
+        result.failure,
+        result.message,
+        end.code if end else None,
+        end.signal if end else None,
+        end.started_at if end else None,
+        end.ended_at if end else None,
+        result.ulid,
+        result.attempt.position,
+    )
+
+
+def _job_fields(result: AttemptResult, stamp: str) -> tuple[Any, ...]:
+    outcome, end = result.outcome, result.exit
+    good = outcome is not None and outcome.failure is None
+    return (
+        result.job_state,
+        PUBLIC_STATUS[result.job_state],
+        result.failure,
+        result.message,
+        result.not_before,
+        result.blamed,
+        result.blameless,
+        outcome.max_force_hartree_per_bohr if outcome and good else None,
+        outcome.scf_cycles if outcome and good else None,
+        outcome.final_energy_hartree if outcome and good else None,
+        outcome.geometry if outcome and good else None,
+        end.ended_at - end.started_at if end and good else None,
+        stamp,
+        result.attempt.job_id,
+    )
+
+
+async def _scalar(db: aiosqlite.Connection, sql: str) -> int:
+    return int(next(iter(await db.execute_fetchall(sql)))[0])
