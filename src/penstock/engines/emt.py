@@ -1,0 +1,68 @@
+"""EMT, the effective medium theory potential of ASE: for metals and for trying things out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
+from penstock.engines.ase_calculation import (
+    INPUT,
+    TASKS,
+    AseParameters,
+    Input,
+    InputError,
+    build_atoms,
+    load_ase,
+    read_result,
+    render_input,
+    solve,
+    write_result,
+)
+from penstock.engines.engine import ReadFile, check_table
+
+
+class EmtParameters(AseParameters, frozen=True):
+    """The `[engine]` table of `emt`."""
+
+
+_INPUT_DECODER: Final = msgspec.json.Decoder(Input[EmtParameters])
+
+
+class EmtEngine:
+    """ASE's EMT calculator. It knows no charge and no spin: a charge is an input error, the multiplicity is ignored."""
+
+    name = "emt"
+    kind: Literal["python"] = "python"
+    tasks = TASKS
+    parameters_type = EmtParameters
+
+    def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> EmtParameters:  # noqa: ARG002
+        """The checked `[engine]` table; SpecError says what is wrong with it."""
+        return check_table(table, EmtParameters)
+
+    def render(self, calculation: Calculation, parameters: EmtParameters) -> Rendered:
+        """`input.json`."""
+        return render_input(calculation, parameters)
+
+    def read(self, directory: Path, exit: Exit, parameters: EmtParameters) -> Outcome:  # noqa: A002, ARG002
+        """The outcome from `result.json`."""
+        return read_result(directory, exit)
+
+    def load(self) -> None:
+        """Import ASE's calculator."""
+        import ase.calculators.emt  # noqa: F401
+
+        load_ase()
+
+    def run(self, directory: Path) -> None:
+        """Calculate; raises InputError for a charge and what ASE raises."""
+        from ase.calculators.emt import EMT
+
+        data = _INPUT_DECODER.decode((directory / INPUT).read_bytes())
+        if data.charge != 0:
+            raise InputError(f"EMT knows no charge, this structure has {data.charge:+d}; use another engine for it")
+        write_result(directory, solve(directory, build_atoms(data.geometry), EMT(), data.parameters))

@@ -1,0 +1,147 @@
+"""What an engine is, how its table in the spec is checked, and what an exit says before any output is read."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, TypeVar, get_args, get_type_hints
+
+import msgspec
+
+from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
+from penstock.domain.errors import SpecError
+from penstock.domain.spec import readable_error, unknown_key
+
+P = TypeVar("P", bound=msgspec.Struct)
+ReadFile = Callable[[str], str]
+"""Reads a text file named in the spec, relative to it; raises SpecError."""
+
+_DISK: Final = ("no space left on device", "disk quota exceeded", "[errno 28]", "[errno 122]")
+_MEMORY: Final = ("memoryerror", "cannot allocate memory", "bad_alloc", "out of memory", "oom-kill")
+_VERDICTS: Final = {
+    "timeout": (FailureClass.WALLTIME, "stopped at its walltime"),
+    "cancelled": (FailureClass.CANCELLED, "cancelled"),
+    "lost": (FailureClass.RUNNER_LOST, "what ran it vanished"),
+}
+
+
+class Engine(Protocol[P]):
+    """A simulation code. Its parameters are a frozen struct that survives JSON and msgpack."""
+
+    @property
+    def name(self) -> str:
+        """What the spec calls it."""
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """What `task` may be; empty where the engine has no such choice."""
+
+    @property
+    def kind(self) -> Literal["python", "program"]:
+        """Whether it runs in a warm Python process or as a program of its own."""
+
+    @property
+    def parameters_type(self) -> type[P]:
+        """The struct `parameters` returns, to decode it with."""
+
+    def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> P:
+        """The checked parameters of the spec's `[engine]` table (without `name`); SpecError says what is wrong."""
+
+    def render(self, calculation: Calculation, parameters: P) -> Rendered:
+        """The files and the command line of one attempt. Pure."""
+
+    def read(self, directory: Path, exit: Exit, parameters: P) -> Outcome:  # noqa: A002 - the contract's word
+        """What the attempt in `directory` came to; never raises because of what it finds there."""
+
+    def load(self) -> None:
+        """Import what running attempts needs, once for all; nothing for a program."""
+
+
+class PythonEngine(Engine[P], Protocol[P]):
+    """An engine that runs inside a warm Python process, many attempts one after another."""
+
+    def run(self, directory: Path) -> None:
+        """Calculate what `directory` holds and leave the result there; raises what the calculator raises."""
+
+
+def check_table(table: Mapping[str, Any], parameters_type: type[P], where: str = "engine") -> P:
+    """`table` as a struct; SpecError carries the key and the nearest right one or the values allowed."""
+    known = [field.encode_name for field in msgspec.structs.fields(parameters_type)]
+    for given in table:
+        if given not in known:
+            raise unknown_key(given, known, where)
+    _check_choices(table, parameters_type, where)
+    try:
+        return msgspec.convert(dict(table), parameters_type)
+    except msgspec.ValidationError as error:
+        message, key = readable_error(str(error))
+        raise SpecError(message, key=f"{where}.{key}" if key else where) from error
+
+
+def _check_choices(table: Mapping[str, Any], parameters_type: type[P], where: str) -> None:
+    """A string that is none of a field's literals gets an error that names them."""
+    hints = get_type_hints(parameters_type)
+    for given, value in table.items():
+        choices = get_args(hints.get(given))
+        if not choices or not all(isinstance(choice, str) for choice in choices):
+            continue
+        if value not in choices:
+            near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise SpecError(f"{value!r} is not known; {hint}use one of {', '.join(choices)}", key=f"{where}.{given}")
+
+
+def fail(failure: FailureClass, message: str) -> Outcome:
+    """An outcome that is nothing but a failure."""
+    return Outcome(failure, message)
+
+
+def read_verdict(exit: Exit) -> Outcome | None:  # noqa: A002
+    """The failure of an attempt that was ended from outside; None where the outputs must tell."""
+    if exit.verdict is None:
+        return None
+    failure, message = _VERDICTS.get(exit.verdict, (FailureClass.RUNNER_LOST, f"ended as {exit.verdict!r}"))
+    return fail(failure, f"{message}: {exit.message}" if exit.message else message)
+
+
+def classify_exhausted(message: str) -> FailureClass | None:
+    """DISK or OUT_OF_MEMORY where a message tells of one."""
+    lowered = message.lower()
+    if any(sign in lowered for sign in _DISK):
+        return FailureClass.DISK
+    if any(sign in lowered for sign in _MEMORY):
+        return FailureClass.OUT_OF_MEMORY
+    return None
+
+
+def open_output(path: Path) -> int:
+    """A descriptor to read `path` with; OSError unless it is a regular file (a pipe would block for ever)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "not a regular file", str(path))
+    return descriptor
+
+
+def read_output(path: Path, bytes_max: int) -> bytes:
+    """The whole of an output; OSError where it is missing, no regular file or longer than `bytes_max`."""
+    descriptor = open_output(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > bytes_max:
+            raise OSError(0, f"{size} bytes long, more than {bytes_max}", str(path))
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            return file.read(size)
+    finally:
+        os.close(descriptor)
+
+
+def signal_message(number: int) -> str:
+    """What a signal that nobody of ours sent probably means."""
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    hint = "; often the kernel, out of memory" if number == signal.SIGKILL else ""
+    return f"killed by {name}{hint}"

@@ -1,0 +1,23 @@
+"""Where a campaign's structures come from: CSV, XYZ, ext-XYZ, CIF, ASE databases, Parquet; read in durable chunks."""
+
+from penstock.recipes.structures.keeping import KeptFile, KeptSource, keep_source
+from penstock.recipes.structures.source import (
+    Reader,
+    SourceFile,
+    check_source,
+    open_source,
+    read_chunk,
+    source_files,
+)
+
+__all__ = [
+    "KeptFile",
+    "KeptSource",
+    "Reader",
+    "SourceFile",
+    "check_source",
+    "keep_source",
+    "open_source",
+    "read_chunk",
+    "source_files",
+]

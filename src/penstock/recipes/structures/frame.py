@@ -1,0 +1,24 @@
+"""What the files of one structure or more (XYZ, ext-XYZ, CIF) are read into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where a frame begins: the frames, bytes and lines before it in its file (bytes only of formats read by them)."""
+
+    frame: int = 0
+    offset: int = 0
+    line: int = 0
+
+
+class Frame(NamedTuple):
+    """One frame: its geometry and comment values, or why it cannot be read; `then` is where the next begins."""
+
+    line: int
+    text: str
+    values: Mapping[str, str]
+    error: str | None
+    then: Place

@@ -1,0 +1,99 @@
+"""Structures from files of frames: one file, or many in order of name. The cursor says which file and where in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from penstock.domain.calculation import StructureChunk
+from penstock.domain.errors import SpecError
+from penstock.domain.spec import StructureSource
+from penstock.recipes.structures.cif_frames import read_cif_frames
+from penstock.recipes.structures.frame import Frame, Place
+from penstock.recipes.structures.record import ChunkBuilder, find_column, value_columns
+from penstock.recipes.structures.xyz_frames import read_xyz_frames
+
+SUFFIXES: Final[Mapping[str, str]] = {".xyz": "xyz", ".extxyz": "xyz", ".exyz": "xyz", ".cif": "cif"}
+_LOOKED_AT: Final = 100
+"""So many frames are searched at submission for the comment keys that the spec names."""
+
+
+class FrameFiles:
+    """XYZ, ext-XYZ and CIF files; `names` are how people know them (empty for a source of one file)."""
+
+    def __init__(self, source: StructureSource, paths: list[Path], names: list[str], file_format: str | None) -> None:
+        self._source = source
+        self._paths = paths
+        self._names = names
+        self._format = file_format
+
+    def check(self) -> None:
+        """SpecError unless there is a frame and the keys the spec names occur in the comments."""
+        columns = value_columns(self._source)
+        readers = {self._format or SUFFIXES[path.suffix.lower()] for path in self._paths}
+        if readers == {"cif"}:
+            if columns:
+                key, column = next(iter(columns.items()))
+                raise SpecError(f"a CIF file has no value {column!r} to take", key=f"structures.{key}")
+            return
+        frames = list(islice(self._xyz_frames(), _LOOKED_AT))
+        if not frames and readers == {"xyz"}:
+            raise SpecError(f"{self._paths[0]} holds no structure", key="structures.source")
+        known = list(dict.fromkeys(key for frame in frames for key in frame.values))
+        for key, column in columns.items():
+            find_column(column, known, f"structures.{key}", f"the comment line of {self._paths[0]}")
+
+    def read(self, cursor: str, limit: int) -> StructureChunk:
+        """At most `limit` frames from `cursor` on."""
+        chunk = ChunkBuilder(self._source, limit)
+        number, row, *place = map(int, cursor.split(":")) if cursor else (0, 0, 0, 0, 0)
+        start = Place(*place)
+        while number < len(self._paths):
+            for frame in self._frames(number, start):
+                if chunk.full:
+                    return chunk.finish(f"{number}:{row}:{start.frame}:{start.offset}:{start.line}", done=False)
+                self._add(chunk, number, row, frame)
+                row, start = row + 1, frame.then
+            number, start = number + 1, Place()
+        return chunk.finish(f"{number}:{row}:0:0:0", done=True)
+
+    def _frames(self, number: int, start: Place) -> Iterator[Frame]:
+        path = self._paths[number]
+        reader = read_cif_frames if (self._format or SUFFIXES[path.suffix.lower()]) == "cif" else read_xyz_frames
+        empty = start.frame == 0
+        try:
+            for frame in reader(path, start):
+                empty = False
+                yield frame
+        except OSError as error:
+            yield Frame(1, "", {}, f"cannot be read: {error.strerror}", Place(1))
+            return
+        if empty:
+            yield Frame(1, "", {}, "holds no structure", Place(1))
+
+    def _xyz_frames(self) -> Iterator[Frame]:
+        for path in self._paths:
+            if (self._format or SUFFIXES[path.suffix.lower()]) == "xyz":
+                yield from read_xyz_frames(path, Place())
+
+    def _add(self, chunk: ChunkBuilder, number: int, row: int, frame: Frame) -> None:
+        where = f"{self._names[number]}: " if self._names else ""
+        if frame.error is not None:
+            chunk.reject(row, frame.line, f"{where}{frame.error}")
+            return
+        source, values = self._source, frame.values
+        spin_key = source.unpaired_column or source.multiplicity_column
+        charge = values.get(source.charge_column, "") if source.charge_column else ""
+        spin = values.get(spin_key, "") if spin_key else ""
+        chunk.add(row, frame.line, self._name(number, frame), frame.text, charge, spin, where)
+
+    def _name(self, number: int, frame: Frame) -> str:
+        """The key the spec names, else the file's name (`#2` and so on for its later frames), else nothing."""
+        if self._source.name_column:
+            return frame.values.get(self._source.name_column, "")
+        if not self._names:
+            return ""
+        stem = self._names[number].rpartition(".")[0]
+        return stem if frame.then.frame == 1 else f"{stem}#{frame.then.frame}"
