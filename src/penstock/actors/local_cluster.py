@@ -1,0 +1,506 @@
+"""The local cluster: this machine's cores and memory, shared out among detached runners.
+
+Runners outlive the daemon. A new daemon finds them again by their claims: pid and start time, and the journals they keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from penstock.actors.board import Board
+from penstock.actors.clock import Clock
+from penstock.actors.cluster_port import Attach, Cancel, ClusterMessage, ClusterRestarted, Detach, Forget, Submit
+from penstock.actors.mailbox import Ref
+from penstock.actors.supervisor import Actor
+from penstock.clusters import spool as spooling
+from penstock.clusters.claim import TOMBSTONE, read_claim, take_claim
+from penstock.clusters.process import ProcessId, fence
+from penstock.clusters.runner import MARKER, ORDER_BYTES
+from penstock.domain.calculation import Exit
+from penstock.domain.ids import new_ulid
+from penstock.domain.resources import Resources
+from penstock.domain.submission import AttemptSeen, Observed, Seen, Submission
+from penstock.domain.views import ClusterInfo
+
+_TICK_S: Final = 1.0
+_LINGER_S: Final = 10.0
+_LOG_TAIL_BYTES: Final = 2000
+_BELL_BYTES: Final = 64
+
+
+class LocalConfig(msgspec.Struct, frozen=True):
+    """What the daemon may use of this machine."""
+
+    name: str
+    cores: int
+    memory_mb: int
+    nice: int
+    spool: Path
+
+
+class Reconfigure(msgspec.Struct, frozen=True):
+    """New limits; what runs is left alone. The spool stays where it is."""
+
+    config: LocalConfig
+
+
+class _News(msgspec.Struct, frozen=True):
+    """Runners rang for these submissions; None = look at all."""
+
+    ulids: frozenset[str] | None
+
+
+class _RunnerEnded(msgspec.Struct, frozen=True):
+    """A runner's process is gone."""
+
+    runner: str
+
+
+LocalMessage = ClusterMessage | Reconfigure | _News | _RunnerEnded
+Lane = tuple[str, int]
+
+
+class _Order:
+    """A submission at this cluster."""
+
+    def __init__(self, submission: Submission, spool: Path) -> None:
+        self.submission = submission
+        self.journal = spooling.JournalReader(spooling.spool_path(spool, submission.ulid, "journal"))
+        self.barred: set[int] = set()
+        self.closed = False
+
+    @property
+    def lane(self) -> Lane:
+        return (self.submission.workflow_id, self.submission.lane)
+
+
+class _Runner:
+    """A runner's process: ours, or one found again (then without `stdin`)."""
+
+    def __init__(self, name: str, process: ProcessId, lane: Lane, stdin: int | None, log: Path | None) -> None:
+        self.name = name
+        self.process = process
+        self.lane = lane
+        self.stdin = stdin
+        self.log = log
+        self.orders: list[_Order] = []
+        self.pidfd = os.pidfd_open(process.pid)
+
+    def resources(self) -> Resources | None:
+        return self.orders[0].submission.resources if self.orders else None
+
+
+Owners = dict[str, Ref[Any]]
+
+
+class LocalCluster(Actor[LocalMessage]):
+    """The actor. `owners` outlives it, so that a restart can ask every workflow to attach again."""
+
+    def __init__(self, me: Ref[Any], config: LocalConfig, clock: Clock, board: Board, owners: Owners) -> None:
+        self.config = config
+        self._board = board
+        self._me = me
+        self._clock = clock
+        self._owners = owners
+        self._orders: dict[str, _Order] = {}
+        self._waiting: list[_Order] = []
+        self._runners: dict[str, _Runner] = {}
+        self._lanes: dict[Lane, _Runner] = {}
+        self._bell: socket.socket | None = None
+        self._log = structlog.get_logger().bind(cluster=config.name)
+
+    # ---- life -------------------------------------------------------------------------------------------------------
+
+    async def started(self) -> None:
+        """Listens for runners and asks known workflows to attach."""
+        self.config.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._bell = _listen(self.config.spool)
+        asyncio.get_running_loop().add_reader(self._bell, self._rung)
+        for owner in self._owners.values():
+            owner.post(("restarted", self.config.name), ClusterRestarted(self.config.name))
+        self.tasks.start_soon(self._tick)
+        self._board.clusters[self.config.name] = self.info()
+
+    async def stopped(self) -> None:
+        """Lets go of everything; runners finish what they have."""
+        loop = asyncio.get_running_loop()
+        if self._bell is not None:
+            loop.remove_reader(self._bell)
+            self._bell.close()
+        for runner in self._runners.values():
+            _let_go(runner)
+
+    async def handle(self, message: LocalMessage) -> None:
+        """One message."""
+        match message:
+            case Submit():
+                await self._submit(message)
+            case Attach():
+                await self._attach(message)
+            case Detach(workflow_id):
+                self._owners.pop(workflow_id, None)
+                self._sweep(workflow_id, frozenset())
+            case Cancel(ulid, attempts):
+                await anyio.to_thread.run_sync(self._cancel, ulid, attempts)
+                self._tell(ulid, {position: _not_run("cancelled before it started") for position in self._just_barred(ulid)})
+            case Forget(ulid):
+                self._orders.pop(ulid, None)
+                await anyio.to_thread.run_sync(spooling.forget, self.config.spool, ulid)
+            case _News(ulids):
+                for ulid in list(self._orders) if ulids is None else ulids:
+                    self._read(ulid)
+            case _RunnerEnded(name):
+                await self._runner_ended(name)
+            case Reconfigure(config):
+                self.config = config
+        self._dispatch()
+        self._board.clusters[self.config.name] = self.info()
+
+    def info(self) -> ClusterInfo:
+        """What people see."""
+        cores, memory = self._used()
+        running = sum(len(runner.orders) for runner in self._runners.values())
+        return ClusterInfo(
+            self.config.name,
+            "local",
+            "up",
+            None,
+            self.config.cores,
+            cores,
+            self.config.memory_mb,
+            memory,
+            running,
+            len(self._waiting),
+        )
+
+    # ---- orders -----------------------------------------------------------------------------------------------------
+
+    async def _submit(self, message: Submit) -> None:
+        submission = message.submission
+        if submission.ulid in self._orders:
+            return
+        self._orders[submission.ulid] = order = _Order(submission, self.config.spool)
+        await self._stage(submission.ulid, message.manifest)
+        self._waiting.append(order)
+        self._tell(submission.ulid, {n: AttemptSeen(Seen.QUEUED) for n in range(submission.size)})
+
+    async def _stage(self, ulid: str, manifest: bytes) -> None:
+        """Writes the manifest; a full disk is waited out here, since nothing else can be submitted either."""
+        while True:
+            try:
+                with self._clock.busy():
+                    await anyio.to_thread.run_sync(spooling.write_manifest, self.config.spool, ulid, manifest)
+            except OSError as error:
+                self._log.warning("cannot stage, trying again", submission=ulid, error=str(error))
+                await self._clock.sleep(_TICK_S)
+            else:
+                return
+
+    def _dispatch(self) -> None:
+        """Hands waiting orders to runners: highest priority first, then the workflow that runs least, then the oldest. An
+        order that does not fit holds back those behind it, so that large ones are not starved by small ones."""
+        if not self._waiting:
+            return
+        running = Counter(lane[0] for lane, runner in self._lanes.items() if runner.orders)
+        blocked = False
+        for order in sorted(
+            self._waiting, key=lambda o: (-o.submission.priority, running[o.submission.workflow_id], o.submission.ulid)
+        ):
+            runner = self._lanes.get(order.lane)
+            if runner is not None and runner.orders:
+                alone = blocked or any(other.lane not in self._lanes for other in self._waiting)
+                if order.submission.prefetch and len(runner.orders) == 1 and runner.stdin is not None and not alone:
+                    self._hand(order, runner)
+            elif blocked or not self._fits(order.submission.resources):
+                blocked = True
+            else:
+                self._hand(order, runner if runner and runner.stdin is not None else self._spawn(order))
+
+    def _hand(self, order: _Order, runner: _Runner) -> None:
+        self._waiting.remove(order)
+        runner.orders.append(order)
+        assert runner.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is ending; its end will bring the order back
+            os.write(runner.stdin, order.submission.ulid.encode().ljust(ORDER_BYTES, b"\n"))
+
+    def _fits(self, needs: Resources) -> bool:
+        cores, memory = self._used()
+        return cores + needs.cores <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
+
+    def _used(self) -> tuple[int, int]:
+        held = [needs for runner in self._runners.values() if (needs := runner.resources())]
+        return sum(needs.cores for needs in held), sum(needs.memory_mb for needs in held)
+
+    # ---- runners ----------------------------------------------------------------------------------------------------
+
+    def _spawn(self, order: _Order) -> _Runner:
+        submission = order.submission
+        name = new_ulid()
+        log = self.config.spool / f"runner-{submission.workflow_id}-{submission.lane}.log"
+        theirs, ours = os.pipe2(os.O_CLOEXEC)
+        argv = [sys.executable, "-m", "penstock.clusters.runner", "--spool", str(self.config.spool)]
+        argv += ["--engine", submission.engine, "--linger", str(_LINGER_S), "--nice", str(self.config.nice)]
+        try:
+            pid = os.posix_spawn(
+                sys.executable,
+                argv,
+                runner_environment(submission, name),
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, theirs, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(theirs)
+        process = ProcessId.of(pid) or ProcessId(pid, 0, "")
+        runner = _Runner(name, process, order.lane, ours, log)
+        self._watch(runner)
+        return runner
+
+    def _watch(self, runner: _Runner) -> None:
+        self._runners[runner.name] = runner
+        self._lanes[runner.lane] = runner
+        loop = asyncio.get_running_loop()
+        loop.add_reader(runner.pidfd, self._gone, runner)
+
+    def _gone(self, runner: _Runner) -> None:
+        asyncio.get_running_loop().remove_reader(runner.pidfd)
+        self._me.post(("ended", runner.name), _RunnerEnded(runner.name))
+
+    async def _runner_ended(self, name: str) -> None:
+        runner = self._runners.pop(name, None)
+        if runner is None:
+            return
+        if self._lanes.get(runner.lane) is runner:
+            del self._lanes[runner.lane]
+        _let_go(runner)
+        status = _reap(runner.process.pid)
+        if runner.orders:
+            await anyio.to_thread.run_sync(fence, runner.process, f"{MARKER}={runner.name}")
+        for order in runner.orders:
+            claim = read_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim"))
+            if claim is None and status == 0:
+                self._waiting.append(order)  # it ended for want of work just before the order reached it
+            else:
+                self._conclude(order, None if status == 0 else _tail(runner.log))
+
+    def _conclude(self, order: _Order, trouble: str | None) -> None:
+        """No runner works on the order any more, and none can: what has no end by now is lost or never ran."""
+        news = order.journal.read()
+        claimed = take_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim"), TOMBSTONE)
+        now = self._clock.time()
+        for position in range(order.submission.size):
+            if position in order.journal.ended or position in order.barred:
+                continue
+            started = order.journal.running.get(position)
+            if started is not None:
+                lost = Exit(None, None, started, now, "lost", trouble or "its runner was killed")
+                news[position] = AttemptSeen(Seen.ENDED, started, lost)
+            elif claimed and trouble:
+                lost = Exit(None, None, now, now, "lost", f"its runner could not start: {trouble}")
+                news[position] = AttemptSeen(Seen.ENDED, now, lost)
+            else:
+                news[position] = _not_run("its runner ended before it")
+        order.closed = True
+        self._tell(order.submission.ulid, news, closed=True)
+
+    # ---- news -------------------------------------------------------------------------------------------------------
+
+    def _rung(self) -> None:
+        assert self._bell is not None
+        heard = set()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.add(self._bell.recv(_BELL_BYTES).decode(errors="replace"))
+        self._me.post("news", _News(frozenset(heard)), _both_news)
+
+    async def _tick(self) -> None:
+        """A lost bell costs a second, no more."""
+        while True:
+            await self._clock.sleep(_TICK_S)
+            if any(runner.orders for runner in self._runners.values()):
+                self._me.post("news", _News(None), _both_news)
+
+    def _read(self, ulid: str) -> None:
+        """Reads what is new in a journal. Small reads of a local file: no thread is worth it."""
+        order = self._orders.get(ulid)
+        if order is None or order.closed:
+            return
+        news = {n: seen for n, seen in order.journal.read().items() if n not in order.barred}
+        if order.journal.finished:
+            order.closed = True
+            for runner in self._runners.values():
+                if order in runner.orders:
+                    runner.orders.remove(order)
+            for position in set(range(order.submission.size)) - order.journal.ended - order.barred:
+                news[position] = _not_run("it was not in the manifest")
+        if news or order.closed:
+            self._tell(ulid, news, closed=order.closed)
+
+    def _tell(self, ulid: str, news: dict[int, AttemptSeen], *, closed: bool = False) -> None:
+        order = self._orders.get(ulid)
+        owner = self._owners.get(order.submission.workflow_id) if order else None
+        if owner is not None and (news or closed):
+            owner.post(("observed", ulid), Observed(ulid, news, closed), Observed.merged)
+
+    # ---- cancelling -------------------------------------------------------------------------------------------------
+
+    def _cancel(self, ulid: str, attempts: dict[int, str]) -> None:
+        """Takes the claims of what has not started, and asks the runner to end the rest. Runs in a thread."""
+        order = self._orders.get(ulid)
+        if order is None:
+            return
+        running = []
+        for position, directory in attempts.items():
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            if take_claim(Path(directory, spooling.ATTEMPT_CLAIM), TOMBSTONE):
+                order.barred.add(position)
+            else:
+                running.append(position)
+        if running:
+            spooling.request_cancel(self.config.spool, ulid, running)
+
+    def _just_barred(self, ulid: str) -> set[int]:
+        order = self._orders.get(ulid)
+        return set(order.barred) if order else set()
+
+    # ---- finding again ----------------------------------------------------------------------------------------------
+
+    async def _attach(self, message: Attach) -> None:
+        self._owners[message.workflow_id] = message.owner
+        self._sweep(message.workflow_id, frozenset(submission.ulid for submission in message.open))
+        for submission in message.open:
+            known = self._orders.get(submission.ulid)
+            if known is None:
+                await self._find(submission)
+            else:
+                self._retell(known)
+
+    def _retell(self, order: _Order) -> None:
+        """The whole story again, for an owner that lost its memory."""
+        ulid = order.submission.ulid
+        order.journal = spooling.JournalReader(spooling.spool_path(self.config.spool, ulid, "journal"))
+        self._tell(ulid, {n: _not_run("cancelled before it started") for n in order.barred})
+        if order.closed:
+            self._conclude(order, None)
+            return
+        self._tell(ulid, {n: AttemptSeen(Seen.QUEUED) for n in set(range(order.submission.size)) - order.barred})
+        self._read(ulid)
+
+    async def _find(self, submission: Submission) -> None:
+        """A submission of an earlier life: its claim says whether anybody runs it."""
+        order = self._orders[submission.ulid] = _Order(submission, self.config.spool)
+        claim = spooling.spool_path(self.config.spool, submission.ulid, "claim")
+        if take_claim(claim, TOMBSTONE):
+            self._conclude(order, None)
+            return
+        token, _, runner = (read_claim(claim) or "").rpartition(":")
+        process = ProcessId.from_token(token)
+        if process is not None and self._adopt(order, process, runner):
+            self._retell(order)
+            return
+        if process is not None:
+            await anyio.to_thread.run_sync(fence, process, f"{MARKER}={runner}")
+        self._conclude(order, None)
+
+    def _adopt(self, order: _Order, process: ProcessId, name: str) -> bool:
+        """Takes a living runner of an earlier life as ours; False when it is dead."""
+        if name not in self._runners:
+            try:
+                runner = _Runner(name, process, order.lane, None, None)
+            except ProcessLookupError:
+                return False
+            if not process.alive():  # asked after the handle is open, so the answer stays true for this handle
+                os.close(runner.pidfd)
+                return False
+            self._watch(runner)
+        self._runners[name].orders.append(order)
+        return True
+
+    def _sweep(self, workflow_id: str, keep: frozenset[str]) -> None:
+        """Removes what an earlier life left in the spool after its end was recorded."""
+        for ulid in spooling.submissions(self.config.spool) - keep - self._orders.keys():
+            manifest = spooling.read_manifest(self.config.spool, ulid)
+            if manifest is not None and manifest.workflow_id == workflow_id:
+                spooling.forget(self.config.spool, ulid)
+
+
+def runner_environment(submission: Submission, runner: str) -> dict[str, str]:
+    """What a runner and everything below it finds in its environment."""
+    threads = str(submission.resources.cores)
+    return os.environ | {
+        MARKER: runner,
+        "PENSTOCK_WORKFLOW_ID": submission.workflow_id,
+        "PENSTOCK_WORKFLOW_DIR": submission.workflow_dir,
+        "PENSTOCK_ISOLATION_MODE": submission.mode,
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
+
+
+def _listen(spool: Path) -> socket.socket:
+    """The bell. It is only a doorbell: what counts is in the journals."""
+    (spool / spooling.BELL).unlink(missing_ok=True)
+    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    directory = os.open(spool, os.O_PATH | os.O_CLOEXEC)
+    try:
+        bell.bind(spooling.bell_address(directory))
+    finally:
+        os.close(directory)
+    return bell
+
+
+def _let_go(runner: _Runner) -> None:
+    """Closes what we hold of a runner; without orders to come it ends by itself."""
+    if runner.stdin is not None:
+        os.close(runner.stdin)
+        runner.stdin = None
+    if runner.pidfd >= 0:
+        asyncio.get_running_loop().remove_reader(runner.pidfd)
+        os.close(runner.pidfd)
+        runner.pidfd = -1
+
+
+def _reap(pid: int) -> int | None:
+    """The exit status of a child of ours, None for a runner that an earlier life started."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, os.WNOHANG)[1])
+    except ChildProcessError:
+        return None
+
+
+def _tail(log: Path | None) -> str | None:
+    """The last line a runner wrote before it died."""
+    if log is None:
+        return None
+    with contextlib.suppress(OSError):
+        lines = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1]
+    return f"killed, or ended without a word (see {log})"
+
+
+def _not_run(reason: str) -> AttemptSeen:
+    return AttemptSeen(Seen.NOT_RUN, reason=reason)
+
+
+def _both_news(older: Any, newer: Any) -> _News:
+    if older.ulids is None or newer.ulids is None:
+        return _News(None)
+    return _News(older.ulids | newer.ulids)

@@ -1,0 +1,184 @@
+"""Supervision: an actor that breaks is started anew, so often in so long and no more; what then is said by its policy.
+
+A child's own tasks live in its task group, so an actor and everything it started fail and restart as one
+(one_for_all); children of a supervisor restart alone (one_for_one). Restarting repairs our own process. Retrying a job is
+another matter, see `penstock.domain.retry`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, TypeVar
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from penstock.actors.clock import Clock
+from penstock.actors.mailbox import Envelope, Mailbox, Ref
+from penstock.domain.errors import BusyError, ConflictError, NotFoundError, SpecError
+
+M = TypeVar("M")
+_ANSWERS: Final = (SpecError, NotFoundError, ConflictError, BusyError)
+"""Errors that are the answer to an ask and leave the actor as it was; any other breaks it."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Restart intensity: `restarts` within `period_s`, waiting `backoff_s` (doubling, at most `backoff_max_s`) before each.
+    A child that needs more is given up."""
+
+    restarts: int
+    period_s: float
+    backoff_s: float = 0.0
+    backoff_max_s: float = 60.0
+
+
+class Actor(Generic[M]):
+    """Owns a resource and handles one message at a time. `tasks` is for its own slow work; what fails there breaks it."""
+
+    tasks: anyio.abc.TaskGroup
+    finished = False  # set by the actor itself when its work is done: it then ends without being restarted
+
+    async def started(self) -> None:
+        """Called before the first message."""
+
+    async def handle(self, message: M) -> object:
+        """Handles a message; the result answers an ask."""
+        raise NotImplementedError
+
+    async def stopped(self) -> None:
+        """Called when it ends, for whatever reason; must not raise."""
+
+
+GivenUp = Callable[[str, BaseException], Awaitable[None]]
+
+
+class Supervisor:
+    """Runs children in its own task group. Enter it with `async with`."""
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        policy: Policy,
+        given_up: GivenUp,
+        hopeless: Callable[[BaseException], bool] = lambda _error: False,
+    ) -> None:
+        self.name = name
+        self._hopeless = hopeless  # errors that starting anew cannot mend
+        self.restarts: dict[str, int] = {}
+        self._clock = clock
+        self._policy = policy
+        self._given_up = given_up
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._ended: dict[str, anyio.Event] = {}
+        self._log = structlog.get_logger().bind(supervisor=name)
+
+    async def __aenter__(self) -> Supervisor:
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> bool | None:
+        for scope in self._scopes.values():
+            scope.cancel()
+        return await self._group.__aexit__(*exc_info)
+
+    def start_child(self, name: str, factory: Callable[[Ref[M]], Actor[M]], capacity: int = 1000) -> Ref[M]:
+        """Starts an actor under `name`; `factory` makes it, and makes it again for each restart."""
+        if name in self._scopes:
+            raise ConflictError(f"{name} is running already")
+        mailbox: Mailbox[M] = Mailbox(name, capacity)
+        ref = Ref(mailbox)
+        self._scopes[name] = anyio.CancelScope()
+        self._ended[name] = anyio.Event()
+        self._group.start_soon(self._keep, name, mailbox, lambda: factory(ref))
+        return ref
+
+    def has_child(self, name: str) -> bool:
+        """Whether an actor runs (or is being restarted) under `name`."""
+        return name in self._scopes
+
+    async def stop_child(self, name: str) -> None:
+        """Stops an actor and waits until it has."""
+        if name in self._scopes:
+            self._scopes[name].cancel()
+            await self._ended[name].wait()
+
+    async def _keep(self, name: str, mailbox: Mailbox[M], make: Callable[[], Actor[M]]) -> None:
+        """Runs an actor again and again within the policy."""
+        scope, ended = self._scopes[name], self._ended[name]
+        failures: deque[float] = deque()
+        reason, last_error = "stopped", None
+        try:
+            with scope:
+                while True:
+                    try:
+                        await _run(make(), mailbox)
+                    except Exception as error:
+                        last_error = innermost(error)
+                    else:
+                        return
+                    if self._hopeless(last_error) or not self._may_restart(failures):
+                        reason = f"given up after {len(failures)} failures: {last_error}"
+                        break
+                    self.restarts[name] = self.restarts.get(name, 0) + 1
+                    self._log.warning("actor restarted", actor=name, error=str(last_error), failures=len(failures), exc_info=last_error)
+                    await self._clock.sleep(self._backoff(len(failures)))
+        finally:
+            mailbox.close(reason)
+            del self._scopes[name], self._ended[name]
+            ended.set()
+        if last_error is not None and not scope.cancelled_caught:
+            self._log.error("actor given up", actor=name, error=str(last_error))
+            await self._given_up(name, last_error)
+
+    def _may_restart(self, failures: deque[float]) -> bool:
+        now = self._clock.monotonic()
+        failures.append(now)
+        while failures and failures[0] < now - self._policy.period_s:
+            failures.popleft()
+        return len(failures) <= self._policy.restarts
+
+    def _backoff(self, failures: int) -> float:
+        doubled: float = self._policy.backoff_s * 2.0 ** (failures - 1)
+        return min(doubled, self._policy.backoff_max_s)
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The first real error inside nested exception groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _run(actor: Actor[M], mailbox: Mailbox[M]) -> None:
+    async with anyio.create_task_group() as tasks:
+        actor.tasks = tasks
+        try:
+            await actor.started()
+            while not actor.finished:
+                await _deliver(actor, await mailbox.get())
+            tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await actor.stopped()
+
+
+async def _deliver(actor: Actor[M], envelope: Envelope[M]) -> None:
+    answer = envelope.answer
+    try:
+        result = await actor.handle(envelope.message)
+    except _ANSWERS as error:
+        if answer is None:
+            raise
+        answer.fail(error)
+    except BaseException as error:
+        if answer is not None:
+            answer.fail(BusyError(f"the request broke off: {innermost(error)}"))
+        raise
+    else:
+        if answer is not None:
+            answer.give(result)

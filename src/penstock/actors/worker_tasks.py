@@ -1,0 +1,296 @@
+"""What worker processes can do, as messages; run as a module it is a worker process.
+
+A worker reads length-framed msgpack tasks from its standard input (a socket) and answers each there: `=` and the result, or
+`!` and a `Failed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import msgspec
+
+from penstock import engines
+from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered, StructureChunk
+from penstock.domain.errors import BusyError, PenstockError, SpecError
+from penstock.domain.spec import StructureSource
+from penstock.domain.submission import Entry, Manifest
+from penstock.domain.views import Selection
+from penstock.recipes import structures
+from penstock.store import export
+
+T = TypeVar("T")
+_LENGTH: Final = struct.Struct("!I")
+_COPY_BYTES: Final = 1 << 20
+_SOURCE_FOLDER: Final = "source"
+REJECTED_SHOWN: Final = 1000
+
+
+class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A task that raised."""
+
+    code: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    key: str | None = None
+
+
+FAILURES: Final[dict[str, Callable[[Failed], PenstockError]]] = {
+    "spec": lambda f: SpecError(f.message, file=f.file, line=f.line, key=f.key),
+    "internal": lambda f: BusyError(f"a worker process failed: {f.message}"),
+}
+
+
+class Task(msgspec.Struct, Generic[T], frozen=True, tag=True):
+    """Base of all tasks; `result` is the type of the answer."""
+
+    result: ClassVar[Any]
+
+    def run(self) -> T:
+        """Does it; only ever called in a worker process."""
+        raise NotImplementedError
+
+
+class SourceFile(msgspec.Struct, frozen=True, array_like=True):
+    """A source file as kept in the workflow's directory: its path there, size and checksum."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class KeptSource(msgspec.Struct, frozen=True, array_like=True):
+    """The kept files of a source, and the path (relative to the workflow's directory) that reads them all."""
+
+    path: str
+    files: list[SourceFile]
+
+
+class CheckWork(Task[None], frozen=True):
+    """Refuses a source that cannot be read at all, and an engine that is not installed."""
+
+    source: StructureSource
+    path: str
+    engine: str
+    result = None
+
+    def run(self) -> None:
+        """Raises SpecError."""
+        structures.check_source(self.source, Path(self.path))
+        engine = engines.get(self.engine)
+        if engine.kind == "python":
+            try:
+                engine.load()
+            except ImportError as error:
+                raise SpecError(f"{self.engine} is not installed beside penstockd: {error}", key="engine.name") from error
+
+
+class KeepSource(Task[KeptSource], frozen=True):
+    """Copies a source's files to `directory`/source, each by rename, with checksums."""
+
+    source: StructureSource
+    path: str
+    directory: str
+    result = KeptSource
+
+    def run(self) -> KeptSource:
+        """The kept files; running it again gives the same."""
+        path = Path(self.path)
+        files = []
+        for found in structures.source_files(self.source, path):
+            name = f"{_SOURCE_FOLDER}/{found.name}"
+            files.append(SourceFile(name, *copy_with_checksum(found.path, Path(self.directory, name))))
+        return KeptSource(files[0].path if path.is_file() else _SOURCE_FOLDER, files)
+
+
+class ReadChunk(Task[StructureChunk], frozen=True):
+    """Reads the next structures of a source."""
+
+    source: StructureSource
+    path: str
+    cursor: str
+    limit: int
+    result = StructureChunk
+
+    def run(self) -> StructureChunk:
+        """At most `limit` records from `cursor` on."""
+        return structures.read_chunk(self.source, self.path, self.cursor, self.limit)
+
+
+class RenderItem(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt to render."""
+
+    position: int
+    directory: str
+    job_id: int
+    calculation: Calculation
+
+
+class RenderedManifest(msgspec.Struct, frozen=True, array_like=True):
+    """An encoded manifest, and the attempts that could not be rendered with the reason."""
+
+    manifest: bytes
+    errors: list[tuple[int, str]]
+
+
+class Render(Task[RenderedManifest], frozen=True):
+    """Renders the inputs of a whole submission into its manifest; `manifest` comes with no entries."""
+
+    manifest: Manifest
+    parameters: bytes
+    items: list[RenderItem]
+    result = RenderedManifest
+
+    def run(self) -> RenderedManifest:
+        """The encoded manifest."""
+        engine = engines.get(self.manifest.engine)
+        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
+        entries, errors = [], []
+        for item in self.items:
+            try:
+                rendered = engine.render(item.calculation, parameters)
+            except (ValueError, SpecError) as error:
+                errors.append((item.position, str(error)))
+            else:
+                entries.append(Entry(item.position, item.directory, item.job_id, rendered))
+        manifest = msgspec.structs.replace(self.manifest, entries=entries)
+        return RenderedManifest(msgspec.msgpack.encode(manifest), errors)
+
+
+class CollectItem(msgspec.Struct, frozen=True, array_like=True):
+    """An ended attempt whose outputs are to be read; `directory` is absolute."""
+
+    position: int
+    directory: str
+    exit: Exit
+
+
+class Collect(Task[list[tuple[int, Outcome]]], frozen=True):
+    """Reads the outputs of ended attempts."""
+
+    engine: str
+    parameters: bytes
+    items: list[CollectItem]
+    result = list[tuple[int, Outcome]]
+
+    def run(self) -> list[tuple[int, Outcome]]:
+        """An outcome for every item."""
+        engine = engines.get(self.engine)
+        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
+        return [(item.position, engine.read(Path(item.directory), item.exit, parameters)) for item in self.items]
+
+
+class SourcePlan(msgspec.Struct, frozen=True, array_like=True):
+    """What a source would give: counts, the first rejected records, and the first job's inputs."""
+
+    jobs: int
+    rejected: int
+    rejected_shown: list[tuple[int, int, str]]
+    example: Rendered | None
+
+
+class PlanSource(Task[SourcePlan], frozen=True):
+    """Reads a whole source and renders its first job; writes nothing."""
+
+    source: StructureSource
+    path: str
+    engine: str
+    parameters: bytes
+    cores: int
+    memory_mb: int
+    result = SourcePlan
+
+    def run(self) -> SourcePlan:
+        """The plan."""
+        structures.check_source(self.source, Path(self.path))
+        engine = engines.get(self.engine)
+        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
+        jobs = rejected = 0
+        shown: list[tuple[int, int, str]] = []
+        example: Rendered | None = None
+        chunk = StructureChunk([], [], "", done=False)
+        while not chunk.done:
+            chunk = structures.read_chunk(self.source, self.path, chunk.cursor, 5000)
+            if chunk.structures and example is None:
+                s = chunk.structures[0]
+                calculation = Calculation(s.name, s.geometry, s.charge, s.multiplicity, self.cores, self.memory_mb)
+                example = engine.render(calculation, parameters)
+            jobs += len(chunk.structures)
+            rejected += len(chunk.rejected)
+            room = REJECTED_SHOWN - len(shown)
+            shown.extend((r.orig_index, r.line, r.reason) for r in chunk.rejected[:room])
+        return SourcePlan(jobs, rejected, shown, example)
+
+
+class ExportJobs(Task[int], frozen=True):
+    """Writes the selected jobs of a workflow's database to a file."""
+
+    directory: str
+    workflow_id: str
+    format: str
+    path: str
+    selection: Selection
+    overwrite: bool
+    result = int
+
+    def run(self) -> int:
+        """How many jobs were written."""
+        return export.export_jobs(
+            Path(self.directory), self.workflow_id, self.format, Path(self.path), self.selection, overwrite=self.overwrite
+        )
+
+
+AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | PlanSource | ExportJobs
+
+
+def copy_with_checksum(source: Path, target: Path) -> tuple[int, str]:
+    """Copies a file by way of a temporary name; returns its size and SHA-256."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as reader, partial.open("wb") as writer:
+        while block := reader.read(_COPY_BYTES):
+            digest.update(block)
+            writer.write(block)
+            size += len(block)
+        writer.flush()
+        os.fsync(writer.fileno())
+    shutil.copystat(source, partial)
+    partial.replace(target)
+    return size, digest.hexdigest()
+
+
+def answer(decoder: msgspec.msgpack.Decoder[AnyTask], payload: bytes) -> bytes:
+    """The answer to one encoded task."""
+    try:
+        return b"=" + msgspec.msgpack.encode(decoder.decode(payload).run())
+    except SpecError as error:
+        failed = Failed("spec", error.message, error.file, error.line, error.key)
+    except Exception as error:  # noqa: BLE001 - a worker outlives whatever a task raises
+        failed = Failed("internal", f"{type(error).__name__}: {error}")
+    return b"!" + msgspec.msgpack.encode(failed)
+
+
+def main() -> None:
+    """Serves tasks until the daemon closes the socket. What libraries print goes to standard error."""
+    channel = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    decoder = msgspec.msgpack.Decoder(AnyTask)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyboardInterrupt), channel.makefile("rb") as stream:
+        while len(header := stream.read(_LENGTH.size)) == _LENGTH.size:
+            payload = answer(decoder, stream.read(_LENGTH.unpack(header)[0]))
+            channel.sendall(_LENGTH.pack(len(payload)) + payload)
+
+
+if __name__ == "__main__":
+    main()
