@@ -1,0 +1,1 @@
+"""The control protocol: messages, framing, server and client."""

@@ -1,0 +1,469 @@
+"""Everything that travels over the control socket, as msgspec tagged unions.
+
+A connection opens with `Hello` answered by `Welcome`; then the client sends `Call`s and the daemon answers each with
+one `Reply` or `Fail`, or, for the streaming requests `Watch` and `Logs`, with any number of `Item`s and one `Done`.
+Every request names its reply type in `reply`, so that a client's `call` is typed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import msgspec
+
+from penstock.domain.settings import Layer
+from penstock.domain.views import (
+    AttemptInfo,
+    ClusterInfo,
+    EventInfo,
+    JobInfo,
+    RejectedInfo,
+    Selection,
+    Statistic,
+    WorkflowInfo,
+)
+
+PROTOCOL: Final = 1
+"""The protocol this program speaks. `Hello` gives the range a client can speak; the daemon picks or refuses."""
+MAX_FRAME: Final = 16 * 1024 * 1024
+"""Bytes of the largest payload; a longer one ends the connection."""
+MAX_CALLS: Final = 64
+"""Calls that one connection may have in flight; a further one is answered `busy`."""
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=False, omit_defaults=True, tag_field="type", tag=True):
+    """Base of everything on the wire; a newer peer's extra fields are ignored."""
+
+
+# ---- values ---------------------------------------------------------------------------------------------------------
+
+
+class SettingInfo(Message, frozen=True):
+    """One setting's effective value and the layer that set it."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+class StepPlan(Message, frozen=True):
+    """One step of a dry run; `dry_run` is always true and says that nothing was submitted."""
+
+    key: str
+    kind: str
+    engine: str
+    jobs: int
+    after: tuple[str, ...]
+    dry_run: bool
+    example_files: dict[str, str]  # the first job's rendered inputs
+    example_argv: tuple[str, ...] | None
+
+
+# ---- replies --------------------------------------------------------------------------------------------------------
+
+
+class Pong(Message, frozen=True):
+    """The daemon is there."""
+
+    pid: int
+    version: str
+    uptime_s: float
+
+
+class Accepted(Message, frozen=True):
+    """The workflow is recorded and will run."""
+
+    id: str
+    directory: str
+
+
+class Planned(Message, frozen=True):
+    """What a submission would do. `core_hours_limit` is jobs x cores x walltime, an upper bound."""
+
+    id: str | None
+    steps: tuple[StepPlan, ...]
+    jobs: int
+    rejected: tuple[RejectedInfo, ...]  # at most the first 1000
+    rejected_total: int
+    core_hours_limit: float
+
+
+class Workflows(Message, frozen=True):
+    """Workflows, newest last."""
+
+    workflows: tuple[WorkflowInfo, ...]
+
+
+class WorkflowStatus(Message, frozen=True):
+    """One workflow, with its most recent failures."""
+
+    workflow: WorkflowInfo
+    failures: tuple[JobInfo, ...]
+    rejected: tuple[RejectedInfo, ...]  # at most the first 1000
+
+
+class Jobs(Message, frozen=True):
+    """A page of jobs; `total` counts all that the selection holds."""
+
+    jobs: tuple[JobInfo, ...]
+    total: int
+
+
+class JobDetail(Message, frozen=True):
+    """Everything about one job."""
+
+    job: JobInfo
+    geometry: str
+    final_geometry: str | None
+    attempts: tuple[AttemptInfo, ...]
+    properties: dict[str, Any]
+    files: tuple[str, ...]
+    events: tuple[EventInfo, ...]
+
+
+class Changed(Message, frozen=True):
+    """How many jobs a request touched, and how many of the selection it left alone and why."""
+
+    changed: int
+    left: int = 0
+    note: str | None = None
+
+
+class Summary(Message, frozen=True):
+    """Counts and statistics of a campaign."""
+
+    workflow: WorkflowInfo
+    failures: dict[str, int]  # by failure class
+    energy_hartree: Statistic
+    max_force_hartree_per_bohr: Statistic
+    scf_cycles: Statistic
+    wall_time_s: Statistic
+
+
+class Exported(Message, frozen=True):
+    """Where an export was written and how many jobs it holds."""
+
+    path: str
+    jobs: int
+
+
+class Why(Message, frozen=True):
+    """The whole cause of a job's state: `verdict` in one sentence, `reasons` from the nearest cause outwards."""
+
+    job: JobInfo
+    verdict: str
+    reasons: tuple[str, ...]
+    events: tuple[EventInfo, ...]
+
+
+class Clusters(Message, frozen=True):
+    """All clusters."""
+
+    clusters: tuple[ClusterInfo, ...]
+
+
+class Settings(Message, frozen=True):
+    """Every setting, its value and its origin."""
+
+    settings: tuple[SettingInfo, ...]
+
+
+class Done(Message, frozen=True):
+    """The end of a stream, or a request done that has nothing to say."""
+
+    id: int = 0
+
+
+class LogChunk(Message, frozen=True):
+    """A piece of a job's log; `name` is the file it comes from."""
+
+    name: str
+    data: bytes
+
+
+class Lagged(Message, frozen=True):
+    """The client read too slowly: `dropped` events were left out here."""
+
+    dropped: int
+
+
+# ---- requests -------------------------------------------------------------------------------------------------------
+
+
+class Request(Message, Generic[R_co], frozen=True):
+    """Base of all requests; R_co is the type of the reply."""
+
+    reply: ClassVar[type[Message]] = Done
+
+
+class Ping(Request[Pong], frozen=True):
+    """Is the daemon there?"""
+
+    reply = Pong
+
+
+class Submit(Request[Accepted], frozen=True):
+    """Run a workflow.
+
+    `text` is the spec file's text, `file` its absolute path (errors name it, and relative source paths are taken from
+    its directory), `work_root` the absolute directory that gets `.penstock/`. `layers` are the settings found on the
+    client's side, rising in rank; the spec ranks below the layer "command line" and above the others.
+    """
+
+    text: str
+    file: str
+    work_root: str
+    layers: tuple[Layer, ...] = ()
+    reply = Accepted
+
+
+class Plan(Request[Planned], frozen=True):
+    """What `Submit` with the same fields would do; nothing is written."""
+
+    text: str
+    file: str
+    work_root: str
+    layers: tuple[Layer, ...] = ()
+    reply = Planned
+
+
+class ListWorkflows(Request[Workflows], frozen=True):
+    """All workflows the daemon knows; `state` narrows."""
+
+    state: str | None = None
+    reply = Workflows
+
+
+class GetStatus(Request[WorkflowStatus], frozen=True):
+    """One workflow."""
+
+    id: str
+    reply = WorkflowStatus
+
+
+class ListJobs(Request[Jobs], frozen=True):
+    """Jobs of a workflow in order of id, or of `order` (a public column, `-column` for falling)."""
+
+    id: str
+    selection: Selection = Selection()
+    limit: int = 100
+    offset: int = 0
+    order: str = "id"
+    reply = Jobs
+
+
+class GetJob(Request[JobDetail], frozen=True):
+    """One job."""
+
+    id: str
+    job: int
+    reply = JobDetail
+
+
+class Pause(Request[Changed], frozen=True):
+    """Start nothing more of the workflow; with a selection, hold those jobs only."""
+
+    id: str
+    selection: Selection | None = None
+    reply = Changed
+
+
+class Resume(Request[Changed], frozen=True):
+    """Undo a pause (or heal a fault); with a selection, release those jobs only."""
+
+    id: str
+    selection: Selection | None = None
+    reply = Changed
+
+
+class Cancel(Request[Changed], frozen=True):
+    """Stop the workflow, or the selected jobs, running ones included."""
+
+    id: str
+    selection: Selection | None = None
+    reply = Changed
+
+
+class Retry(Request[Changed], frozen=True):
+    """Make ended jobs ready again; those marked never-rerun are left."""
+
+    id: str
+    selection: Selection = Selection()
+    reply = Changed
+
+
+class Mark(Request[Changed], frozen=True):
+    """Set or clear the never-rerun mark."""
+
+    id: str
+    selection: Selection
+    never_rerun: bool
+    reply = Changed
+
+
+class SetWorkflow(Request[WorkflowStatus], frozen=True):
+    """Change a workflow's slot budget or priority."""
+
+    id: str
+    slots: int | None = None
+    priority: int | None = None
+    reply = WorkflowStatus
+
+
+class Summarize(Request[Summary], frozen=True):
+    """Counts and statistics."""
+
+    id: str
+    reply = Summary
+
+
+class Export(Request[Exported], frozen=True):
+    """Write results to `path` (absolute; None = the workflow's own directory)."""
+
+    id: str
+    format: str  # csv, json, extxyz, ase
+    path: str | None = None
+    selection: Selection = Selection()
+    overwrite: bool = False
+    reply = Exported
+
+
+class Explain(Request[Why], frozen=True):
+    """Why is a job in the state it is in?"""
+
+    id: str
+    job: int
+    reply = Why
+
+
+class ListClusters(Request[Clusters], frozen=True):
+    """All clusters."""
+
+    reply = Clusters
+
+
+class GetSettings(Request[Settings], frozen=True):
+    """Every setting that a submission with these layers would use, and where it came from."""
+
+    layers: tuple[Layer, ...] = ()
+    reply = Settings
+
+
+class Watch(Request[Done], frozen=True):
+    """Stream `EventInfo` (and `Lagged`) of one workflow or all, until the client leaves.
+
+    With `until_end`, until the workflow has ended (at once, when it already has). `since` replays the history after
+    that event number first (one workflow only).
+    """
+
+    id: str | None = None
+    since: int | None = None
+    until_end: bool = False
+
+
+class Logs(Request[Done], frozen=True):
+    """Stream `LogChunk`s of a job's newest attempt (or of `attempt`); with `follow`, until the attempt has ended."""
+
+    id: str
+    job: int
+    attempt: int | None = None
+    follow: bool = False
+    tail_bytes: int | None = None
+
+
+AnyRequest = (
+    Ping
+    | Submit
+    | Plan
+    | ListWorkflows
+    | GetStatus
+    | ListJobs
+    | GetJob
+    | Pause
+    | Resume
+    | Cancel
+    | Retry
+    | Mark
+    | SetWorkflow
+    | Summarize
+    | Export
+    | Explain
+    | ListClusters
+    | GetSettings
+    | Watch
+    | Logs
+)
+AnyReply = (
+    Pong
+    | Accepted
+    | Planned
+    | Workflows
+    | WorkflowStatus
+    | Jobs
+    | JobDetail
+    | Changed
+    | Summary
+    | Exported
+    | Why
+    | Clusters
+    | Settings
+    | Done
+)
+AnyItem = EventInfo | LogChunk | Lagged
+
+
+# ---- envelopes ------------------------------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True):
+    """First frame of a client."""
+
+    oldest: int  # protocol versions the client can speak
+    newest: int
+    client: str
+
+
+class Welcome(Message, frozen=True):
+    """The daemon's answer: the version both will speak."""
+
+    protocol: int
+    daemon: str
+    pid: int
+
+
+class Call(Message, frozen=True):
+    """A request; `id` is the client's own number for it, repeated in every answer."""
+
+    id: int
+    request: AnyRequest
+
+
+class Reply(Message, frozen=True):
+    """The one answer to a call."""
+
+    id: int
+    body: AnyReply
+
+
+class Item(Message, frozen=True):
+    """One element of a stream."""
+
+    id: int
+    body: AnyItem
+
+
+class Fail(Message, frozen=True):
+    """A call that failed (id 0: the connection itself). `code` is one of the codes in `penstock.domain.errors`."""
+
+    id: int
+    code: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    key: str | None = None
+
+
+ClientFrame = Hello | Call
+DaemonFrame = Welcome | Reply | Item | Done | Fail

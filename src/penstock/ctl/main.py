@@ -1,0 +1,156 @@
+"""The command `penstockctl`. A command's module is imported only when that command runs."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from penstock.ctl.options import socket_option
+from penstock.ctl.output import Ctl
+from penstock.ctl.text import clean
+from penstock.domain.errors import (
+    BusyError,
+    ClusterError,
+    ForbiddenError,
+    InternalError,
+    OutputError,
+    PenstockError,
+    ProtocolError,
+    SpecError,
+    StoreError,
+    UnreachableError,
+)
+
+EXIT_FAILED: Final = 1
+EXIT_WRONG_USE: Final = 2
+EXIT_UNREACHABLE: Final = 3
+EXIT_INTERRUPTED: Final = 130
+
+_NO_CONVERSATION: Final = (UnreachableError, ProtocolError, ForbiddenError, BusyError)
+_NOT_THE_USERS: Final = (InternalError, StoreError, ClusterError, OutputError)
+_MODULES: Final = {
+    "submit": "submit",
+    "list": "query",
+    "status": "query",
+    "jobs": "query",
+    "show": "query",
+    "summary": "query",
+    "why": "query",
+    "logs": "follow",
+    "watch": "follow",
+    "pause": "change",
+    "resume": "change",
+    "cancel": "change",
+    "retry": "change",
+    "mark": "change",
+    "set": "change",
+    "export": "change",
+    "clusters": "about",
+    "config": "about",
+    "ping": "about",
+    "version": "about",
+    "completion": "about",
+}
+
+
+class _PipeClosedError(Exception):
+    """Whoever read our output has enough; click would call that a failure."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _MODULES:
+            return None
+        module = importlib.import_module(f"penstock.ctl.{_MODULES[cmd_name]}")
+        found: click.Command = module.COMMANDS[cmd_name]
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _PipeClosedError from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@socket_option
+def cli() -> None:
+    """Run simulation workflows through penstockd."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (default: the process's arguments) names; the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    ctl = Ctl()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode is no reason to fail
+    try:
+        result = cli.main(arguments, "penstockctl", standalone_mode=False, obj=ctl)
+        sys.stdout.flush()
+    except PenstockError as error:
+        _report(ctl, error)
+        return exit_code_of(error)
+    except click.ClickException as error:
+        if "--json" in arguments:
+            _report_json("usage", error.format_message())
+        else:
+            error.show()
+        return EXIT_WRONG_USE
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except (_PipeClosedError, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit has somewhere to go
+        return 0
+    except OSError as error:  # a full disk under the output, a working directory that is gone
+        click.echo(f"penstockctl: {clean(str(error))}", err=True)
+        return EXIT_FAILED
+    finally:
+        ctl.close()
+    return result if isinstance(result, int) else 0
+
+
+def exit_code_of(error: PenstockError) -> int:
+    """2 what the user must mend, 3 no conversation with the daemon, 1 what went wrong beyond both."""
+    if isinstance(error, _NO_CONVERSATION):
+        return EXIT_UNREACHABLE
+    return EXIT_FAILED if isinstance(error, _NOT_THE_USERS) else EXIT_WRONG_USE
+
+
+def _report(ctl: Ctl, error: PenstockError) -> None:
+    if not ctl.json:
+        click.echo(f"penstockctl: {clean(_relative(str(error)))}", err=True)
+    elif isinstance(error, SpecError):
+        _report_json(error.code, error.message, error.file, error.line, error.key)
+    else:
+        _report_json(error.code, str(error))
+
+
+def _report_json(
+    code: str, message: str, file: str | None = None, line: int | None = None, key: str | None = None
+) -> None:
+    error = {"code": code, "message": message, "file": file, "line": line, "key": key}
+    click.echo(msgspec.json.encode({"error": error}), err=True)
+
+
+def _relative(message: str) -> str:
+    """A message that begins with a path below the working directory, with that path shortened."""
+    try:
+        return message.removeprefix(f"{Path.cwd()}{os.sep}")
+    except FileNotFoundError:
+        return message
+
+
+if __name__ == "__main__":
+    sys.exit(main())

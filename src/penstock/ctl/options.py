@@ -1,0 +1,182 @@
+"""Options that commands share, and what people write in them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, ParamSpec, TypeVar
+
+import click
+
+from penstock.control.client import Client
+from penstock.ctl.output import Ctl
+from penstock.domain.errors import PenstockError
+from penstock.domain.states import JobState, Status
+from penstock.domain.views import Filter, Selection
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ID_VARIABLE: Final = "PENSTOCK_WORKFLOW_ID"
+_JOBS_MAX: Final = 1_000_000
+_COMPLETION_TIMEOUT_S: Final = 0.5
+_FILTER: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*")
+_STATUSES: Final = tuple(Status)
+_STATES: Final = tuple(JobState)
+
+
+def command(name: str) -> Callable[[Callable[..., T]], click.Command]:
+    """A command with `--json` and `--socket`, whose function gets the `Ctl` first and may return an exit code."""
+
+    def decorate(function: Callable[..., T]) -> click.Command:
+        for option in (socket_option, _json_option):
+            function = option(function)
+        return click.command(name)(click.pass_obj(function))
+
+    return decorate
+
+
+def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.obj.json |= value
+
+
+def _set_socket(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.obj.socket = value
+
+
+_json_option = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_set_json, help="Answer in JSON; see docs/ctl-json.md."
+)
+socket_option = click.option(
+    "--socket",
+    metavar="PATH",
+    type=click.Path(),
+    expose_value=False,
+    callback=_set_socket,
+    help="The daemon's control socket.  [env: PENSTOCK_SOCKET]",
+)
+
+
+def complete_id(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Workflows whose id begins with `incomplete`; nothing, and no message, when the daemon does not answer at once."""
+    ctl = context.find_object(Ctl)
+    try:
+        with Client(ctl.socket if ctl else None, timeout_s=_COMPLETION_TIMEOUT_S) as client:
+            workflows = client.list_workflows().workflows
+    except PenstockError:
+        return []
+    return [workflow.id for workflow in workflows if workflow.id.startswith(incomplete)]
+
+
+def id_argument(*, required: bool = True) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """`ID`; inside a job, the workflow the job belongs to when it is left out."""
+    return click.argument("id", required=required, envvar=ID_VARIABLE, shell_complete=complete_id)
+
+
+def job_argument(function: Callable[..., T]) -> Callable[..., T]:
+    """`[ID] JOB`, given to the function as `id` and `job`."""
+
+    @click.argument("target", nargs=-1, metavar="[ID] JOB", shell_complete=complete_id)
+    @click.pass_context
+    @functools.wraps(function)
+    def wrapped(context: click.Context, /, *args: Any, target: tuple[str, ...], **kwargs: Any) -> T:
+        id, job = _target(context, target)
+        return context.invoke(function, *args, id=id, job=job, **kwargs)
+
+    return wrapped
+
+
+def _target(context: click.Context, words: Sequence[str]) -> tuple[str, int]:
+    import os
+
+    inherited = os.environ.get(ID_VARIABLE)
+    if len(words) == 1 and inherited:
+        words = (inherited, *words)
+    if len(words) != 2:
+        raise click.UsageError("give a workflow's ID and a JOB number", context)
+    if not words[1].isdecimal():
+        raise click.UsageError(f"{words[1]!r} is not a job number", context)
+    return words[0], int(words[1])
+
+
+def selection_options(function: Callable[..., T]) -> Callable[..., T]:
+    """`--job`, `--status`, `--state` and `--filter`, given to the function as one `selection`."""
+
+    @click.option("--job", "jobs", multiple=True, metavar="N,N-M", callback=_jobs, help="Job numbers and ranges.")
+    @click.option(
+        "--status", "statuses", multiple=True, metavar="STATUS", callback=_names(_STATUSES), help=", ".join(_STATUSES)
+    )
+    @click.option(
+        "--state", "states", multiple=True, metavar="STATE", callback=_names(_STATES), help="Exact state, such as held."
+    )
+    @click.option(
+        "--filter",
+        "filters",
+        multiple=True,
+        metavar="'COLUMN OP VALUE'",
+        callback=_filters,
+        help="Such as 'natoms>50' or 'name~water'; OP is one of = != < <= > >= ~ (contains).",
+    )
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,
+        jobs: tuple[int, ...],
+        statuses: tuple[str, ...],
+        states: tuple[str, ...],
+        filters: tuple[Filter, ...],
+        **kwargs: Any,
+    ) -> T:
+        return function(*args, selection=Selection(jobs, statuses + states, filters), **kwargs)
+
+    return wrapped
+
+
+def parse_jobs(text: str) -> list[int]:
+    """Job numbers from text such as `1,5,7-20`; ValueError says what is wrong with it."""
+    jobs: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*", part, re.ASCII)
+        if match is None:
+            raise ValueError(f"{part!r} is neither a job number nor a range such as 7-20")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"the range {part.strip()} runs backwards")
+        if len(jobs) + last - first >= _JOBS_MAX:
+            raise ValueError(f"more than {_JOBS_MAX} jobs; use --status or --filter instead")
+        jobs.extend(range(first, last + 1))
+    return jobs
+
+
+def parse_filter(text: str) -> Filter:
+    """A condition from text such as `natoms>50`; ValueError says what is wrong with it."""
+    match = _FILTER.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no condition; write it like 'natoms>50'")
+    return Filter(match[1], match[2], match[3])
+
+
+def _jobs(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(job for text in given for job in parse_jobs(text)))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _filters(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[Filter, ...]:
+    try:
+        return tuple(parse_filter(text) for text in given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _names(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, ...]]:
+    def check(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+        names = [name.strip() for text in given for name in text.split(",")]
+        for name in names:
+            if name not in known:
+                raise click.BadParameter(f"{name!r} is not one of {', '.join(known)}")
+        return tuple(str(name) for name in names)
+
+    return check

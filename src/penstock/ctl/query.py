@@ -1,0 +1,278 @@
+"""Commands that look: list, status, jobs, show, summary, why."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from penstock.control.messages import JobDetail, Summary, WorkflowStatus
+from penstock.ctl.options import command, id_argument, job_argument, selection_options
+from penstock.ctl.output import Ctl
+from penstock.ctl.text import (
+    bar,
+    clean_block,
+    counts,
+    duration,
+    local_time,
+    local_time_of,
+    number,
+    percentage,
+)
+from penstock.domain.states import WorkflowState
+from penstock.domain.views import EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
+
+_REJECTED_SHOWN: Final = 20
+_BAR_WIDTH: Final = 30
+
+
+@command("list")
+@click.option("--state", type=click.Choice([str(state) for state in WorkflowState]), help="Only those in this state.")
+def list_(ctl: Ctl, state: str | None) -> None:
+    """Show all workflows."""
+    _list(ctl, state)
+
+
+@command("status")
+@id_argument(required=False)
+def status(ctl: Ctl, id: str | None) -> None:
+    """Show where a workflow stands, or all workflows."""
+    if id is None:
+        _list(ctl, None)
+        return
+    reply = ctl.client.status(id)
+    if ctl.json:
+        ctl.emit(reply)
+    else:
+        show_status(ctl, reply)
+
+
+@command("jobs")
+@id_argument()
+@selection_options
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Jobs on a page.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="Jobs to leave out before it.")
+@click.option("--order", default="id", show_default=True, help="A public column; -COLUMN for falling.")
+def jobs(ctl: Ctl, id: str, selection: Selection, limit: int, offset: int, order: str) -> None:
+    """Show a workflow's jobs, page by page."""
+    reply = ctl.client.jobs(id, selection, limit, offset, order)
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    _job_table(ctl, reply.jobs)
+    if len(reply.jobs) < reply.total:
+        last = offset + len(reply.jobs)
+        more = f"; the next: --offset {last}" if last < reply.total else ""
+        ctl.note(f"jobs {offset + 1} to {last} of {reply.total}{more}")
+
+
+@command("show")
+@job_argument
+@click.option("--geometry", is_flag=True, help="Also print the geometries.")
+def show(ctl: Ctl, id: str, job: int, geometry: bool) -> None:
+    """Show everything about one job."""
+    reply = ctl.client.job(id, job)
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    _show_job(ctl, reply)
+    if geometry:
+        for title, block in (("geometry", reply.geometry), ("final geometry", reply.final_geometry)):
+            if block is not None:
+                ctl.line()
+                ctl.line(f"{title}:")
+                click.echo(clean_block(block.rstrip("\n")))
+
+
+@command("summary")
+@id_argument()
+def summary(ctl: Ctl, id: str) -> None:
+    """Show counts and statistics of a workflow's results."""
+    reply = ctl.client.summary(id)
+    if ctl.json:
+        ctl.emit(reply)
+    else:
+        _show_summary(ctl, reply)
+
+
+@command("why")
+@job_argument
+def why(ctl: Ctl, id: str, job: int) -> None:
+    """Say why a job is in the state it is in."""
+    reply = ctl.client.why(id, job)
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    ctl.line(f"job {reply.job.id} ({reply.job.name}) is {reply.job.state}: {reply.verdict}")
+    for reason in reply.reasons:
+        ctl.line(f"  because {reason}")
+    if reply.events:
+        ctl.line()
+        _events(ctl, reply.events)
+
+
+def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
+    """A workflow with its most recent failures and rejected records, for people."""
+    info = reply.workflow
+    pairs = [
+        ("workflow", info.id),
+        ("state", info.state + (f": {info.reason}" if info.reason else "")),
+        ("jobs", f"{info.jobs} ({counts(info.statuses)})" + (", more are being read" if info.ingesting else "")),
+        ("recipe", f"{info.recipe}, engine {info.engine}"),
+        ("cluster", f"{info.cluster}, slots {info.slots}, priority {info.priority}"),
+        ("directory", info.directory),
+        ("created", local_time(info.created_at)),
+        ("updated", local_time(info.updated_at)),
+    ]
+    if info.rejected:
+        pairs.insert(3, ("rejected", f"{info.rejected} records of the source"))
+    ctl.pairs(pairs)
+    if reply.failures:
+        ctl.line()
+        ctl.line("most recent failures:")
+        columns = (">job", "name", "status", "failure", "message")
+        rows = ((str(j.id), j.name, j.status, j.failure or "-", j.error_message or "-") for j in reply.failures)
+        ctl.table(columns, rows)
+    show_rejected(ctl, reply.rejected, info.rejected)
+
+
+def show_rejected(ctl: Ctl, rejected: tuple[RejectedInfo, ...], total: int) -> None:
+    """The first records that could not be taken in, and how many there are."""
+    if not rejected:
+        return
+    ctl.line()
+    ctl.line("records that could not be taken in:")
+    for record in rejected[:_REJECTED_SHOWN]:
+        ctl.line(f"  line {record.line}: {record.reason}")
+    if total > _REJECTED_SHOWN:
+        ctl.line(f"  ... and {total - min(_REJECTED_SHOWN, len(rejected))} more")
+
+
+def _list(ctl: Ctl, state: str | None) -> None:
+    reply = ctl.client.list_workflows(state)
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    if not reply.workflows:
+        ctl.note("no workflows" if state is None else f"no workflow is {state}")
+        return
+    columns = ("id", "state", ">jobs", ">done", "counts", "cluster", ">slots", "created")
+    ctl.table(columns, (_workflow_row(info) for info in reply.workflows))
+
+
+def _workflow_row(info: WorkflowInfo) -> tuple[str, ...]:
+    done = percentage(sum(info.statuses.get(s, 0) for s in ("completed", "skipped")), info.jobs)
+    created = local_time(info.created_at)
+    return (
+        info.id,
+        info.state,
+        str(info.jobs),
+        done,
+        counts(info.statuses),
+        info.cluster,
+        str(info.slots),
+        created,
+    )
+
+
+def _job_table(ctl: Ctl, jobs: tuple[JobInfo, ...]) -> None:
+    columns = (">id", "name", ">natoms", "state", ">attempts", ">energy/Eh", ">max force/(Eh/bohr)", ">time", "failure")
+    rows = (
+        (
+            str(job.id),
+            job.name,
+            str(job.natoms),
+            job.state,
+            str(job.attempts),
+            number(job.final_energy, 8),
+            number(job.max_forces),
+            duration(job.wall_time_s),
+            job.failure or "-",
+        )
+        for job in jobs
+    )
+    ctl.table(columns, rows)
+
+
+def _show_job(ctl: Ctl, detail: JobDetail) -> None:
+    job = detail.job
+    ctl.pairs(
+        [
+            ("job", f"{job.id} ({job.name})"),
+            ("state", f"{job.state} (status {job.status})" + (", never to be rerun" if job.never_rerun else "")),
+            ("elements", f"{job.elements}, {job.natoms} atoms"),
+            ("charge, spin", f"{job.charge}, multiplicity {job.spin}"),
+            ("energy", f"{number(job.final_energy, 10)} Eh"),
+            ("max force", f"{number(job.max_forces, 8)} Eh/bohr"),
+            ("SCF cycles", "-" if job.scf_steps is None else str(job.scf_steps)),
+            ("wall time", duration(job.wall_time_s)),
+            ("failure", f"{job.failure}: {job.error_message or '-'}" if job.failure else "-"),
+            ("directory", job.job_dir or "-"),
+            ("source row", str(job.orig_index)),
+            ("updated", local_time_of(job.updated_at)),
+        ]
+    )
+    if detail.attempts:
+        ctl.line()
+        rows = (
+            (
+                str(attempt.number),
+                attempt.state,
+                local_time(attempt.started_at),
+                duration(attempt.ended_at - attempt.started_at) if attempt.ended_at and attempt.started_at else "-",
+                "-" if attempt.exit_code is None else str(attempt.exit_code),
+                attempt.failure or "-",
+                attempt.message or "-",
+                attempt.directory,
+            )
+            for attempt in detail.attempts
+        )
+        ctl.table((">attempt", "state", "started", ">time", ">exit", "failure", "message", "directory"), rows)
+    if detail.properties:
+        ctl.line()
+        ctl.pairs([(name, str(value)) for name, value in detail.properties.items()])
+    if detail.files:
+        ctl.line()
+        ctl.line("files: " + ", ".join(detail.files))
+    if detail.events:
+        ctl.line()
+        _events(ctl, detail.events)
+
+
+def _events(ctl: Ctl, events: tuple[EventInfo, ...]) -> None:
+    for event in events:
+        ctl.line(f"{local_time(event.at)}  {event.kind}  {event.text}")
+
+
+def _show_summary(ctl: Ctl, reply: Summary) -> None:
+    info = reply.workflow
+    ctl.line(f"{info.id}: {info.state}, {info.jobs} jobs" + (f", {info.rejected} rejected" if info.rejected else ""))
+    ctl.line()
+    full = "█" if ctl.is_terminal else "#"
+    ctl.table(
+        ("status", ">jobs", ">share", "bar"),
+        (
+            (status, str(count), percentage(count, info.jobs), bar(count, info.jobs, _BAR_WIDTH, full))
+            for status, count in info.statuses.items()
+        ),
+    )
+    ctl.line()
+    quantities: list[tuple[str, Statistic, int]] = [
+        ("energy/Eh", reply.energy_hartree, 8),
+        ("max force/(Eh/bohr)", reply.max_force_hartree_per_bohr, 6),
+        ("SCF cycles", reply.scf_cycles, 1),
+        ("wall time/s", reply.wall_time_s, 3),
+    ]
+    ctl.table(
+        ("quantity", ">jobs", ">mean", ">median", ">min", ">max"),
+        (
+            (name, str(s.count), *(number(value, digits) for value in (s.mean, s.median, s.min, s.max)))
+            for name, s, digits in quantities
+        ),
+    )
+    if reply.failures:
+        ctl.line()
+        ctl.table(("failure", ">jobs"), ((name, str(count)) for name, count in reply.failures.items()))
+
+
+COMMANDS: Final = {"list": list_, "status": status, "jobs": jobs, "show": show, "summary": summary, "why": why}

@@ -1,0 +1,96 @@
+"""The command submit, with its dry run and its wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from penstock.control.messages import Planned, StepPlan
+from penstock.ctl.layers import client_layers, read_text
+from penstock.ctl.options import command
+from penstock.ctl.output import Ctl
+from penstock.ctl.progress import follow_to_end
+from penstock.ctl.query import show_rejected
+from penstock.ctl.text import clean_block
+from penstock.domain.states import WorkflowState
+
+_WORK_FAILED: Final = 1
+_INTERRUPTED: Final = 130
+
+
+@command("submit")
+@click.argument("spec", type=click.Path())
+@click.option("--wait", is_flag=True, help="Stay until the workflow has ended; exit 1 unless it completed.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; nothing is written.")
+@click.option("--id", help="The workflow's name.")
+@click.option("--cluster", metavar="NAME", help="Where it runs.")
+@click.option("--slots", type=int, metavar="N", help="Jobs that may run at the same time.")
+@click.option("--priority", type=int, metavar="N", help="Higher goes first.")
+def submit(
+    ctl: Ctl,
+    spec: str,
+    *,
+    wait: bool,
+    dry_run: bool,
+    id: str | None,
+    cluster: str | None,
+    slots: int | None,
+    priority: int | None,
+) -> int | None:
+    """Run the workflow that the file SPEC describes."""
+    if wait and dry_run:
+        raise click.UsageError("--wait and --dry-run exclude each other")
+    path = Path(spec).absolute()
+    text = read_text(path)
+    layers = client_layers({"id": id, "cluster": cluster, "slots": slots, "priority": priority})
+    if dry_run:
+        _show_plan(ctl, ctl.client.plan(text, str(path), str(Path.cwd()), layers))
+        return None
+    accepted = ctl.client.submit(text, str(path), str(Path.cwd()), layers)
+    if not ctl.json:
+        ctl.line(f"accepted {accepted.id} in {accepted.directory}")
+    elif not wait:
+        ctl.emit(accepted)
+    return _wait(ctl, accepted.id) if wait else None
+
+
+def _wait(ctl: Ctl, id: str) -> int:
+    try:
+        status = follow_to_end(ctl, id)
+    except KeyboardInterrupt:
+        ctl.note(f"workflow {id} goes on without us; look again with: penstockctl status {id}")
+        return _INTERRUPTED
+    if ctl.json:
+        ctl.emit(status)
+    return 0 if status.workflow.state == WorkflowState.COMPLETED else _WORK_FAILED
+
+
+def _show_plan(ctl: Ctl, plan: Planned) -> None:
+    if ctl.json:
+        ctl.emit(plan)
+        return
+    ctl.line(f"dry run{f' of {plan.id}' if plan.id else ''}: nothing was submitted")
+    ctl.line(
+        f"{plan.jobs} jobs, at most {plan.core_hours_limit:.1f} core hours, {plan.rejected_total} records rejected"
+    )
+    ctl.line()
+    rows = ((step.key, step.kind, step.engine, str(step.jobs), ", ".join(step.after) or "-") for step in plan.steps)
+    ctl.table(("step", "kind", "engine", ">jobs", "after"), rows)
+    for step in plan.steps:
+        _show_example(ctl, step)
+    show_rejected(ctl, plan.rejected, plan.rejected_total)
+
+
+def _show_example(ctl: Ctl, step: StepPlan) -> None:
+    if step.example_argv:
+        ctl.line()
+        ctl.line(f"{step.key}, first job's command: {' '.join(step.example_argv)}")
+    for name, text in step.example_files.items():
+        ctl.line()
+        ctl.line(f"{step.key}, first job's {name}:")
+        click.echo("\n".join(f"    {line}".rstrip() for line in clean_block(text).splitlines()))
+
+
+COMMANDS: Final = {"submit": submit}
