@@ -1,0 +1,1 @@
+"""penstockd: the one place where everything is wired together."""

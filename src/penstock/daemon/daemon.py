@@ -1,0 +1,224 @@
+"""The daemon as a whole: what is started in which order, what signals do, and how it stops."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import msgspec
+import structlog
+
+from penstock import __version__
+from penstock.actors.board import Board
+from penstock.actors.clock import SystemClock
+from penstock.actors.local_cluster import LocalCluster, LocalConfig, Owners, Reconfigure
+from penstock.actors.mailbox import Ref
+from penstock.actors.supervisor import Policy, Supervisor
+from penstock.actors.workers import WorkerPool
+from penstock.actors.workflow import DrainWorkflow, ReloadSlots, Surroundings
+from penstock.control.listener import bind_listener
+from penstock.control.server import serve
+from penstock.daemon.config import Config, load_config
+from penstock.daemon.logs import set_log_level
+from penstock.daemon.metrics import Metrics, Sources
+from penstock.daemon.service import Service
+from penstock.daemon.workflows import Workflows
+from penstock.domain.errors import PenstockError, SpecError
+from penstock.domain.settings import BUILT_IN, Layer, resolve
+from penstock.store.catalogue import Catalogue
+
+_CLUSTER_POLICY: Final = Policy(restarts=10, period_s=60.0, backoff_s=0.5, backoff_max_s=10.0)
+_CLUSTER_AGAIN_S: Final = 60.0
+_LOADING_AT_ONCE: Final = 16
+_LAG_EVERY_S: Final = 1.0
+_DRAIN_STEP_S: Final = 0.05
+
+
+class AlreadyRunningError(PenstockError):
+    """Another daemon has this state directory."""
+
+    code = "already_running"
+
+
+@asynccontextmanager
+async def locked(state_dir: Path) -> AsyncIterator[None]:
+    """Holds the state directory for one daemon. The kernel releases it with the process, however that ends."""
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = state_dir / "penstockd.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "?"
+            message = f"a daemon (pid {holder}) already runs on {state_dir}; stop it, or set PENSTOCK_STATE_DIR"
+            raise AlreadyRunningError(message) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+class Daemon:
+    """Everything, wired."""
+
+    def __init__(self, config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._config_path = config_path
+        self._state_dir = config.state_dir(environ)
+        self._socket_path = config.socket_path(environ)
+        self._clock = SystemClock()
+        self._board = Board()
+        self._workers = WorkerPool(config.daemon.workers, self._clock)
+        self._clusters: dict[str, Ref[Any]] = {}
+        self._owners: dict[str, Owners] = {name: {} for name in config.clusters}
+        self._loading = anyio.Semaphore(_LOADING_AT_ONCE)
+        self._log = structlog.get_logger()
+        self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
+        self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock)
+        self._cluster_supervisor = Supervisor("clusters", self._clock, _CLUSTER_POLICY, self._cluster_given_up)
+        self._metrics = Metrics(
+            Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy)
+        )
+        self._database = self._metrics.timed(self._clock.busy)
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises PenstockError when it cannot start."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(locked(self._state_dir))
+            await self._catalogue.open()
+            stack.push_async_callback(self._catalogue.close)
+            listener = bind_listener(self._socket_path, self._config.group_gid())
+            stack.callback(self._socket_path.unlink, missing_ok=True)
+            stack.callback(listener.close)
+            stack.callback(self._workers.close)
+            if address := self._config.metrics_address():
+                stack.callback(self._metrics.serve(*address))
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+                async with self._cluster_supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
+                    for name in self._config.clusters:
+                        self._start_cluster(name)
+                    await self._workflows.find_again()
+                    service = Service(self._workflows, self._board, self._workers, self._metrics, self._layers)
+                    gid = self._config.group_gid()
+                    serving = anyio.CancelScope()
+                    served = anyio.Event()
+                    tasks.start_soon(self._serve, listener, service, gid, serving, served)
+                    tasks.start_soon(self._workflows.keep_catalogue)
+                    tasks.start_soon(self._measure_lag)
+                    self._log.info("penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path))
+                    await self._obey(signals)
+                    serving.cancel()
+                    await served.wait()
+                    await self._drain()
+                    await self._workflows.flush()
+                    tasks.cancel_scope.cancel()
+            self._log.info("penstockd has stopped; jobs that run go on and are found again")
+
+    @staticmethod
+    async def _serve(listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event) -> None:
+        with scope:
+            await serve(listener, service, owner_uid=os.getuid(), group_gid=gid)
+        served.set()
+
+    async def _obey(self, signals: Any) -> None:
+        async for number in signals:
+            if number != signal.SIGHUP:
+                self._log.info("stopping", signal=signal.Signals(number).name)
+                return
+            await self._reload()
+
+    async def _drain(self) -> None:
+        """Begins nothing new and records what has ended, for a bounded time. What is cut off is found again."""
+        with anyio.move_on_after(self._config.daemon.drain_s):
+            while True:
+                unread = 0
+                for ref in self._workflows.running().values():
+                    with anyio.move_on_after(1.0):
+                        try:
+                            unread += int(str(await ref.ask(DrainWorkflow(), 1.0)))
+                        except PenstockError:
+                            continue
+                if not unread:
+                    return
+                await self._clock.sleep(_DRAIN_STEP_S)
+
+    # ---- reloading --------------------------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
+        """SIGHUP: log level, the clusters' limits, and the slots of workflows that took theirs from the configuration."""
+        try:
+            config = load_config(self._config_path)
+        except SpecError as error:
+            self._log.error("configuration not reloaded, the old one stays", error=str(error))
+            return
+        self._config = config
+        set_log_level(config.daemon.log_level)
+        for name, ref in self._clusters.items():
+            if name in config.clusters:
+                ref.post("reconfigure", Reconfigure(self._local_config(name)))
+        slots = resolve(self._layers())["slots"].value
+        for ref in self._workflows.running().values():
+            ref.post("reload", ReloadSlots(slots, frozenset({BUILT_IN, config.file})))
+        self._log.info("configuration reloaded", slots=slots, log_level=config.daemon.log_level)
+
+    def _layers(self) -> list[Layer]:
+        return self._config.layers()
+
+    # ---- clusters ---------------------------------------------------------------------------------------------------
+
+    def _local_config(self, name: str) -> LocalConfig:
+        table = self._config.clusters[name]
+        spool = self._state_dir / "clusters" / name
+        return LocalConfig(name, table.cores_or_all(), table.memory_mb_or_share(), table.nice, spool)
+
+    def _start_cluster(self, name: str) -> None:
+        owners = self._owners[name]
+        self._clusters[name] = self._cluster_supervisor.start_child(
+            name, lambda me: LocalCluster(me, self._local_config(name), self._clock, self._board, owners)
+        )
+
+    async def _cluster_given_up(self, name: str, error: BaseException) -> None:
+        """A cluster is down, the daemon is not; it is tried again, and workflows attach to it anew."""
+        info = self._board.clusters.get(name)
+        if info is not None:
+            self._board.clusters[name] = msgspec.structs.replace(info, state="down", reason=str(error))
+        await self._clock.sleep(_CLUSTER_AGAIN_S)
+        self._start_cluster(name)
+
+    def _around(self, cluster: str) -> Surroundings | None:
+        if cluster not in self._clusters:
+            return None
+        return Surroundings(
+            self._clock, self._workers, self._board, self._clusters[cluster], self._loading, self._database
+        )
+
+    # ---- figures ----------------------------------------------------------------------------------------------------
+
+    def _mailboxes(self) -> Mapping[str, int]:
+        workflows = sum(ref.waiting for ref in self._workflows.running().values())
+        return {"workflows": workflows} | {name: ref.waiting for name, ref in self._clusters.items()}
+
+    def _restarts(self) -> Mapping[str, int]:
+        supervisors = (self._cluster_supervisor, self._workflows.supervisor)
+        return Counter({s.name: sum(s.restarts.values()) for s in supervisors})
+
+    async def _measure_lag(self) -> None:
+        while True:
+            before = self._clock.monotonic()
+            await self._clock.sleep(_LAG_EVERY_S)
+            self._metrics.loop_lag.observe(max(0.0, self._clock.monotonic() - before - _LAG_EVERY_S))
+
+
+def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
+    """Runs a daemon to its end."""
+    main: Callable[[], Any] = Daemon(config, config_path, environ).run
+    anyio.run(main)

@@ -1,0 +1,360 @@
+"""What the daemon answers: every request of the control protocol, carried out on workflows, store and clusters."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from penstock import __version__
+from penstock.actors.board import Board
+from penstock.actors.worker_tasks import REJECTED_SHOWN, ExportJobs
+from penstock.actors.workers import WorkerPool
+from penstock.actors.workflow import (
+    CancelWorkflow,
+    ChangeBudget,
+    MarkJobs,
+    PauseWorkflow,
+    ResumeWorkflow,
+    RetryJobs,
+    Touched,
+)
+from penstock.control import messages as m
+from penstock.control.listener import Peer
+from penstock.daemon.metrics import Metrics
+from penstock.daemon.why import explain
+from penstock.daemon.workflows import Request, Workflows, check_request
+from penstock.domain import settings
+from penstock.domain.errors import NotFoundError, SpecError
+from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
+from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
+from penstock.domain.views import EventInfo, RejectedInfo, Selection, WorkflowInfo
+from penstock.recipes.registry import get_recipe
+from penstock.recipes.recipe import View
+from penstock.store import export, queries
+
+_DEADLINE_S: Final = 60.0
+_FAILURES_SHOWN: Final = 10
+_PAGE: Final = 1000
+_LOG_BYTES: Final = 65536
+_FOLLOW_S: Final = 0.3
+_ENDED: Final = frozenset(
+    {WorkflowState.COMPLETED, WorkflowState.FAILED, WorkflowState.CANCELLED, WorkflowState.FAULTED}
+)
+_ON_THEIR_WAY: Final = ("submitting", "queued", "running", "collecting", "in_doubt")
+
+
+class Service:
+    """The handler behind the control server."""
+
+    def __init__(
+        self,
+        workflows: Workflows,
+        board: Board,
+        workers: WorkerPool,
+        metrics: Metrics,
+        layers: Callable[[], list[settings.Layer]],
+    ) -> None:
+        self._workflows = workflows
+        self._board = board
+        self._workers = workers
+        self._metrics = metrics
+        self._layers = layers
+        self._started_at = time.monotonic()
+
+    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: ARG002 - every allowed peer is equal
+        """The reply to a plain request."""
+        self._metrics.requests.labels(type(request).__name__).inc()
+        match request:
+            case m.Submit() | m.Plan() | m.GetSettings():
+                return await self._before_creation(request)
+            case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.SetWorkflow():
+                return await self._change(request)
+            case _:
+                return await self._answer(request)
+
+    async def _before_creation(self, request: m.Submit | m.Plan | m.GetSettings) -> m.AnyReply:
+        match request:
+            case m.Submit():
+                wish = self._checked(request)
+                try:
+                    workflow_id, directory = await self._workflows.create(wish, self._board.clusters)
+                except SpecError as error:
+                    raise _in_file(error, request.text, request.file) from error
+                return m.Accepted(workflow_id, str(directory))
+            case m.Plan():
+                return await self._plan(request)
+            case m.GetSettings(layers):
+                resolved = settings.resolve(settings.check_layer(layer) for layer in self._all_layers(layers))
+                return m.Settings(tuple(m.SettingInfo(key, *setting) for key, setting in resolved.items()))
+
+    async def _change(
+        self, request: m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.SetWorkflow
+    ) -> m.Changed | m.WorkflowStatus:
+        match request:
+            case m.Pause(id=id_, selection=selection):
+                return await self._touch(id_, PauseWorkflow(selection))
+            case m.Resume(id=id_, selection=selection):
+                return await self._resume(id_, selection)
+            case m.Cancel(id=id_, selection=selection):
+                return await self._touch(id_, CancelWorkflow(selection))
+            case m.Retry(id=id_, selection=selection):
+                return await self._touch(id_, RetryJobs(selection))
+            case m.Mark(id=id_, selection=selection, never_rerun=never_rerun):
+                return await self._touch(id_, MarkJobs(selection, never_rerun))
+            case m.SetWorkflow(id=id_, slots=slots, priority=priority):
+                if slots is not None and not 1 <= slots <= SLOTS_MAX:
+                    raise SpecError(f"must be between 1 and {SLOTS_MAX}, not {slots}", key="slots")
+                if priority is not None and not -1000 <= priority <= 1000:
+                    raise SpecError(f"must be between -1000 and 1000, not {priority}", key="priority")
+                await self._touch(id_, ChangeBudget(slots, priority))
+                return await self._status(id_)
+
+    async def _answer(self, request: m.Request[Any]) -> m.AnyReply:
+        match request:
+            case m.Ping():
+                return m.Pong(os.getpid(), __version__, time.monotonic() - self._started_at)
+            case m.ListWorkflows(state=state):
+                found = (w for w in self._board.workflows.values() if state in (None, w.state))
+                return m.Workflows(tuple(found))
+            case m.GetStatus(id=id_):
+                return await self._status(id_)
+            case m.ListJobs():
+                return await self._jobs(request)
+            case m.GetJob(id=id_, job=job):
+                return await self._job(id_, job)
+            case m.Summarize(id=id_):
+                info = self._workflows.info(id_)
+                summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.directory), id_)
+                return m.Summary(info, *msgspec.structs.astuple(summary))
+            case m.Export():
+                return await self._export(request)
+            case m.Explain(id=id_, job=job):
+                return await self._why(id_, job)
+            case m.ListClusters():
+                return m.Clusters(tuple(self._board.clusters.values()))
+        raise NotFoundError(f"this daemon does not know the request {type(request).__name__}; upgrade it")
+
+    # ---- submitting -------------------------------------------------------------------------------------------------
+
+    def _all_layers(self, layers: tuple[settings.Layer, ...]) -> list[settings.Layer]:
+        return [*self._layers(), *layers]
+
+    def _checked(self, request: m.Submit | m.Plan) -> Request:
+        tables = parse_toml(request.text, request.file)
+        layers = self._all_layers(request.layers)
+        spec = decode_spec(settings.apply(tables, layers), request.text, request.file)
+        own = settings.Layer(request.file, tables)
+        above = [layer for layer in layers if layer.origin == settings.COMMAND_LINE]
+        below = [layer for layer in layers if layer.origin != settings.COMMAND_LINE]
+        slots_origin = settings.resolve([*below, own, *above])["slots"].origin
+        try:
+            return check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
+        except SpecError as error:
+            raise _in_file(error, request.text, request.file) from error
+
+    async def _plan(self, request: m.Plan) -> m.Planned:
+        wish = self._checked(request)
+        try:
+            source = await self._workflows.plan(wish, self._board.clusters)
+        except SpecError as error:
+            raise _in_file(error, request.text, request.file) from error
+        spec, example, needs = wish.spec, source.example, wish.spec.needs()
+        steps = tuple(
+            m.StepPlan(
+                key=step.key,
+                kind=step.kind,
+                engine=spec.engine_name,
+                jobs=source.jobs,
+                after=step.after,
+                dry_run=True,
+                example_files=example.files if example else {},
+                example_argv=tuple(example.argv) if example and example.argv else None,
+            )
+            for step in get_recipe(spec.recipe).steps(View(spec, ()))
+        )
+        rejected = tuple(RejectedInfo(*shown) for shown in source.rejected_shown)
+        hours = source.jobs * needs.cores * needs.walltime_s / 3600
+        return m.Planned(spec.id, steps, source.jobs, rejected, source.rejected, hours)
+
+    # ---- changing ---------------------------------------------------------------------------------------------------
+
+    async def _touch(self, workflow_id: str, message: Any) -> m.Changed:
+        touched = await self._workflows.ask(workflow_id, message, _DEADLINE_S)
+        assert isinstance(touched, Touched)
+        return m.Changed(touched.changed, touched.left, touched.note)
+
+    async def _resume(self, workflow_id: str, selection: Selection | None) -> m.Changed:
+        """A faulted workflow is started again; whether its database works now shows at once."""
+        if selection is None and self._workflows.info(workflow_id).state == WorkflowState.FAULTED:
+            await self._workflows.ask(workflow_id, ChangeBudget(None, None), _DEADLINE_S)
+            return m.Changed(0, note="the workflow works again")
+        return await self._touch(workflow_id, ResumeWorkflow(selection))
+
+    # ---- asking -----------------------------------------------------------------------------------------------------
+
+    async def _status(self, workflow_id: str) -> m.WorkflowStatus:
+        info = self._workflows.info(workflow_id)
+        failed = info.statuses.get("failed", 0) + info.statuses.get("timeout", 0)
+        if info.state == WorkflowState.FAULTED or not (failed or info.rejected):
+            return m.WorkflowStatus(info, (), ())
+        directory = Path(info.directory)
+        failures = await anyio.to_thread.run_sync(queries.recent_failures, directory, _FAILURES_SHOWN) if failed else []
+        rejected = (
+            await anyio.to_thread.run_sync(queries.list_rejected, directory, REJECTED_SHOWN) if info.rejected else []
+        )
+        return m.WorkflowStatus(info, tuple(failures), tuple(rejected))
+
+    async def _jobs(self, request: m.ListJobs) -> m.Jobs:
+        info = self._workflows.info(request.id)
+        jobs, total = await anyio.to_thread.run_sync(
+            lambda: queries.list_jobs(
+                Path(info.directory),
+                request.id,
+                request.selection,
+                limit=request.limit,
+                offset=request.offset,
+                order=request.order,
+            )
+        )
+        return m.Jobs(tuple(jobs), total)
+
+    async def _record(self, workflow_id: str, job: int) -> tuple[WorkflowInfo, queries.JobRecord]:
+        info = self._workflows.info(workflow_id)
+        return info, await anyio.to_thread.run_sync(queries.load_job, Path(info.directory), workflow_id, job)
+
+    async def _job(self, workflow_id: str, job: int) -> m.JobDetail:
+        _, record = await self._record(workflow_id, job)
+        return m.JobDetail(
+            job=record.job,
+            geometry=record.geometry,
+            final_geometry=record.final_geometry,
+            attempts=record.attempts,
+            properties=record.properties,
+            files=record.files,
+            events=record.events,
+        )
+
+    async def _why(self, workflow_id: str, job: int) -> m.Why:
+        info, record = await self._record(workflow_id, job)
+        spec = await anyio.to_thread.run_sync(queries.load_spec, Path(info.directory), workflow_id)
+        decoded = msgspec.json.decode(spec, type=WorkflowSpec)
+        verdict, reasons = explain(record, info, self._board.clusters.get(info.cluster), decoded, time.time())
+        return m.Why(record.job, verdict, tuple(reasons), record.events)
+
+    async def _export(self, request: m.Export) -> m.Exported:
+        info = self._workflows.info(request.id)
+        path = export.default_path(Path(info.directory), request.id, request.format)
+        overwrite = request.overwrite or request.path is None
+        if request.path is not None:
+            path = Path(request.path)
+            if not path.is_absolute():
+                raise SpecError(f"{path} is not an absolute path", key="path")
+        task = ExportJobs(info.directory, request.id, request.format, str(path), request.selection, overwrite)
+        return m.Exported(str(path), await self._workers.run(task))
+
+    # ---- streams ----------------------------------------------------------------------------------------------------
+
+    async def stream(self, request: m.Watch | m.Logs, peer: Peer) -> AsyncGenerator[m.AnyItem]:  # noqa: ARG002
+        """The elements of a stream."""
+        self._metrics.requests.labels(type(request).__name__).inc()
+        items = self._watch(request) if isinstance(request, m.Watch) else self._logs(request)
+        async for item in items:
+            yield item
+
+    async def _watch(self, request: m.Watch) -> AsyncGenerator[m.AnyItem]:
+        if request.id is not None:
+            self._workflows.info(request.id)
+        last = request.since or 0
+        with self._board.subscribe(request.id) as subscription:
+            if request.id is not None and request.since is not None:
+                async for event in self._history(request.id, request.since):
+                    last = event.seq
+                    yield event
+            while not (request.until_end and request.id and self._has_ended(request.id) and subscription.is_empty):
+                with anyio.move_on_after(1.0):
+                    event = await subscription.take()
+                    if dropped := subscription.take_dropped():
+                        yield m.Lagged(dropped)
+                    if request.id is None or event.seq > last:
+                        yield event
+
+    async def _history(self, workflow_id: str, since: int) -> AsyncGenerator[EventInfo]:
+        directory = Path(self._workflows.info(workflow_id).directory)
+        while True:
+            page = await anyio.to_thread.run_sync(queries.events_since, directory, workflow_id, since, _PAGE)
+            for event in page:
+                yield event
+            if len(page) < _PAGE:
+                return
+            since = page[-1].seq
+
+    def _has_ended(self, workflow_id: str) -> bool:
+        info = self._workflows.info(workflow_id)
+        return info.state in _ENDED and not any(info.states.get(state) for state in _ON_THEIR_WAY)
+
+    async def _logs(self, request: m.Logs) -> AsyncGenerator[m.AnyItem]:
+        _, record = await self._record(request.id, request.job)
+        number = request.attempt or record.job.attempts
+        attempt = next((a for a in record.attempts if a.number == number), None)
+        if attempt is None:
+            raise NotFoundError(f"job {request.job} has no attempt {number} yet" if not request.attempt else f"job {request.job} has no attempt {number}")
+        offsets: dict[str, int] = {}
+        directory = Path(attempt.directory)
+        while True:
+            ended = attempt.state in ATTEMPT_ENDED
+            for name in await anyio.to_thread.run_sync(_log_files, directory):
+                while True:
+                    tail = request.tail_bytes if name not in offsets else None
+                    data, offset = await anyio.to_thread.run_sync(
+                        _read_log, directory / name, offsets.get(name, 0), tail
+                    )
+                    offsets[name] = offset
+                    if not data:
+                        break
+                    yield m.LogChunk(name, data)
+            if ended or not request.follow:
+                return
+            await anyio.sleep(_FOLLOW_S)
+            _, record = await self._record(request.id, request.job)
+            attempt = next(a for a in record.attempts if a.number == number)
+
+
+def _in_file(error: SpecError, text: str, file: str) -> SpecError:
+    """`error` with its place in the user's file, when it has none yet."""
+    if error.file is not None or error.key is None:
+        return error
+    return SpecError(error.message, file=file, line=locate_key(text, error.key), key=error.key)
+
+
+def _log_files(directory: Path) -> list[str]:
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return []
+    return [n for n in ("stdout", "stderr") if n in names] + [n for n in names if n.endswith((".log", ".out"))]
+
+
+def _read_log(path: Path, offset: int, tail: int | None) -> tuple[bytes, int]:
+    """What follows `offset` (or the last `tail` bytes), and the new offset. Only ever a regular file of the attempt."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return b"", offset
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            return b"", offset
+        if tail is not None:
+            offset = max(0, found.st_size - tail)
+        data = os.pread(fd, _LOG_BYTES, offset)
+        return data, offset + len(data)
+    finally:
+        os.close(fd)
