@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -57,6 +57,9 @@ class Board:
     def __init__(self) -> None:
         self.workflows: dict[str, WorkflowInfo] = {}
         self.clusters: dict[str, ClusterInfo] = {}
+        self.counts: Counter[tuple[str, ...]] = (
+            Counter()
+        )  # since the start: ("submission", cluster), ("attempt", cluster, end)
         self.changed: set[str] = set()  # not yet in the catalogue
         self._subscriptions: set[Subscription] = set()
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -23,14 +21,15 @@ import structlog
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.cluster_port import Attach, Cancel, ClusterMessage, ClusterRestarted, Detach, Forget, Submit
+from penstock.actors.local_runner import Lane, Order, Runner, last_words, let_go, reap, spawn_runner
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Actor
 from penstock.clusters import spool as spooling
 from penstock.clusters.claim import TOMBSTONE, read_claim, take_claim
 from penstock.clusters.process import ProcessId, fence
-from penstock.clusters.runner import MARKER, ORDER_BYTES
+from penstock.clusters.runner import MARKER
+from penstock.clusters.runner_worker import ORDER_BYTES
 from penstock.domain.calculation import Exit
-from penstock.domain.ids import new_ulid
 from penstock.domain.resources import Resources
 from penstock.domain.submission import AttemptSeen, Observed, Seen, Submission
 from penstock.domain.views import ClusterInfo
@@ -70,39 +69,6 @@ class _RunnerEnded(msgspec.Struct, frozen=True):
 
 
 LocalMessage = ClusterMessage | Reconfigure | _News | _RunnerEnded
-Lane = tuple[str, int]
-
-
-class _Order:
-    """A submission at this cluster."""
-
-    def __init__(self, submission: Submission, spool: Path) -> None:
-        self.submission = submission
-        self.journal = spooling.JournalReader(spooling.spool_path(spool, submission.ulid, "journal"))
-        self.barred: set[int] = set()
-        self.closed = False
-
-    @property
-    def lane(self) -> Lane:
-        return (self.submission.workflow_id, self.submission.lane)
-
-
-class _Runner:
-    """A runner's process: ours, or one found again (then without `stdin`)."""
-
-    def __init__(self, name: str, process: ProcessId, lane: Lane, stdin: int | None, log: Path | None) -> None:
-        self.name = name
-        self.process = process
-        self.lane = lane
-        self.stdin = stdin
-        self.log = log
-        self.orders: list[_Order] = []
-        self.pidfd = os.pidfd_open(process.pid)
-
-    def resources(self) -> Resources | None:
-        return self.orders[0].submission.resources if self.orders else None
-
-
 Owners = dict[str, Ref[Any]]
 
 
@@ -115,10 +81,10 @@ class LocalCluster(Actor[LocalMessage]):
         self._me = me
         self._clock = clock
         self._owners = owners
-        self._orders: dict[str, _Order] = {}
-        self._waiting: list[_Order] = []
-        self._runners: dict[str, _Runner] = {}
-        self._lanes: dict[Lane, _Runner] = {}
+        self._orders: dict[str, Order] = {}
+        self._waiting: list[Order] = []
+        self._runners: dict[str, Runner] = {}
+        self._lanes: dict[Lane, Runner] = {}
         self._bell: socket.socket | None = None
         self._log = structlog.get_logger().bind(cluster=config.name)
 
@@ -141,7 +107,7 @@ class LocalCluster(Actor[LocalMessage]):
             loop.remove_reader(self._bell)
             self._bell.close()
         for runner in self._runners.values():
-            _let_go(runner)
+            let_go(runner)
 
     async def handle(self, message: LocalMessage) -> None:
         """One message."""
@@ -155,7 +121,9 @@ class LocalCluster(Actor[LocalMessage]):
                 self._sweep(workflow_id, frozenset())
             case Cancel(ulid, attempts):
                 await anyio.to_thread.run_sync(self._cancel, ulid, attempts)
-                self._tell(ulid, {position: _not_run("cancelled before it started") for position in self._just_barred(ulid)})
+                self._tell(
+                    ulid, {position: _not_run("cancelled before it started") for position in self._just_barred(ulid)}
+                )
             case Forget(ulid):
                 self._orders.pop(ulid, None)
                 await anyio.to_thread.run_sync(spooling.forget, self.config.spool, ulid)
@@ -192,7 +160,7 @@ class LocalCluster(Actor[LocalMessage]):
         submission = message.submission
         if submission.ulid in self._orders:
             return
-        self._orders[submission.ulid] = order = _Order(submission, self.config.spool)
+        self._orders[submission.ulid] = order = Order(submission, self.config.spool)
         await self._stage(submission.ulid, message.manifest)
         self._waiting.append(order)
         self._tell(submission.ulid, {n: AttemptSeen(Seen.QUEUED) for n in range(submission.size)})
@@ -227,9 +195,9 @@ class LocalCluster(Actor[LocalMessage]):
             elif blocked or not self._fits(order.submission.resources):
                 blocked = True
             else:
-                self._hand(order, runner if runner and runner.stdin is not None else self._spawn(order))
+                self._hand(order, runner if runner and runner.stdin is not None else self._start(order))
 
-    def _hand(self, order: _Order, runner: _Runner) -> None:
+    def _hand(self, order: Order, runner: Runner) -> None:
         self._waiting.remove(order)
         runner.orders.append(order)
         assert runner.stdin is not None
@@ -246,39 +214,18 @@ class LocalCluster(Actor[LocalMessage]):
 
     # ---- runners ----------------------------------------------------------------------------------------------------
 
-    def _spawn(self, order: _Order) -> _Runner:
-        submission = order.submission
-        name = new_ulid()
-        log = self.config.spool / f"runner-{submission.workflow_id}-{submission.lane}.log"
-        theirs, ours = os.pipe2(os.O_CLOEXEC)
-        argv = [sys.executable, "-m", "penstock.clusters.runner", "--spool", str(self.config.spool)]
-        argv += ["--engine", submission.engine, "--linger", str(_LINGER_S), "--nice", str(self.config.nice)]
-        try:
-            pid = os.posix_spawn(
-                sys.executable,
-                argv,
-                runner_environment(submission, name),
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, theirs, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-                    (os.POSIX_SPAWN_DUP2, 1, 2),
-                ],
-                setsid=True,
-            )
-        finally:
-            os.close(theirs)
-        process = ProcessId.of(pid) or ProcessId(pid, 0, "")
-        runner = _Runner(name, process, order.lane, ours, log)
+    def _start(self, order: Order) -> Runner:
+        runner = spawn_runner(order, self.config.spool, self.config.nice)
         self._watch(runner)
         return runner
 
-    def _watch(self, runner: _Runner) -> None:
+    def _watch(self, runner: Runner) -> None:
         self._runners[runner.name] = runner
         self._lanes[runner.lane] = runner
         loop = asyncio.get_running_loop()
         loop.add_reader(runner.pidfd, self._gone, runner)
 
-    def _gone(self, runner: _Runner) -> None:
+    def _gone(self, runner: Runner) -> None:
         asyncio.get_running_loop().remove_reader(runner.pidfd)
         self._me.post(("ended", runner.name), _RunnerEnded(runner.name))
 
@@ -288,8 +235,8 @@ class LocalCluster(Actor[LocalMessage]):
             return
         if self._lanes.get(runner.lane) is runner:
             del self._lanes[runner.lane]
-        _let_go(runner)
-        status = _reap(runner.process.pid)
+        let_go(runner)
+        status = reap(runner.process.pid)
         if runner.orders:
             await anyio.to_thread.run_sync(fence, runner.process, f"{MARKER}={runner.name}")
         for order in runner.orders:
@@ -297,9 +244,9 @@ class LocalCluster(Actor[LocalMessage]):
             if claim is None and status == 0:
                 self._waiting.append(order)  # it ended for want of work just before the order reached it
             else:
-                self._conclude(order, None if status == 0 else _tail(runner.log))
+                self._conclude(order, None if status == 0 else last_words(runner.log))
 
-    def _conclude(self, order: _Order, trouble: str | None) -> None:
+    def _conclude(self, order: Order, trouble: str | None) -> None:
         """No runner works on the order any more, and none can: what has no end by now is lost or never ran."""
         news = order.journal.read()
         claimed = take_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim"), TOMBSTONE)
@@ -391,7 +338,7 @@ class LocalCluster(Actor[LocalMessage]):
             else:
                 self._retell(known)
 
-    def _retell(self, order: _Order) -> None:
+    def _retell(self, order: Order) -> None:
         """The whole story again, for an owner that lost its memory."""
         ulid = order.submission.ulid
         order.journal = spooling.JournalReader(spooling.spool_path(self.config.spool, ulid, "journal"))
@@ -404,7 +351,7 @@ class LocalCluster(Actor[LocalMessage]):
 
     async def _find(self, submission: Submission) -> None:
         """A submission of an earlier life: its claim says whether anybody runs it."""
-        order = self._orders[submission.ulid] = _Order(submission, self.config.spool)
+        order = self._orders[submission.ulid] = Order(submission, self.config.spool)
         claim = spooling.spool_path(self.config.spool, submission.ulid, "claim")
         if take_claim(claim, TOMBSTONE):
             self._conclude(order, None)
@@ -418,11 +365,11 @@ class LocalCluster(Actor[LocalMessage]):
             await anyio.to_thread.run_sync(fence, process, f"{MARKER}={runner}")
         self._conclude(order, None)
 
-    def _adopt(self, order: _Order, process: ProcessId, name: str) -> bool:
+    def _adopt(self, order: Order, process: ProcessId, name: str) -> bool:
         """Takes a living runner of an earlier life as ours; False when it is dead."""
         if name not in self._runners:
             try:
-                runner = _Runner(name, process, order.lane, None, None)
+                runner = Runner(name, process, order.lane, None, None)
             except ProcessLookupError:
                 return False
             if not process.alive():  # asked after the handle is open, so the answer stays true for this handle
@@ -440,20 +387,6 @@ class LocalCluster(Actor[LocalMessage]):
                 spooling.forget(self.config.spool, ulid)
 
 
-def runner_environment(submission: Submission, runner: str) -> dict[str, str]:
-    """What a runner and everything below it finds in its environment."""
-    threads = str(submission.resources.cores)
-    return os.environ | {
-        MARKER: runner,
-        "PENSTOCK_WORKFLOW_ID": submission.workflow_id,
-        "PENSTOCK_WORKFLOW_DIR": submission.workflow_dir,
-        "PENSTOCK_ISOLATION_MODE": submission.mode,
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-    }
-
-
 def _listen(spool: Path) -> socket.socket:
     """The bell. It is only a doorbell: what counts is in the journals."""
     (spool / spooling.BELL).unlink(missing_ok=True)
@@ -464,36 +397,6 @@ def _listen(spool: Path) -> socket.socket:
     finally:
         os.close(directory)
     return bell
-
-
-def _let_go(runner: _Runner) -> None:
-    """Closes what we hold of a runner; without orders to come it ends by itself."""
-    if runner.stdin is not None:
-        os.close(runner.stdin)
-        runner.stdin = None
-    if runner.pidfd >= 0:
-        asyncio.get_running_loop().remove_reader(runner.pidfd)
-        os.close(runner.pidfd)
-        runner.pidfd = -1
-
-
-def _reap(pid: int) -> int | None:
-    """The exit status of a child of ours, None for a runner that an earlier life started."""
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, os.WNOHANG)[1])
-    except ChildProcessError:
-        return None
-
-
-def _tail(log: Path | None) -> str | None:
-    """The last line a runner wrote before it died."""
-    if log is None:
-        return None
-    with contextlib.suppress(OSError):
-        lines = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
-        if lines:
-            return lines[-1]
-    return f"killed, or ended without a word (see {log})"
 
 
 def _not_run(reason: str) -> AttemptSeen:

@@ -12,7 +12,7 @@ from penstock.domain.budget import Pace, may_prefetch
 from penstock.domain.calculation import Exit
 from penstock.domain.states import ATTEMPT_ENDED, AttemptState, JobState, may_follow
 from penstock.domain.submission import Observed, Seen, Submission
-from penstock.store.workflow_store import OpenAttempt
+from penstock.store.rows import OpenAttempt
 
 JOB_STATE: Final = {
     AttemptState.INTENT: JobState.SUBMITTING,
@@ -23,12 +23,7 @@ JOB_STATE: Final = {
 }
 """The state of a job while its newest attempt is in this state."""
 
-_PROGRESS: Final = {
-    Seen.QUEUED: AttemptState.QUEUED,
-    Seen.RUNNING: AttemptState.RUNNING,
-    Seen.IN_DOUBT: AttemptState.IN_DOUBT,
-    Seen.ENDED: AttemptState.COLLECTING,
-}
+_MOVED: Final = {Seen.QUEUED: AttemptState.QUEUED, Seen.IN_DOUBT: AttemptState.IN_DOUBT}
 
 
 class Order:
@@ -38,6 +33,8 @@ class Order:
         self.submission = submission
         self.attempts = {attempt.position: attempt for attempt in attempts}
         self.states = {position: attempt.state for position, attempt in self.attempts.items()}
+        self.collecting: set[int] = set()  # ended, and their outputs are being read; committed only if that takes long
+        self.started: dict[int, float | None] = {}  # seen running, to be committed once their slot is free of others
         self.cancelling: set[int] = set()
         self.told = False  # the cluster has it
         self.closed = False  # the cluster will say nothing more of it
@@ -52,48 +49,38 @@ class Order:
         return Counter(str(JOB_STATE[self.states[position]]) for position in positions)
 
     def live(self) -> list[int]:
-        """Positions whose end is not committed and not being read."""
-        return [
-            position
-            for position, state in self.states.items()
-            if state not in ATTEMPT_ENDED and state is not AttemptState.COLLECTING
-        ]
-
-
-class Change(msgspec.Struct, frozen=True):
-    """An attempt that moved on: its position, new state, and when it started if that is known."""
-
-    position: int
-    state: AttemptState
-    started_at: float | None
+        """Positions that have not ended, as far as is known."""
+        return [n for n, state in self.states.items() if state not in ATTEMPT_ENDED and n not in self.collecting]
 
 
 class News(msgspec.Struct, frozen=True):
-    """What an observation means for an order."""
+    """What an observation means for an order, by position."""
 
-    changes: list[Change]
+    moved: dict[int, AttemptState]  # queued, in doubt
+    started: dict[int, float | None]  # running, and since when
     ended: dict[int, Exit]  # outputs are to be read
     not_run: dict[int, str]  # with the reason
 
 
 def interpret(order: Order, observed: Observed, now: float) -> News:
     """Which attempts moved on. What repeats or contradicts a later state already committed is left out."""
-    news = News([], {}, {})
+    news = News({}, {}, {}, {})
     for position, seen in observed.attempts.items():
         state = order.states.get(position)
-        if state is None:
+        if state is None or state in ATTEMPT_ENDED or position in order.collecting:
             continue
-        if seen.seen is Seen.NOT_RUN:
-            if may_follow(state, AttemptState.NOT_RUN):
+        match seen.seen:
+            case Seen.ENDED:
+                assert seen.exit is not None
+                news.ended[position] = seen.exit
+            case Seen.NOT_RUN if may_follow(state, AttemptState.NOT_RUN):
                 news.not_run[position] = seen.reason or "it never started"
-            elif state not in ATTEMPT_ENDED:
+            case Seen.NOT_RUN:
                 news.ended[position] = Exit(None, None, now, now, "lost", "its traces vanished after it had started")
-            continue
-        after = _PROGRESS[seen.seen]
-        if seen.seen is Seen.ENDED and seen.exit is not None and state not in ATTEMPT_ENDED:
-            news.ended[position] = seen.exit
-        if may_follow(state, after):
-            news.changes.append(Change(position, after, seen.started_at))
+            case Seen.RUNNING if may_follow(state, AttemptState.RUNNING):
+                news.started[position] = seen.started_at
+            case Seen.QUEUED | Seen.IN_DOUBT if may_follow(state, _MOVED[seen.seen]):
+                news.moved[position] = _MOVED[seen.seen]
     return news
 
 
@@ -116,6 +103,9 @@ class OrderBook:
 
     def unread(self) -> int:
         """How many attempts have ended and wait for their outputs to be read."""
-        return sum(
-            state is AttemptState.COLLECTING for order in self.orders.values() for state in order.states.values()
-        )
+        return sum(len(order.collecting) for order in self.orders.values())
+
+    def startable(self, lane: int) -> list[Order]:
+        """Orders of a slot with attempts seen running, once all that ran there before is recorded: a slot never shows two."""
+        orders = [order for order in self.orders.values() if order.submission.lane == lane]
+        return [] if any(order.collecting for order in orders) else [order for order in orders if order.started]

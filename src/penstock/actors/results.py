@@ -6,7 +6,7 @@ from penstock.domain.calculation import BLAMELESS, Exit, FailureClass, Outcome
 from penstock.domain.retry import Again, RetryPolicy, decide_retry
 from penstock.domain.states import AttemptState, JobState
 from penstock.store.events import Event
-from penstock.store.workflow_store import AttemptResult, OpenAttempt
+from penstock.store.rows import AttemptResult, OpenAttempt
 
 
 def conclude_attempt(  # noqa: PLR0913 - a decision over everything that is known
@@ -29,7 +29,14 @@ def conclude_attempt(  # noqa: PLR0913 - a decision over everything that is know
     if failure is FailureClass.CANCELLED or cancelled:
         event = Event("job_cancelled", attempt.job_id, {"attempt": attempt.number})
         return AttemptResult(
-            ulid, attempt, AttemptState.CANCELLED, JobState.CANCELLED, exit_, outcome, FailureClass.CANCELLED, event=event
+            ulid,
+            attempt,
+            AttemptState.CANCELLED,
+            JobState.CANCELLED,
+            exit_,
+            outcome,
+            FailureClass.CANCELLED,
+            event=event,
         )
     blameless = int(failure in BLAMELESS)
     blamed = 1 - blameless

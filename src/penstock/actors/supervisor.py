@@ -125,7 +125,13 @@ class Supervisor:
                         reason = f"given up after {len(failures)} failures: {last_error}"
                         break
                     self.restarts[name] = self.restarts.get(name, 0) + 1
-                    self._log.warning("actor restarted", actor=name, error=str(last_error), failures=len(failures), exc_info=last_error)
+                    self._log.warning(
+                        "actor restarted",
+                        actor=name,
+                        error=str(last_error),
+                        failures=len(failures),
+                        exc_info=last_error,
+                    )
                     await self._clock.sleep(self._backoff(len(failures)))
         finally:
             mailbox.close(reason)

@@ -91,7 +91,9 @@ class CheckWork(Task[None], frozen=True):
             try:
                 engine.load()
             except ImportError as error:
-                raise SpecError(f"{self.engine} is not installed beside penstockd: {error}", key="engine.name") from error
+                raise SpecError(
+                    f"{self.engine} is not installed beside penstockd: {error}", key="engine.name"
+                ) from error
 
 
 class KeepSource(Task[KeptSource], frozen=True):
@@ -245,7 +247,12 @@ class ExportJobs(Task[int], frozen=True):
     def run(self) -> int:
         """How many jobs were written."""
         return export.export_jobs(
-            Path(self.directory), self.workflow_id, self.format, Path(self.path), self.selection, overwrite=self.overwrite
+            Path(self.directory),
+            self.workflow_id,
+            self.format,
+            Path(self.path),
+            self.selection,
+            overwrite=self.overwrite,
         )
 
 
@@ -286,7 +293,10 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     decoder = msgspec.msgpack.Decoder(AnyTask)
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyboardInterrupt), channel.makefile("rb") as stream:
+    with (
+        contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyboardInterrupt),
+        channel.makefile("rb") as stream,
+    ):
         while len(header := stream.read(_LENGTH.size)) == _LENGTH.size:
             payload = answer(decoder, stream.read(_LENGTH.unpack(header)[0]))
             channel.sendall(_LENGTH.pack(len(payload)) + payload)

@@ -82,7 +82,9 @@ class WorkerPool:
 class _Worker:
     """One process and the socket to it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.tasks_done = 0
         self._process = process
         self._reader = reader
@@ -93,7 +95,10 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "penstock.actors.worker_tasks"], stdin=theirs.fileno(), stdout=theirs.fileno(), env=_environment()
+                [sys.executable, "-m", "penstock.actors.worker_tasks"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                env=_environment(),
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=2**30)
         return cls(process, reader, writer)

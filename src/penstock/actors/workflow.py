@@ -18,141 +18,63 @@ from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
 from penstock.actors.results import conclude_attempt, not_run_result
 from penstock.actors.supervisor import Actor
-from penstock.actors.worker_tasks import Collect, CollectItem, ReadChunk, Render, RenderItem
+from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderItem
 from penstock.actors.workers import WorkerLostError, Workers
+from penstock.actors.workflow_messages import (
+    CancelWorkflow,
+    ChangeBudget,
+    ChunkRead,
+    Collected,
+    CollectingSlowly,
+    DrainWorkflow,
+    Idle,
+    MarkJobs,
+    Message,
+    PauseWorkflow,
+    Projected,
+    Pump,
+    ReloadSlots,
+    ResumeWorkflow,
+    RetryJobs,
+    Staged,
+    Touched,
+)
 from penstock.domain.budget import Pace, bundle_size
-from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, StructureChunk
+from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import BusyError, ConflictError, PenstockError, SpecError
 from penstock.domain.ids import new_ulid
 from penstock.domain.resources import parse_walltime_s
 from penstock.domain.retry import RetryPolicy
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import ACTIVE, PUBLIC_STATUS, AttemptState, JobState, WorkflowState
+from penstock.domain.states import (
+    ACTIVE,
+    ATTEMPT_ENDED,
+    PUBLIC_STATUS,
+    AttemptState,
+    JobState,
+    WorkflowState,
+    may_follow,
+)
 from penstock.domain.submission import Manifest, Observed, Submission
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import StepView, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.database import BusyGuard
 from penstock.store.events import Event
+from penstock.store.rows import AttemptResult, OpenSubmission, ReadyJob, StepRow, WorkflowRow
 from penstock.store.selection import Where, in_states, where_selected
-from penstock.store.workflow_store import AttemptResult, OpenSubmission, ReadyJob, StepRow, WorkflowRow, WorkflowStore, timestamp
+from penstock.store.workflow_store import WorkflowStore, timestamp
 
 _CHUNK: Final = 2000
 _UNREAD_MAX: Final = 5000
 _IDLE_S: Final = 5.0
 _WORKER_TRIES: Final = 5
 _RETRY_S: Final = 1.0
+_SLOW_S: Final = 2.0
+_PROJECTED_MAX: Final = 20_000
 _ROUTINE: Final = frozenset({"job_started", "job_completed", "submission_intended"})
 LOG_NAME: Final = "workflow.log"
-
-
-# ---- messages -------------------------------------------------------------------------------------------------------
-
-
-class PauseWorkflow(msgspec.Struct, frozen=True):
-    """Start nothing more (all of it, or the selected jobs)."""
-
-    selection: Selection | None
-
-
-class ResumeWorkflow(msgspec.Struct, frozen=True):
-    """Undo a pause."""
-
-    selection: Selection | None
-
-
-class CancelWorkflow(msgspec.Struct, frozen=True):
-    """End it all, or the selected jobs."""
-
-    selection: Selection | None
-
-
-class RetryJobs(msgspec.Struct, frozen=True):
-    """Make ended jobs ready again."""
-
-    selection: Selection
-
-
-class MarkJobs(msgspec.Struct, frozen=True):
-    """Set or clear the never-rerun mark."""
-
-    selection: Selection
-    never_rerun: bool
-
-
-class ChangeBudget(msgspec.Struct, frozen=True):
-    """Change slots or priority."""
-
-    slots: int | None
-    priority: int | None
-
-
-class Touched(msgspec.Struct, frozen=True):
-    """How many jobs a command changed, and how many of the selection it left alone and why."""
-
-    changed: int
-    left: int = 0
-    note: str | None = None
-
-
-class DrainWorkflow(msgspec.Struct, frozen=True):
-    """Begin nothing new; the answer is how many attempts are still being read."""
-
-
-class ReloadSlots(msgspec.Struct, frozen=True):
-    """The configuration now says `slots`: taken by a workflow whose slots came from one of `origins`."""
-
-    slots: int
-    origins: frozenset[str]
-
-
-class _Pump(msgspec.Struct, frozen=True):
-    """Look whether anything can be done."""
-
-
-class _ChunkRead(msgspec.Struct, frozen=True):
-    """The next structures of the source, or why they cannot be had."""
-
-    chunk: StructureChunk | None
-    trouble: str | None
-
-
-class _Staged(msgspec.Struct, frozen=True):
-    """A submission's inputs are rendered."""
-
-    ulid: str
-    manifest: bytes
-    errors: list[tuple[int, str]]
-
-
-class _Collected(msgspec.Struct, frozen=True):
-    """Outputs have been read."""
-
-    ulid: str
-    ends: dict[int, tuple[Exit, Outcome]]
-
-
-class _Idle(msgspec.Struct, frozen=True):
-    """Nothing has happened for a while."""
-
-
-Message = (
-    PauseWorkflow
-    | ResumeWorkflow
-    | CancelWorkflow
-    | RetryJobs
-    | MarkJobs
-    | ChangeBudget
-    | DrainWorkflow
-    | ReloadSlots
-    | Observed
-    | ClusterRestarted
-    | _Pump
-    | _ChunkRead
-    | _Staged
-    | _Collected
-    | _Idle
-)
+STRUCTURES_NAME: Final = "structures.db"
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -180,6 +102,8 @@ class WorkflowActor(Actor[Message]):
         self._pace = Pace()
         self._reading = False
         self._draining = False
+        self._results_changed = False
+        self._projecting = False
         self._wake_at: float | None = None
         self._idle_armed = False
         self._last_activity = 0.0
@@ -226,11 +150,14 @@ class WorkflowActor(Actor[Message]):
         match message:
             case Observed():
                 await self._observed(message)
-            case _Staged():
+            case Staged():
                 await self._staged(message)
-            case _Collected():
+            case Collected():
                 await self._collected(message.ulid, message.ends)
-            case _ChunkRead():
+            case CollectingSlowly(ulid, positions):
+                if (order := self._book.orders.get(ulid)) is not None:
+                    await self._mark(order, {n: AttemptState.COLLECTING for n in positions & order.collecting}, {})
+            case ChunkRead():
                 await self._chunk_read(message)
             case ClusterRestarted():
                 self._attach()
@@ -240,7 +167,7 @@ class WorkflowActor(Actor[Message]):
                 except PenstockError:
                     self._pump_soon()  # a workflow at rest was woken for nothing: it looks again whether it may end
                     raise
-            case _Idle():
+            case Idle():
                 self._idle_armed = False
                 if not self._store_is_needed():
                     await self._store.close()
@@ -251,7 +178,9 @@ class WorkflowActor(Actor[Message]):
             case DrainWorkflow():
                 self._draining = True
                 answer = self._book.unread()
-            case _Pump():
+            case Projected():
+                self._projecting = False
+            case Pump():
                 self._wake_at = None
         await self._pump()
         self._pin()
@@ -319,7 +248,7 @@ class WorkflowActor(Actor[Message]):
         self._pump_soon()
 
     async def _finish_if_done(self) -> None:
-        if self._book.orders or self._reading or self._row.state == WorkflowState.PAUSED:
+        if self._book.orders or self._reading or self._projecting or self._row.state == WorkflowState.PAUSED:
             return
         if self._row.state == WorkflowState.RUNNING:
             waiting = self._store.tally[JobState.READY] + self._store.tally[JobState.HELD]
@@ -328,6 +257,11 @@ class WorkflowActor(Actor[Message]):
             state, reason = self._verdict()
             await self._store.set_step(self._step, str(state))
             await self._set_state(state, reason)
+        if self._results_changed:
+            self._results_changed = False
+            self._projecting = True
+            self.tasks.start_soon(self._project)
+            return
         self._tell_cluster("detach", Detach(self.workflow_id))
         self.finished = True
 
@@ -347,9 +281,9 @@ class WorkflowActor(Actor[Message]):
         path = str(self.directory / self._spec.structures.source)
         task = ReadChunk(self._spec.structures, path, cursor, _CHUNK)
         try:
-            self._me.post("chunk", _ChunkRead(await self._work(task), None))
+            self._me.post("chunk", ChunkRead(await self._work(task), None))
         except (SpecError, BusyError) as error:
-            self._me.post("chunk", _ChunkRead(None, str(error)))
+            self._me.post("chunk", ChunkRead(None, str(error)))
 
     async def _stage(self, order: Order, jobs: list[ReadyJob]) -> None:
         manifest = Manifest(
@@ -374,7 +308,7 @@ class WorkflowActor(Actor[Message]):
             for position, job in enumerate(jobs)
         ]
         rendered = await self._work(Render(manifest, self._row.parameters.encode(), items))
-        staged = _Staged(order.submission.ulid, rendered.manifest, rendered.errors)
+        staged = Staged(order.submission.ulid, rendered.manifest, rendered.errors)
         self._me.post(("staged", staged.ulid), staged)
 
     async def _collect(self, order: Order, ended: dict[int, Exit]) -> None:
@@ -382,10 +316,32 @@ class WorkflowActor(Actor[Message]):
             CollectItem(position, str(self.directory / order.attempts[position].directory), exit_)
             for position, exit_ in ended.items()
         ]
-        outcomes = await self._work(Collect(self._spec.engine_name, self._row.parameters.encode(), items))
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self._say_when_slow, order, ended)
+            outcomes = await self._work(Collect(self._spec.engine_name, self._row.parameters.encode(), items))
+            beside.cancel_scope.cancel()
         ends = {position: (ended[position], outcome) for position, outcome in outcomes}
         ulid = order.submission.ulid
-        self._me.post(("collected", ulid), _Collected(ulid, ends), _both_collected)
+        self._me.post(("collected", ulid), Collected(ulid, ends), _both_collected)
+
+    async def _project(self) -> None:
+        """Writes `structures.db`: a view of the results for ASE users, never a second truth. Large campaigns export theirs
+        when they want it, since ASE's database takes about a millisecond a structure."""
+        if sum(self._store.tally.values()) <= _PROJECTED_MAX:
+            path = str(self.directory / STRUCTURES_NAME)
+            task = ExportJobs(str(self.directory), self.workflow_id, "ase", path, Selection(), overwrite=True)
+            try:
+                await self._work(task)
+            except (SpecError, BusyError) as error:
+                self._log.warning("structures.db not written", error=str(error))
+        self._me.post("projected", Projected())
+
+    async def _say_when_slow(self, order: Order, ended: dict[int, Exit]) -> None:
+        """Reading outputs is mostly done before anybody could look; only where it is not, it is recorded as a state."""
+        await self._clock.sleep(_SLOW_S)
+        self._me.post(
+            ("slow", order.submission.ulid, *ended), CollectingSlowly(order.submission.ulid, frozenset(ended))
+        )
 
     async def _work(self, task: Any) -> Any:
         """A worker's answer; a worker that died is replaced a few times before it counts as our own failure."""
@@ -399,7 +355,7 @@ class WorkflowActor(Actor[Message]):
 
     # ---- news -------------------------------------------------------------------------------------------------------
 
-    async def _chunk_read(self, message: _ChunkRead) -> None:
+    async def _chunk_read(self, message: ChunkRead) -> None:
         self._reading = False
         if self._row.state == WorkflowState.CANCELLED:
             return
@@ -409,18 +365,17 @@ class WorkflowActor(Actor[Message]):
             await self._set_state(WorkflowState(self._row.state), f"the source cannot be read on: {message.trouble}")
             return
         chunk, step = message.chunk, self._step
-        self._step = msgspec.structs.replace(
-            step, cursor=chunk.cursor, state="running" if chunk.done else "expanding"
-        )
+        self._step = msgspec.structs.replace(step, cursor=chunk.cursor, state="running" if chunk.done else "expanding")
         if self._row.state == WorkflowState.RUNNING and not self._draining:
             self._read_on()  # the next run is read while this one is being written
         self._emit(await self._store.add_chunk(step, self._row.namespace, chunk))
 
-    async def _staged(self, message: _Staged) -> None:
+    async def _staged(self, message: Staged) -> None:
         order = self._book.orders.get(message.ulid)
         if order is None or order.told:
             return
         order.told = True
+        self._around.board.counts["submission", self._spec.cluster] += 1
         self._tell_cluster("submit", Submit(order.submission, message.manifest))
         if order.cancelling:
             self._tell_cancel(order, order.cancelling)
@@ -441,19 +396,31 @@ class WorkflowActor(Actor[Message]):
         news = interpret(order, observed, self._clock.time())
         order.closed = order.closed or observed.closed
         if news.ended:
+            order.collecting |= news.ended.keys()
             self.tasks.start_soon(self._collect, order, news.ended)
             self._pace = self._pace.with_sample(
                 len(news.ended), sum(exit_.ended_at - exit_.started_at for exit_ in news.ended.values())
             )
-        if news.changes:
-            before = order.job_states(change.position for change in news.changes)
-            updates = [(order.attempts[c.position], c.state, JOB_STATE[c.state], c.started_at) for c in news.changes]
-            events = await self._store.mark_seen(observed.ulid, updates, before)
-            order.states.update({change.position: change.state for change in news.changes})
-            self._emit(events)
+        if news.moved:
+            await self._mark(order, news.moved, {})
+        order.started |= news.started
+        await self._mark_started(order.submission.lane)
         if news.not_run:
             await self._not_run(order, news.not_run)
         await self._settle(order)
+
+    async def _mark_started(self, lane: int) -> None:
+        for order in self._book.startable(lane):
+            started, order.started = order.started, {}
+            running = {n: AttemptState.RUNNING for n in started if may_follow(order.states[n], AttemptState.RUNNING)}
+            if running:
+                await self._mark(order, running, started)
+
+    async def _mark(self, order: Order, states: dict[int, AttemptState], started: dict[int, float | None]) -> None:
+        """Commits that attempts have moved on."""
+        updates = [(order.attempts[n], state, JOB_STATE[state], started.get(n)) for n, state in states.items()]
+        self._emit(await self._store.mark_seen(order.submission.ulid, updates, order.job_states(states)))
+        order.states.update(states)
 
     async def _not_run(self, order: Order, not_run: dict[int, str]) -> None:
         """Attempts that never started: their jobs are ready again, at no cost, or cancelled if that was wanted."""
@@ -470,7 +437,7 @@ class WorkflowActor(Actor[Message]):
         order = self._book.orders.get(ulid)
         if order is None:
             return
-        fresh = {n: end for n, end in ends.items() if AttemptState.COLLECTING is order.states[n] or n in order.live()}
+        fresh = {n: end for n, end in ends.items() if order.states[n] not in ATTEMPT_ENDED}
         before = order.job_states(fresh)
         failed = [order.attempts[n].job_id for n, (_, outcome) in fresh.items() if outcome.failure is not None]
         facts = await self._store.retry_facts(failed) if failed else {}
@@ -488,11 +455,15 @@ class WorkflowActor(Actor[Message]):
             for position, (exit_, outcome) in fresh.items()
         ]
         await self._record(order, results, before)
+        order.collecting -= ends.keys()
+        await self._mark_started(order.submission.lane)
         await self._settle(order)
 
     async def _record(self, order: Order, results: list[AttemptResult], before: Counter[str]) -> None:
         events = await self._store.record_results(results, before, [])
         order.states.update({result.attempt.position: result.attempt_state for result in results})
+        self._results_changed = True
+        self._around.board.counts.update(("attempt", self._spec.cluster, str(r.attempt_state)) for r in results)
         self._emit(events)
 
     async def _settle(self, order: Order) -> None:
@@ -598,7 +569,9 @@ class WorkflowActor(Actor[Message]):
         return Touched(moved, left, "; ".join(notes) or None)
 
     async def _change_budget(self, slots: int | None, priority: int | None) -> Touched:
-        changes: dict[str, Any] = {name: value for name, value in (("slots", slots), ("priority", priority)) if value is not None}
+        changes: dict[str, Any] = {
+            name: value for name, value in (("slots", slots), ("priority", priority)) if value is not None
+        }
         if slots is not None:
             changes["slots_origin"] = "set"
         if changes:
@@ -630,13 +603,17 @@ class WorkflowActor(Actor[Message]):
     def _emit(self, events: list[EventInfo]) -> None:
         """Tells watchers, and writes what is not routine to the workflow's own log."""
         self._around.board.emit(events)
-        lines = [f"{timestamp(e.at)} {e.kind} {f'job {e.job}: ' if e.job else ''}{e.text}\n" for e in events if e.kind not in _ROUTINE]
+        lines = [
+            f"{timestamp(e.at)} {e.kind} {f'job {e.job}: ' if e.job else ''}{e.text}\n"
+            for e in events
+            if e.kind not in _ROUTINE
+        ]
         if lines:
             with contextlib.suppress(OSError), (self.directory / LOG_NAME).open("a", encoding="utf-8") as log:
                 log.writelines(lines)
 
     def _pump_soon(self) -> None:
-        self._me.post("pump", _Pump())
+        self._me.post("pump", Pump())
 
     def _pin(self) -> None:
         self._around.board.pin(describe_workflow(self._row, self._spec, self.directory, self._store, self._step))
@@ -653,7 +630,7 @@ class WorkflowActor(Actor[Message]):
         """Waits for quiet: a workflow at rest holds no connection and so no thread."""
         while self._store_is_needed():
             await self._clock.sleep(_IDLE_S)
-        self._me.post("idle", _Idle())
+        self._me.post("idle", Idle())
 
 
 def describe_workflow(
@@ -690,5 +667,5 @@ def retry_policy(spec: WorkflowSpec) -> RetryPolicy:
     return RetryPolicy(spec.retry.max_attempts, parse_walltime_s(delay, "retry.delay") if delay else 0.0)
 
 
-def _both_collected(older: Any, newer: Any) -> _Collected:
-    return _Collected(older.ulid, older.ends | newer.ends)
+def _both_collected(older: Any, newer: Any) -> Collected:
+    return Collected(older.ulid, older.ends | newer.ends)

@@ -12,13 +12,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
-import errno
-import mmap
 import os
 import select
-import shutil
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -27,264 +23,16 @@ from typing import Any, Final
 
 from penstock import engines
 from penstock.clusters import spool as spooling
-from penstock.clusters.claim import read_claim, take_claim
 from penstock.clusters.process import ProcessId
+from penstock.clusters.runner_link import CANCELLED, SPAWNING, TIMEOUT, Bell, Current, Journal
+from penstock.clusters.runner_worker import IGNORED_SIGNALS, Worker
 from penstock.domain.calculation import Exit
-from penstock.domain.submission import Entry, Manifest
 
 MARKER: Final = "PENSTOCK_RUNNER"
-ORDER_BYTES: Final = 27  # a ulid and a newline
 KILL_GRACE_S: Final = 5.0
 _TICK_MS: Final = 250
-_BELL_EVERY_S: Final = 0.05
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_RETRY_WRITE_S: Final = 1.0
-_NONE, _TIMEOUT, _CANCELLED = 0, 1, 2
-_SPAWNING: Final = -1
-_IGNORED: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
-_VERDICTS: Final = {_TIMEOUT: "timeout", _CANCELLED: "cancelled"}
-
-
-class Current:
-    """The attempt that runs now, in memory shared by keeper and worker. Single aligned stores need no lock."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 4096)
-        self._whole = memoryview(self._memory)[:512].cast("q")
-        self._real = memoryview(self._memory)[512:1024].cast("d")
-
-    def begin(self, position: int, serial: int, deadline: float, started_at: float, group: int) -> None:
-        """The worker begins an attempt; `serial` numbers all attempts of this runner."""
-        self._whole[1], self._whole[3] = group, position
-        self._real[0], self._real[1] = deadline, started_at
-        self._whole[0] = serial
-
-    def end(self) -> None:
-        """The worker is between attempts."""
-        self._whole[0] = 0
-
-    @property
-    def serial(self) -> int:
-        """The current attempt's number, 0 between attempts."""
-        return self._whole[0]
-
-    @property
-    def position(self) -> int:
-        """The current attempt's position in its manifest."""
-        return self._whole[3]
-
-    @property
-    def deadline(self) -> float:
-        """When its walltime is over (monotonic)."""
-        return self._real[0]
-
-    @property
-    def started_at(self) -> float:
-        """When it started (since the epoch)."""
-        return self._real[1]
-
-    @property
-    def group(self) -> int:
-        """The process group of its program: 0 when it has none, _SPAWNING for the moment before it has one."""
-        return self._whole[1]
-
-    @group.setter
-    def group(self, group: int) -> None:
-        self._whole[1] = group
-
-    def judge(self, serial: int, verdict: int) -> None:
-        """The keeper is about to end attempt `serial`, and why."""
-        self._whole[2] = serial * 4 + verdict
-
-    def verdict(self, serial: int) -> str | None:
-        """Why the keeper ended attempt `serial`, None when it did not."""
-        judged, verdict = divmod(self._whole[2], 4)
-        return _VERDICTS.get(verdict) if judged == serial else None
-
-    @property
-    def order(self) -> str:
-        """The ulid of the submission at work, empty when there is none."""
-        return bytes(self._memory[1024:1050]).strip(b"\0").decode()
-
-    @order.setter
-    def order(self, ulid: str) -> None:
-        self._memory[1024:1050] = ulid.encode().ljust(26, b"\0")
-
-
-class Bell:
-    """Tells the daemon that there is news, seldom enough not to be a nuisance; nobody listening is no error."""
-
-    def __init__(self, spool: Path) -> None:
-        self._directory = os.open(spool, os.O_PATH | os.O_CLOEXEC)
-        self._address = spooling.bell_address(self._directory)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._last = 0.0
-
-    def ring(self, ulid: str, *, now: bool = False) -> None:
-        """Rings unless it rang just before."""
-        moment = time.monotonic()
-        if now or moment - self._last >= _BELL_EVERY_S:
-            self._last = moment
-            with contextlib.suppress(OSError):
-                self._socket.sendto(ulid.encode(), self._address)
-
-
-class Journal:
-    """Appends to a submission's journal; a full disk is waited out, since what happened must not be forgotten."""
-
-    def __init__(self, spool: Path, ulid: str) -> None:
-        self._fd = os.open(
-            spooling.spool_path(spool, ulid, "journal"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
-
-    def write(self, line: spooling.Line) -> None:
-        """Appends a line, whole: after a partial write the rest is written on a line of its own."""
-        data = encoded = spooling.encode_line(line)
-        while True:
-            try:
-                written = os.write(self._fd, data)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                written = 0
-            if written == len(data):
-                return
-            data = b"\n" + encoded  # closes the torn line, which then decodes to nothing
-            time.sleep(_RETRY_WRITE_S)
-
-    def close(self) -> None:
-        """Closes the file."""
-        os.close(self._fd)
-
-
-# ---- the worker -----------------------------------------------------------------------------------------------------
-
-
-class Worker:
-    """Works through submissions."""
-
-    def __init__(self, spool: Path, linger_s: float, token: str, current: Current) -> None:
-        self._spool = spool
-        self._linger_s = linger_s
-        self._token = token
-        self._current = current
-        self._bell = Bell(spool)
-        self._serial = 0
-        self._environment = dict(os.environ)
-
-    def work(self, resume_after: int | None) -> None:
-        """Finishes the submission that the last worker left, if any, then takes orders until there are no more."""
-        self._serial = self._current.serial
-        if self._current.order:
-            self._run(self._current.order, -1 if resume_after is None else resume_after)
-        while ulid := next_order(self._linger_s):
-            if take_claim(spooling.spool_path(self._spool, ulid, "claim"), self._token):
-                self._current.order = ulid
-                self._run(ulid, -1)
-            self._bell.ring(ulid, now=True)
-
-    def _run(self, ulid: str, after: int) -> None:
-        manifest = spooling.read_manifest(self._spool, ulid)
-        journal = Journal(self._spool, ulid)
-        try:
-            if manifest is not None:
-                for entry in manifest.entries:
-                    if entry.index > after:
-                        self._attempt(ulid, manifest, entry, journal)
-                        self._bell.ring(ulid)
-            journal.write(spooling.Finish())
-        finally:
-            journal.close()
-        self._current.order = ""
-
-    def _attempt(self, ulid: str, manifest: Manifest, entry: Entry, journal: Journal) -> None:
-        directory = Path(manifest.workflow_dir, entry.directory)
-        started_at = time.time()
-        try:
-            holder = _claim_directory(directory, ulid)
-            if holder is not None:
-                journal.write(spooling.Barred(entry.index, holder))
-                return
-            journal.write(spooling.Start(entry.index, started_at))
-            self._bell.ring(ulid)
-            self._serial += 1
-            deadline = time.monotonic() + manifest.walltime_s
-            self._current.begin(entry.index, self._serial, deadline, started_at, _SPAWNING if entry.rendered.argv else 0)
-            for name, text in entry.rendered.files.items():
-                (directory / name).write_text(text, encoding="utf-8")
-            ended = self._execute(manifest, entry, directory, started_at)
-        except OSError as error:
-            message = f"{error.strerror}: {error.filename or directory}"
-            ended = Exit(None, None, started_at, time.time(), message=f"[Errno {error.errno}] {message}")
-        self._current.end()
-        journal.write(spooling.End(entry.index, ended))
-
-    def _execute(self, manifest: Manifest, entry: Entry, directory: Path, started_at: float) -> Exit:
-        if entry.rendered.argv is None:
-            return _run_engine(manifest.engine, directory, started_at)
-        environment = self._environment | {"PENSTOCK_JOB_ID": str(entry.job_id), "PENSTOCK_ATTEMPT_DIR": str(directory)}
-        return self._run_program(entry.rendered.argv, directory, environment, started_at)
-
-    def _run_program(self, argv: list[str], directory: Path, environment: dict[str, str], started_at: float) -> Exit:
-        os.chdir(directory)
-        program = shutil.which(argv[0])
-        if program is None:
-            return Exit(127, None, started_at, time.time(), message=f"{argv[0]}: no such program")
-        out = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        pid = os.posix_spawn(
-            program,
-            argv,
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, "stdout", out, 0o644),
-                (os.POSIX_SPAWN_OPEN, 2, "stderr", out, 0o644),
-            ],
-            setpgroup=0,
-            setsigdef=_IGNORED,
-        )
-        self._current.group = pid
-        _, status = os.waitpid(pid, 0)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # whatever the program left running in its group
-        code = os.waitstatus_to_exitcode(status)
-        verdict = self._current.verdict(self._serial)
-        return Exit(max(code, 0) if code >= 0 else None, -code if code < 0 else None, started_at, time.time(), verdict)
-
-
-def next_order(linger_s: float) -> str | None:
-    """The next submission's ulid, None when none comes within `linger_s` or none can come any more."""
-    ready, _, _ = select.select([0], [], [], linger_s)
-    order = os.read(0, ORDER_BYTES) if ready else b""
-    return order.decode().strip() or None
-
-
-def _claim_directory(directory: Path, ulid: str) -> str | None:
-    """Makes an attempt's directory and takes its claim; returns the other holder's token when it is not ours."""
-    try:
-        directory.mkdir()
-    except FileNotFoundError:
-        directory.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        pass
-    claim = directory / spooling.ATTEMPT_CLAIM
-    return None if take_claim(claim, ulid) else read_claim(claim)
-
-
-def _run_engine(name: str, directory: Path, started_at: float) -> Exit:
-    engine: Any = engines.get(name)
-    try:
-        engine.run(directory)
-    except Exception as error:  # noqa: BLE001 - a failed calculation is a value
-        with contextlib.suppress(OSError):
-            (directory / "stderr").write_text(traceback.format_exc(), encoding="utf-8")
-        message = f"{type(error).__name__}: {error}"
-        return Exit(1, None, started_at, time.time(), message=message)
-    return Exit(0, None, started_at, time.time())
-
-
-# ---- the keeper -----------------------------------------------------------------------------------------------------
 
 
 class Keeper:
@@ -339,7 +87,7 @@ class Keeper:
             while not poll.poll(_TICK_MS):
                 self._reap_orphans(worker)
                 serial = self._current.serial
-                if not serial or self._current.group == _SPAWNING:
+                if not serial or self._current.group == SPAWNING:
                     continue
                 if serial == judged:
                     if time.monotonic() >= kill_at:
@@ -357,9 +105,9 @@ class Keeper:
 
     def _verdict(self) -> int:
         if time.monotonic() >= self._current.deadline:
-            return _TIMEOUT
+            return TIMEOUT
         cancelled = spooling.read_cancel(spooling.spool_path(self._spool, self._current.order, "cancel"))
-        return _CANCELLED if self._current.position in cancelled else _NONE
+        return CANCELLED if self._current.position in cancelled else 0
 
     def _signal(self, worker: int, number: int) -> None:
         """To the program's whole group, or to the worker where the calculation is in the worker itself."""
@@ -418,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--linger", type=float, default=10.0)
     parser.add_argument("--nice", type=int, default=0)
     options = parser.parse_args(arguments)
-    for number in _IGNORED:
+    for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     os.nice(options.nice)
     _set_process_option(_PR_SET_CHILD_SUBREAPER, 1)

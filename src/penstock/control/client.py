@@ -164,8 +164,9 @@ class Client:
 
 def has_ended(connection: socket.socket) -> bool:
     """Whether an idle connection cannot be used again: the daemon closed it, or bytes came that nobody asked for."""
+    connection.settimeout(0)
     try:
-        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        connection.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
     except OSError:

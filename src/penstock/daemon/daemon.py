@@ -22,7 +22,8 @@ from penstock.actors.local_cluster import LocalCluster, LocalConfig, Owners, Rec
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.workers import WorkerPool
-from penstock.actors.workflow import DrainWorkflow, ReloadSlots, Surroundings
+from penstock.actors.workflow import Surroundings
+from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
 from penstock.control.listener import bind_listener
 from penstock.control.server import serve
 from penstock.daemon.config import Config, load_config
@@ -85,9 +86,7 @@ class Daemon:
         self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
         self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock)
         self._cluster_supervisor = Supervisor("clusters", self._clock, _CLUSTER_POLICY, self._cluster_given_up)
-        self._metrics = Metrics(
-            Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy)
-        )
+        self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
         self._database = self._metrics.timed(self._clock.busy)
 
     async def run(self) -> None:
@@ -114,7 +113,9 @@ class Daemon:
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
                     tasks.start_soon(self._workflows.keep_catalogue)
                     tasks.start_soon(self._measure_lag)
-                    self._log.info("penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path))
+                    self._log.info(
+                        "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)
+                    )
                     await self._obey(signals)
                     serving.cancel()
                     await served.wait()
@@ -124,7 +125,9 @@ class Daemon:
             self._log.info("penstockd has stopped; jobs that run go on and are found again")
 
     @staticmethod
-    async def _serve(listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event) -> None:
+    async def _serve(
+        listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event
+    ) -> None:
         with scope:
             await serve(listener, service, owner_uid=os.getuid(), group_gid=gid)
         served.set()

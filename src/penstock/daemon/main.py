@@ -21,7 +21,9 @@ _WRONG: Final = 2
 def main() -> None:
     """The entry point. Exit codes: 0 stopped on request, 1 broke, 2 cannot start as it is asked to."""
     parser = argparse.ArgumentParser(prog="penstockd", description="Runs simulation workflows; stop it with SIGTERM.")
-    parser.add_argument("--config", type=Path, help="configuration file (default: $PENSTOCK_CONFIG, ~/.config/penstock)")
+    parser.add_argument(
+        "--config", type=Path, help="configuration file (default: $PENSTOCK_CONFIG, ~/.config/penstock)"
+    )
     parser.add_argument("--version", action="version", version=f"penstockd {__version__}")
     options = parser.parse_args()
     path = options.config or find_config(os.environ)

@@ -38,21 +38,13 @@ class Metrics:
     def __init__(self, sources: Sources) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_BoardCollector(sources))
-        self.attempts = Counter(
-            "penstock_attempts_ended", "Attempts that ended, by how", ["cluster", "end"], registry=self.registry
-        )
-        self.submissions = Counter(
-            "penstock_submissions", "Submissions handed to a cluster", ["cluster"], registry=self.registry
-        )
         self.loop_lag = Histogram(
             "penstock_event_loop_lag_seconds",
             "How late a timer of the event loop fires",
             buckets=_LAG_BUCKETS,
             registry=self.registry,
         )
-        self.database = Counter(
-            "penstock_database_seconds", "Time spent waiting for databases", registry=self.registry
-        )
+        self.database = Counter("penstock_database_seconds", "Time spent waiting for databases", registry=self.registry)
         self.requests = Counter(
             "penstock_control_requests", "Requests over the control socket", ["request"], registry=self.registry
         )
@@ -93,6 +85,7 @@ class _BoardCollector:
     def collect(self) -> Iterable[Metric]:
         yield from self._workflows()
         yield from self._clusters()
+        yield from self._counts()
         mailboxes = GaugeMetricFamily("penstock_mailbox_depth", "Messages waiting", labels=["actor"])
         for kind, depth in self._sources.mailboxes().items():
             mailboxes.add_metric([kind], depth)
@@ -127,6 +120,16 @@ class _BoardCollector:
         yield family
         yield _family("penstock_rejected_records", "Records of sources not taken in", rejected)
         yield _family("penstock_workflow_slots", "Slot budgets", slots)
+
+    def _counts(self) -> Iterable[Metric]:
+        attempts = CounterMetricFamily(
+            "penstock_attempts_ended", "Attempts that ended, by how", labels=["cluster", "end"]
+        )
+        submissions = CounterMetricFamily("penstock_submissions", "Submissions told to a cluster", labels=["cluster"])
+        for (kind, *labels), count in self._sources.board.counts.items():
+            (attempts if kind == "attempt" else submissions).add_metric(labels, count)
+        yield attempts
+        yield submissions
 
     def _clusters(self) -> Iterable[Metric]:
         for name, text, value in _CLUSTER_GAUGES:

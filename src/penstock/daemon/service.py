@@ -17,7 +17,7 @@ from penstock import __version__
 from penstock.actors.board import Board
 from penstock.actors.worker_tasks import REJECTED_SHOWN, ExportJobs
 from penstock.actors.workers import WorkerPool
-from penstock.actors.workflow import (
+from penstock.actors.workflow_messages import (
     CancelWorkflow,
     ChangeBudget,
     MarkJobs,
@@ -36,8 +36,8 @@ from penstock.domain.errors import NotFoundError, SpecError
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
 from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
 from penstock.domain.views import EventInfo, RejectedInfo, Selection, WorkflowInfo
-from penstock.recipes.registry import get_recipe
 from penstock.recipes.recipe import View
+from penstock.recipes.registry import get_recipe
 from penstock.store import export, queries
 
 _DEADLINE_S: Final = 60.0
@@ -305,7 +305,11 @@ class Service:
         number = request.attempt or record.job.attempts
         attempt = next((a for a in record.attempts if a.number == number), None)
         if attempt is None:
-            raise NotFoundError(f"job {request.job} has no attempt {number} yet" if not request.attempt else f"job {request.job} has no attempt {number}")
+            raise NotFoundError(
+                f"job {request.job} has no attempt {number} yet"
+                if not request.attempt
+                else f"job {request.job} has no attempt {number}"
+            )
         offsets: dict[str, int] = {}
         directory = Path(attempt.directory)
         while True:

@@ -19,7 +19,10 @@ def explain(
         case JobState.READY:
             verdict, reasons = _why_ready(record, workflow, now)
         case JobState.HELD:
-            verdict, reasons = "It is held by request.", [f"release it: penstockctl resume {workflow.id} --job {job.id}"]
+            verdict, reasons = (
+                "It is held by request.",
+                [f"release it: penstockctl resume {workflow.id} --job {job.id}"],
+            )
         case JobState.SUBMITTING:
             verdict = "Its submission is recorded; the cluster is being told."
             reasons = _cluster_reasons(cluster, spec)
@@ -57,7 +60,9 @@ def _why_ready(record: JobRecord, workflow: WorkflowInfo, now: float) -> tuple[s
     if record.not_before is not None and record.not_before > now:
         due = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.not_before))
         return f"It waits for its retry timer until {due}.", reasons
-    active = sum(workflow.states.get(state, 0) for state in ("submitting", "queued", "running", "collecting", "in_doubt"))
+    active = sum(
+        workflow.states.get(state, 0) for state in ("submitting", "queued", "running", "collecting", "in_doubt")
+    )
     if active:
         slots = f"{active} jobs are on their way in a budget of {workflow.slots} slots; older jobs go first"
         return "It waits for a free slot of its workflow.", [*reasons, slots]
@@ -67,7 +72,9 @@ def _why_ready(record: JobRecord, workflow: WorkflowInfo, now: float) -> tuple[s
 def _why_failed(record: JobRecord, workflow: WorkflowInfo) -> tuple[str, list[str]]:
     job = record.job
     what = "ran out of walltime" if job.state == JobState.TIMEOUT else f"failed ({job.failure})"
-    decisions = [event.data["decision"] for event in record.events if event.kind == "job_failed" and "decision" in event.data]
+    decisions = [
+        event.data["decision"] for event in record.events if event.kind == "job_failed" and "decision" in event.data
+    ]
     reasons = [job.error_message] if job.error_message else []
     reasons += [f"not tried again: {decisions[-1]}"] if decisions else []
     reasons += [f"attempt {a.number} in {a.directory}" for a in record.attempts[-1:]]

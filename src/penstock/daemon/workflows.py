@@ -21,7 +21,8 @@ from penstock.actors.cluster_port import Detach
 from penstock.actors.mailbox import Ref, StoppedError
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import CheckWork, KeepSource, PlanSource, SourcePlan
-from penstock.actors.workflow import Message, Surroundings, WorkflowActor
+from penstock.actors.workflow import Surroundings, WorkflowActor
+from penstock.actors.workflow_messages import Message
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id, new_ulid
 from penstock.domain.resources import Resources
@@ -30,7 +31,8 @@ from penstock.domain.states import WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow
-from penstock.store.workflow_store import WorkflowRow, WorkflowStore
+from penstock.store.rows import WorkflowRow
+from penstock.store.workflow_store import WorkflowStore
 
 WORK_FOLDER: Final = ".penstock"
 _POLICY: Final = Policy(restarts=5, period_s=30.0, backoff_s=0.1, backoff_max_s=2.0)
@@ -54,7 +56,9 @@ class Request(msgspec.Struct, frozen=True):
 class Workflows:
     """Owns the supervisor of all workflow actors and the catalogue."""
 
-    def __init__(self, catalogue: Catalogue, around: Callable[[str], Surroundings | None], board: Board, clock: Any) -> None:
+    def __init__(
+        self, catalogue: Catalogue, around: Callable[[str], Surroundings | None], board: Board, clock: Any
+    ) -> None:
         self._catalogue = catalogue
         self._around = around
         self._board = board
@@ -149,7 +153,9 @@ class Workflows:
             await self._catalogue.add(workflow_id, str(directory))
             aside.rename(directory)
         except OSError as error:
-            message = f"{error.filename or directory}: {error.strerror}; the work directory must be writable and have room"
+            message = (
+                f"{error.filename or directory}: {error.strerror}; the work directory must be writable and have room"
+            )
             raise SpecError(message) from error
         finally:
             if aside.exists():
@@ -196,7 +202,9 @@ class Workflows:
             except StoppedError:
                 if self.info(workflow_id).state == WorkflowState.FAULTED:
                     break
-        raise ConflictError(f"workflow {workflow_id} is {self.info(workflow_id).state}: {self.info(workflow_id).reason}")
+        raise ConflictError(
+            f"workflow {workflow_id} is {self.info(workflow_id).state}: {self.info(workflow_id).reason}"
+        )
 
     def info(self, workflow_id: str) -> WorkflowInfo:
         """A workflow's newest state; NotFoundError when there is none."""
@@ -360,5 +368,21 @@ def _new_info(row: WorkflowRow, spec: WorkflowSpec, directory: Path) -> Workflow
 def _unknown_info(row: CatalogueRow) -> WorkflowInfo:
     """A workflow that was recorded but never described; its own database knows the rest."""
     return WorkflowInfo(
-        row.id, "", WorkflowState.RUNNING, row.directory, "isolated", "local", "", 1, 0, 0, {}, {}, 0, True, None, 0.0, 0.0
+        row.id,
+        "",
+        WorkflowState.RUNNING,
+        row.directory,
+        "isolated",
+        "local",
+        "",
+        1,
+        0,
+        0,
+        {},
+        {},
+        0,
+        True,
+        None,
+        0.0,
+        0.0,
     )

@@ -105,20 +105,26 @@ def command_line_layer(values: Mapping[str, Any]) -> Layer:
     return check_layer(Layer(COMMAND_LINE, _nest({key: value for key, value in values.items() if value is not None})))
 
 
-def check_layer(layer: Layer, text: str = "") -> Layer:
+def check_layer(layer: Layer, text: str = "", table: str = "") -> Layer:
     """`layer` itself if every key is a setting and every value fits, else SpecError with the layer's origin.
 
-    `text` is the layer's TOML where there is one; it only serves to find the line. The command line may also give
-    the workflow's `id`.
+    `text` is the TOML the layer comes from, where there is one, and `table` the table in it that holds the settings;
+    they serve to say where an error is. The command line may also give the workflow's `id`.
     """
+    try:
+        _check_values(layer)
+    except SpecError as error:
+        key = ".".join(part for part in (table, error.key) if part)
+        raise SpecError(error.message, file=layer.origin, line=locate_key(text, key), key=key or None) from error
+    return layer
+
+
+def _check_values(layer: Layer) -> None:
     top = {key.partition(".")[0] for key in KEYS} | ({"id"} if layer.origin == COMMAND_LINE else set())
     for given in layer.values:
         if given not in top:
-            error = unknown_key(given, sorted(top))
-            raise SpecError(error.message, file=layer.origin, line=locate_key(text, given), key=given)
-    given_values = {key: value for key, value in layer.values.items() if value is not None}
-    decode_spec(_SMALLEST_SPEC | given_values, text, layer.origin)
-    return layer
+            raise unknown_key(given, sorted(top))
+    decode_spec(_SMALLEST_SPEC | {key: value for key, value in layer.values.items() if value is not None}, "", "")
 
 
 def resolve(layers: Iterable[Layer]) -> dict[str, Setting]:

@@ -83,5 +83,6 @@ class Observed(msgspec.Struct, frozen=True):
     closed: bool
 
     def merged(self, newer: Observed) -> Observed:
-        """Both observations as one; the newer wins where they meet."""
-        return Observed(self.ulid, self.attempts | newer.attempts, self.closed or newer.closed)
+        """Both observations as one; the newer wins where they meet, but what has ended stays ended."""
+        ended = {n: attempt for n, attempt in self.attempts.items() if attempt.seen in (Seen.ENDED, Seen.NOT_RUN)}
+        return Observed(self.ulid, self.attempts | newer.attempts | ended, self.closed or newer.closed)

@@ -13,7 +13,6 @@ from penstock.domain.views import WorkflowInfo
 from penstock.store.database import BusyGuard, Database
 from penstock.store.schema import CATALOGUE_MIGRATIONS, load_migrations
 
-
 CREATING: Final = "creating"
 """The state of a workflow whose directory is not in its place yet; after a crash it never was accepted."""
 
@@ -68,7 +67,8 @@ class Catalogue:
         """Keeps a workflow's last known state."""
         async with self._db.transaction() as db:
             await db.execute(
-                "UPDATE workflow SET state = ?, snapshot = ? WHERE id = ?", (snapshot.state, _encode(snapshot), snapshot.id)
+                "UPDATE workflow SET state = ?, snapshot = ? WHERE id = ?",
+                (snapshot.state, _encode(snapshot), snapshot.id),
             )
 
     async def rows(self) -> list[CatalogueRow]:

@@ -22,14 +22,20 @@ class Event(msgspec.Struct, frozen=True):
 
 _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "workflow_created": lambda d: f"created from recipe {d['recipe']}",
-    "jobs_ingested": lambda d: f"{d['jobs']} structures taken in, {d['rejected']} rejected"
-    + (", the source is read to its end" if d["done"] else ""),
+    "jobs_ingested": lambda d: (
+        f"{d['jobs']} structures taken in, {d['rejected']} rejected"
+        + (", the source is read to its end" if d["done"] else "")
+    ),
     "submission_intended": lambda d: f"{d['jobs']} jobs go out as submission {d['submission']} in slot {d['lane']}",
     "job_started": lambda d: f"attempt {d['attempt']} started",
-    "job_completed": lambda d: f"attempt {d['attempt']} completed"
-    + (f", energy {d['energy_hartree']:.8f} Eh" if d.get("energy_hartree") is not None else ""),
+    "job_completed": lambda d: (
+        f"attempt {d['attempt']} completed"
+        + (f", energy {d['energy_hartree']:.8f} Eh" if d.get("energy_hartree") is not None else "")
+    ),
     "job_failed": lambda d: f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; {d['decision']}",
-    "job_retried": lambda d: f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; tried again: {d['decision']}",
+    "job_retried": lambda d: (
+        f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; tried again: {d['decision']}"
+    ),
     "job_not_run": lambda d: f"attempt {d['attempt']} never started ({d['reason']}); it costs nothing",
     "job_cancelled": lambda d: f"attempt {d['attempt']} cancelled",
     "jobs_cancelled": lambda d: f"{d['jobs']} waiting jobs cancelled",

@@ -22,7 +22,7 @@ from penstock.store.selection import COLUMNS, where_selected
 
 Record = dict[str, Any]
 _COLUMNS: Final = (*COLUMNS, "geometry", "final_geometry")
-_HARTREE_EV: Final = 27.211386245981  # CODATA 2022
+_HARTREE_EV: Final = 27.211386024367243  # ASE's value (CODATA 2014): an energy goes back to eV as it came
 _SUFFIXES: Final = {"csv": "csv", "json": "json", "extxyz": "extxyz", "ase": "db"}
 FORMATS: Final = tuple(_SUFFIXES)
 
@@ -79,7 +79,10 @@ def _write_csv(path: Path, records: Iterator[Record], _workflow_id: str) -> int:
 def _write_json(path: Path, records: Iterator[Record], workflow_id: str) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
-        head = {"workflow": workflow_id, "units": {"final_energy": "Eh", "max_forces": "Eh/bohr", "geometry": "angstrom"}}
+        head = {
+            "workflow": workflow_id,
+            "units": {"final_energy": "Eh", "max_forces": "Eh/bohr", "geometry": "angstrom"},
+        }
         file.write(json.dumps(head)[:-1] + ', "jobs": [')
         for count, record in enumerate(records, 1):
             file.write(("\n" if count == 1 else ",\n") + msgspec.json.encode(record).decode())

@@ -53,7 +53,10 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
     path = directory / DATABASE_NAME
     if not path.is_file():
         raise StoreError(f"{path} is missing; restore it from a backup, then resume the workflow", healable=False)
-    with store_errors(path), contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+    with (
+        store_errors(path),
+        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db,
+    ):
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != len(load_migrations(WORKFLOW_MIGRATIONS)):
             raise StoreError(f"{path} has schema {version}, which this program cannot read", healable=False)

@@ -11,96 +11,25 @@ from typing import Any, Final
 import aiosqlite
 import msgspec
 
-from penstock.domain.calculation import Exit, FailureClass, Outcome, StructureChunk
+from penstock.domain.calculation import StructureChunk
 from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState
 from penstock.domain.submission import Submission
 from penstock.domain.views import EventInfo
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
+from penstock.store.rows import (
+    AttemptResult,
+    OpenAttempt,
+    OpenSubmission,
+    ReadyJob,
+    StepRow,
+    WorkflowRow,
+    job_directory,
+)
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 from penstock.store.selection import Where
 
 DATABASE_NAME: Final = "workflow.db"
-
-
-class WorkflowRow(msgspec.Struct, frozen=True):
-    """The workflow table's one row of this workflow."""
-
-    workflow_id: str
-    recipe: str
-    recipe_version: int
-    spec: str
-    parameters: str
-    mode: str
-    namespace: str
-    state: str
-    reason: str | None
-    slots: int
-    slots_origin: str
-    priority: int
-    created_at: float
-    updated_at: float
-
-
-class StepRow(msgspec.Struct, frozen=True):
-    """A step of the plan as stored."""
-
-    id: int
-    key: str
-    kind: str
-    state: str
-    cursor: str
-
-
-class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
-    """A job that can be submitted now. `number` is its next attempt's."""
-
-    id: int
-    name: str
-    geometry: str
-    charge: int
-    multiplicity: int
-    number: int
-
-
-class OpenAttempt(msgspec.Struct, frozen=True):
-    """An attempt of an open submission."""
-
-    position: int
-    job_id: int
-    number: int
-    directory: str
-    state: AttemptState
-
-
-class OpenSubmission(msgspec.Struct, frozen=True):
-    """A submission that is not closed, with its attempts in the manifest's order."""
-
-    ulid: str
-    lane: int
-    attempts: list[OpenAttempt]
-
-
-class AttemptResult(msgspec.Struct, frozen=True):
-    """How an attempt ended and what that makes of its job."""
-
-    ulid: str
-    attempt: OpenAttempt
-    attempt_state: AttemptState
-    job_state: JobState
-    exit: Exit | None
-    outcome: Outcome | None
-    failure: FailureClass | None = None
-    message: str | None = None
-    not_before: float | None = None
-    blamed: int = 0
-    blameless: int = 0
-    event: Event | None = None
-
-
-def job_directory(job_id: int) -> str:
-    """A job's directory relative to the workflow's; a thousand jobs to a shard keep directories small."""
-    return f"jobs/{job_id // 1000:04d}/{job_id}"
 
 
 class WorkflowStore:
@@ -141,7 +70,9 @@ class WorkflowStore:
         row = WorkflowRow(*rows[0])
         tally = await self._db.fetch("SELECT state, jobs FROM tally WHERE workflow_id = ?", [self.workflow_id])
         self.tally = Counter({state: jobs for state, jobs in tally if jobs})
-        self.rejected = (await self._db.fetch("SELECT count(*) FROM rejected WHERE workflow_id = ?", [self.workflow_id]))[0][0]
+        self.rejected = (
+            await self._db.fetch("SELECT count(*) FROM rejected WHERE workflow_id = ?", [self.workflow_id])
+        )[0][0]
         return row, await self._steps(), await self._open_submissions()
 
     async def _steps(self) -> list[StepRow]:
@@ -262,7 +193,10 @@ class WorkflowStore:
             await db.executemany(
                 "INSERT INTO attempt (workflow_id, job_id, number, submission, position, directory, state, created_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, 'intent', ?)",
-                [(self.workflow_id, a.job_id, a.number, submission.ulid, a.position, a.directory, now) for a in attempts],
+                [
+                    (self.workflow_id, a.job_id, a.number, submission.ulid, a.position, a.directory, now)
+                    for a in attempts
+                ],
             )
             stamp = timestamp()
             await db.executemany(
@@ -278,7 +212,10 @@ class WorkflowStore:
     # ---- what the cluster saw ---------------------------------------------------------------------------------------
 
     async def mark_seen(
-        self, ulid: str, changes: Sequence[tuple[OpenAttempt, AttemptState, JobState, float | None]], before: Mapping[str, int]
+        self,
+        ulid: str,
+        changes: Sequence[tuple[OpenAttempt, AttemptState, JobState, float | None]],
+        before: Mapping[str, int],
     ) -> list[EventInfo]:
         """Records that attempts are queued, running or in doubt: (attempt, its state, its job's state, started at).
 
@@ -308,7 +245,9 @@ class WorkflowStore:
         self.tally = tally
         return events
 
-    async def record_results(self, results: Sequence[AttemptResult], before: Mapping[str, int], closed: Sequence[str]) -> list[EventInfo]:
+    async def record_results(
+        self, results: Sequence[AttemptResult], before: Mapping[str, int], closed: Sequence[str]
+    ) -> list[EventInfo]:
         """Commits ends: attempts, jobs, metrics, properties, files, history and closed submissions together."""
         stamp, now = timestamp(), time.time()
         async with self._db.transaction() as db:
@@ -338,7 +277,9 @@ class WorkflowStore:
             job, number = result.attempt.job_id, result.attempt.number
             for name, value in result.outcome.properties.items():
                 properties.append((job, name, self.workflow_id, number, msgspec.json.encode(value).decode()))
-            files.extend((self.workflow_id, job, number, f"{result.attempt.directory}/{name}") for name in result.outcome.files)
+            files.extend(
+                (self.workflow_id, job, number, f"{result.attempt.directory}/{name}") for name in result.outcome.files
+            )
         if properties:
             await db.executemany("INSERT OR REPLACE INTO property VALUES (?, ?, ?, ?, ?)", properties)
         if files:
@@ -358,11 +299,19 @@ class WorkflowStore:
             )
             return await self._events(db, [event] if event else [])
 
-    async def move_jobs(self, where: Where, to: JobState, event: Event, *, reset: bool = False) -> tuple[int, list[EventInfo]]:
+    async def move_jobs(
+        self, where: Where, to: JobState, event: Event, *, reset: bool = False
+    ) -> tuple[int, list[EventInfo]]:
         """Puts all jobs that `where` holds into state `to`; `reset` clears failure and counters for a fresh start."""
-        clear = ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0" if reset else ""
+        clear = (
+            ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0"
+            if reset
+            else ""
+        )
         async with self._db.transaction() as db:
-            left = await db.execute_fetchall(f"SELECT state, count(*) FROM job WHERE {where.sql} GROUP BY state", where.parameters)
+            left = await db.execute_fetchall(
+                f"SELECT state, count(*) FROM job WHERE {where.sql} GROUP BY state", where.parameters
+            )
             shift = Counter({state: -count for state, count in left})
             moved = -sum(shift.values())
             if not moved:

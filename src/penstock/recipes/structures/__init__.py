@@ -1,6 +1,5 @@
 """Where a campaign's structures come from: CSV, XYZ, ext-XYZ, CIF, ASE databases, Parquet; read in durable chunks."""
 
-from penstock.recipes.structures.keeping import KeptFile, KeptSource, keep_source
 from penstock.recipes.structures.source import (
     Reader,
     SourceFile,
@@ -11,12 +10,9 @@ from penstock.recipes.structures.source import (
 )
 
 __all__ = [
-    "KeptFile",
-    "KeptSource",
     "Reader",
     "SourceFile",
     "check_source",
-    "keep_source",
     "open_source",
     "read_chunk",
     "source_files",

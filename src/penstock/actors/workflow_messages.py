@@ -1,0 +1,129 @@
+"""What a workflow's supervisor is told: by people, by its cluster, and by its own tasks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.actors.cluster_port import ClusterRestarted
+from penstock.domain.calculation import Exit, Outcome, StructureChunk
+from penstock.domain.submission import Observed
+from penstock.domain.views import Selection
+
+
+class PauseWorkflow(msgspec.Struct, frozen=True):
+    """Start nothing more (all of it, or the selected jobs)."""
+
+    selection: Selection | None
+
+
+class ResumeWorkflow(msgspec.Struct, frozen=True):
+    """Undo a pause."""
+
+    selection: Selection | None
+
+
+class CancelWorkflow(msgspec.Struct, frozen=True):
+    """End it all, or the selected jobs."""
+
+    selection: Selection | None
+
+
+class RetryJobs(msgspec.Struct, frozen=True):
+    """Make ended jobs ready again."""
+
+    selection: Selection
+
+
+class MarkJobs(msgspec.Struct, frozen=True):
+    """Set or clear the never-rerun mark."""
+
+    selection: Selection
+    never_rerun: bool
+
+
+class ChangeBudget(msgspec.Struct, frozen=True):
+    """Change slots or priority."""
+
+    slots: int | None
+    priority: int | None
+
+
+class Touched(msgspec.Struct, frozen=True):
+    """How many jobs a command changed, and how many of the selection it left alone and why."""
+
+    changed: int
+    left: int = 0
+    note: str | None = None
+
+
+class DrainWorkflow(msgspec.Struct, frozen=True):
+    """Begin nothing new; the answer is how many attempts are still being read."""
+
+
+class ReloadSlots(msgspec.Struct, frozen=True):
+    """The configuration now says `slots`: taken by a workflow whose slots came from one of `origins`."""
+
+    slots: int
+    origins: frozenset[str]
+
+
+class Pump(msgspec.Struct, frozen=True):
+    """Look whether anything can be done."""
+
+
+class ChunkRead(msgspec.Struct, frozen=True):
+    """The next structures of the source, or why they cannot be had."""
+
+    chunk: StructureChunk | None
+    trouble: str | None
+
+
+class Staged(msgspec.Struct, frozen=True):
+    """A submission's inputs are rendered."""
+
+    ulid: str
+    manifest: bytes
+    errors: list[tuple[int, str]]
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """Outputs have been read."""
+
+    ulid: str
+    ends: dict[int, tuple[Exit, Outcome]]
+
+
+class CollectingSlowly(msgspec.Struct, frozen=True):
+    """Outputs take long to read."""
+
+    ulid: str
+    positions: frozenset[int]
+
+
+class Projected(msgspec.Struct, frozen=True):
+    """The view for ASE users is up to date."""
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """Nothing has happened for a while."""
+
+
+Message = (
+    PauseWorkflow
+    | ResumeWorkflow
+    | CancelWorkflow
+    | RetryJobs
+    | MarkJobs
+    | ChangeBudget
+    | DrainWorkflow
+    | ReloadSlots
+    | Observed
+    | ClusterRestarted
+    | Pump
+    | ChunkRead
+    | Staged
+    | Collected
+    | CollectingSlowly
+    | Projected
+    | Idle
+)

@@ -1,0 +1,89 @@
+"""Rows of a workflow's database as values."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.domain.calculation import Exit, FailureClass, Outcome
+from penstock.domain.states import AttemptState, JobState
+from penstock.store.events import Event
+
+
+class WorkflowRow(msgspec.Struct, frozen=True):
+    """The workflow table's one row of this workflow."""
+
+    workflow_id: str
+    recipe: str
+    recipe_version: int
+    spec: str
+    parameters: str
+    mode: str
+    namespace: str
+    state: str
+    reason: str | None
+    slots: int
+    slots_origin: str
+    priority: int
+    created_at: float
+    updated_at: float
+
+
+class StepRow(msgspec.Struct, frozen=True):
+    """A step of the plan as stored."""
+
+    id: int
+    key: str
+    kind: str
+    state: str
+    cursor: str
+
+
+class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
+    """A job that can be submitted now. `number` is its next attempt's."""
+
+    id: int
+    name: str
+    geometry: str
+    charge: int
+    multiplicity: int
+    number: int
+
+
+class OpenAttempt(msgspec.Struct, frozen=True):
+    """An attempt of an open submission."""
+
+    position: int
+    job_id: int
+    number: int
+    directory: str
+    state: AttemptState
+
+
+class OpenSubmission(msgspec.Struct, frozen=True):
+    """A submission that is not closed, with its attempts in the manifest's order."""
+
+    ulid: str
+    lane: int
+    attempts: list[OpenAttempt]
+
+
+class AttemptResult(msgspec.Struct, frozen=True):
+    """How an attempt ended and what that makes of its job."""
+
+    ulid: str
+    attempt: OpenAttempt
+    attempt_state: AttemptState
+    job_state: JobState
+    exit: Exit | None
+    outcome: Outcome | None
+    failure: FailureClass | None = None
+    message: str | None = None
+    not_before: float | None = None
+    blamed: int = 0
+    blameless: int = 0
+    event: Event | None = None
+
+
+def job_directory(job_id: int) -> str:
+    """A job's directory relative to the workflow's; a thousand jobs to a shard keep directories small."""
+    return f"jobs/{job_id // 1000:04d}/{job_id}"

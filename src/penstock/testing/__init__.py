@@ -1,0 +1,1 @@
+"""What tests of Penstock, and of programs built on it, can use."""

@@ -1,0 +1,76 @@
+"""Workers without processes: what a workflow asks of them is answered from values, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.actors.clock import Clock
+from penstock.actors.worker_tasks import Collect, CollectItem, ReadChunk, Render, RenderedManifest
+from penstock.domain.calculation import FailureClass, Outcome, Rendered, Structure, StructureChunk
+from penstock.domain.submission import Entry
+
+_VERDICTS = {
+    "timeout": FailureClass.WALLTIME,
+    "cancelled": FailureClass.CANCELLED,
+    "lost": FailureClass.RUNNER_LOST,
+}
+
+
+def outcome_of_exit(item: CollectItem) -> Outcome:
+    """Success for exit code 0, with an energy; else the failure that the exit tells of."""
+    if item.exit.verdict is not None:
+        return Outcome(_VERDICTS[item.exit.verdict], f"ended as {item.exit.verdict}")
+    if item.exit.code != 0:
+        return Outcome(FailureClass.EXIT_CODE, f"ended with exit code {item.exit.code}")
+    return Outcome(None, final_energy_hartree=-1.0, max_force_hartree_per_bohr=0.001, scf_cycles=5)
+
+
+def hydrogen_atoms(count: int) -> list[Structure]:
+    """`count` structures that are cheap to make."""
+    return [Structure(n, n + 2, f"h{n}", "H", 1, 0, 2, "1\n\nH 0 0 0\n") for n in range(count)]
+
+
+class ScriptedWorkers:
+    """Answers ReadChunk from `structures`, Render with entries that have no inputs, Collect by `rule`.
+
+    `trouble` is asked before every task; an exception that it returns is raised instead of an answer.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        structures: Sequence[Structure],
+        rule: Callable[[CollectItem], Outcome] = outcome_of_exit,
+        *,
+        latency_s: float = 0.05,
+        trouble: Callable[[Any], Exception | None] = lambda _: None,
+    ) -> None:
+        self._clock = clock
+        self._structures = structures
+        self._rule = rule
+        self._latency_s = latency_s
+        self._trouble = trouble
+
+    async def run(self, task: Any) -> Any:
+        """The answer to a task."""
+        await self._clock.sleep(self._latency_s)
+        if error := self._trouble(task):
+            raise error
+        match task:
+            case ReadChunk():
+                return self._read(task)
+            case Render():
+                entries = [Entry(item.position, item.directory, item.job_id, Rendered({})) for item in task.items]
+                manifest = msgspec.structs.replace(task.manifest, entries=entries)
+                return RenderedManifest(msgspec.msgpack.encode(manifest), [])
+            case Collect():
+                return [(item.position, self._rule(item)) for item in task.items]
+        raise NotImplementedError(f"no answer is scripted for {type(task).__name__}")
+
+    def _read(self, task: ReadChunk) -> StructureChunk:
+        begin = int(task.cursor or 0)
+        end = min(begin + task.limit, len(self._structures))
+        return StructureChunk(list(self._structures[begin:end]), [], str(end), end == len(self._structures))
