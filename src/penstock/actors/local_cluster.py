@@ -82,6 +82,7 @@ class LocalCluster(Actor[LocalMessage]):
         self._clock = clock
         self._owners = owners
         self._orders: dict[str, Order] = {}
+        self._unstaged: dict[str, bytes] = {}  # manifests that could not be written yet
         self._waiting: list[Order] = []
         self._runners: dict[str, Runner] = {}
         self._lanes: dict[Lane, Runner] = {}
@@ -126,8 +127,10 @@ class LocalCluster(Actor[LocalMessage]):
                 )
             case Forget(ulid):
                 self._orders.pop(ulid, None)
+                self._unstaged.pop(ulid, None)
                 await anyio.to_thread.run_sync(spooling.forget, self.config.spool, ulid)
             case _News(ulids):
+                await self._stage()
                 for ulid in list(self._orders) if ulids is None else ulids:
                     self._read(ulid)
             case _RunnerEnded(name):
@@ -160,22 +163,22 @@ class LocalCluster(Actor[LocalMessage]):
         submission = message.submission
         if submission.ulid in self._orders:
             return
-        self._orders[submission.ulid] = order = Order(submission, self.config.spool)
-        await self._stage(submission.ulid, message.manifest)
-        self._waiting.append(order)
+        self._orders[submission.ulid] = Order(submission, self.config.spool)
+        self._unstaged[submission.ulid] = message.manifest
+        await self._stage()
         self._tell(submission.ulid, {n: AttemptSeen(Seen.QUEUED) for n in range(submission.size)})
 
-    async def _stage(self, ulid: str, manifest: bytes) -> None:
-        """Writes the manifest; a full disk is waited out here, since nothing else can be submitted either."""
-        while True:
+    async def _stage(self) -> None:
+        """Writes the manifests that are not written yet. While the disk is full they wait for the next tick."""
+        for ulid, manifest in list(self._unstaged.items()):
             try:
                 with self._clock.busy():
                     await anyio.to_thread.run_sync(spooling.write_manifest, self.config.spool, ulid, manifest)
             except OSError as error:
                 self._log.warning("cannot stage, trying again", submission=ulid, error=str(error))
-                await self._clock.sleep(_TICK_S)
-            else:
                 return
+            del self._unstaged[ulid]
+            self._waiting.append(self._orders[ulid])
 
     def _dispatch(self) -> None:
         """Hands waiting orders to runners: highest priority first, then the workflow that runs least, then the oldest. An
@@ -205,8 +208,9 @@ class LocalCluster(Actor[LocalMessage]):
             os.write(runner.stdin, order.submission.ulid.encode().ljust(ORDER_BYTES, b"\n"))
 
     def _fits(self, needs: Resources) -> bool:
+        """What is larger than the whole cluster (its limits may have been lowered since) runs when it has it to itself."""
         cores, memory = self._used()
-        return cores + needs.cores <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
+        return not cores or cores + needs.cores <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
 
     def _used(self) -> tuple[int, int]:
         held = [needs for runner in self._runners.values() if (needs := runner.resources())]
@@ -280,7 +284,7 @@ class LocalCluster(Actor[LocalMessage]):
         """A lost bell costs a second, no more."""
         while True:
             await self._clock.sleep(_TICK_S)
-            if any(runner.orders for runner in self._runners.values()):
+            if self._unstaged or any(runner.orders for runner in self._runners.values()):
                 self._me.post("news", _News(None), _both_news)
 
     def _read(self, ulid: str) -> None:

@@ -149,7 +149,7 @@ class Supervisor:
         return len(failures) <= self._policy.restarts
 
     def _backoff(self, failures: int) -> float:
-        doubled: float = self._policy.backoff_s * 2.0 ** (failures - 1)
+        doubled: float = self._policy.backoff_s * 2.0 ** min(failures - 1, 60)
         return min(doubled, self._policy.backoff_max_s)
 
 

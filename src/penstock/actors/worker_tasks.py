@@ -282,6 +282,8 @@ def answer(decoder: msgspec.msgpack.Decoder[AnyTask], payload: bytes) -> bytes:
         return b"=" + msgspec.msgpack.encode(decoder.decode(payload).run())
     except SpecError as error:
         failed = Failed("spec", error.message, error.file, error.line, error.key)
+    except OSError as error:
+        failed = Failed("spec", f"{error.filename or 'a file'}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - a worker outlives whatever a task raises
         failed = Failed("internal", f"{type(error).__name__}: {error}")
     return b"!" + msgspec.msgpack.encode(failed)

@@ -145,7 +145,8 @@ class WorkflowActor(Actor[Message]):
 
     async def handle(self, message: Message) -> object:
         """One message, then whatever has become possible by it."""
-        self._last_activity = self._clock.monotonic()
+        if not isinstance(message, Idle):
+            self._last_activity = self._clock.monotonic()
         answer: object = None
         match message:
             case Observed():
@@ -161,6 +162,8 @@ class WorkflowActor(Actor[Message]):
                 await self._chunk_read(message)
             case ClusterRestarted():
                 self._attach()
+                for order in self._book.orders.values():
+                    self._tell_cancel(order)
             case PauseWorkflow() | ResumeWorkflow() | CancelWorkflow() | RetryJobs() | MarkJobs() | ChangeBudget():
                 try:
                     answer = await self._command(message)
@@ -169,7 +172,9 @@ class WorkflowActor(Actor[Message]):
                     raise
             case Idle():
                 self._idle_armed = False
-                if not self._store_is_needed():
+                if self._store_is_needed():
+                    self._arm_idle()
+                else:
                     await self._store.close()
                 return None
             case ReloadSlots(slots, origins):
@@ -377,8 +382,7 @@ class WorkflowActor(Actor[Message]):
         order.told = True
         self._around.board.counts["submission", self._spec.cluster] += 1
         self._tell_cluster("submit", Submit(order.submission, message.manifest))
-        if order.cancelling:
-            self._tell_cancel(order, order.cancelling)
+        self._tell_cancel(order)
         now = self._clock.time()
         if message.errors:
             bad = {
@@ -525,17 +529,22 @@ class WorkflowActor(Actor[Message]):
         self._emit(events)
         active = set(await self._store.request_cancel(where & in_states(*ACTIVE)))
         for order in self._book.orders.values():
-            self._cancel_attempts(order, {n for n in order.live() if order.attempts[n].job_id in active})
+            self._cancel_attempts(order, active)
         return Touched(waiting + len(active))
 
-    def _cancel_attempts(self, order: Order, positions: set[int]) -> None:
-        order.cancelling |= positions
-        if positions and order.told:
-            self._tell_cancel(order, positions)
+    def _cancel_attempts(self, order: Order, jobs: set[int]) -> None:
+        """Ends the attempts of these jobs; one whose outputs are being read at least is not followed by another."""
+        order.cancelling |= {
+            n for n, state in order.states.items() if state not in ATTEMPT_ENDED and order.attempts[n].job_id in jobs
+        }
+        self._tell_cancel(order)
 
-    def _tell_cancel(self, order: Order, positions: set[int]) -> None:
-        directories = {n: str(self.directory / order.attempts[n].directory) for n in positions}
-        self._tell_cluster("cancel", Cancel(order.submission.ulid, directories))
+    def _tell_cancel(self, order: Order) -> None:
+        directories = {
+            n: str(self.directory / order.attempts[n].directory) for n in order.live() if n in order.cancelling
+        }
+        if directories and order.told:
+            self._tell_cluster("cancel", Cancel(order.submission.ulid, directories))
 
     async def _cancel_again(self, opened: list[OpenSubmission]) -> None:
         """A cancellation that was committed is carried out, even if we died in between."""
@@ -543,7 +552,7 @@ class WorkflowActor(Actor[Message]):
             return
         wanted = set(await self._store.job_ids(Where("cancel_requested = 1") & in_states(*ACTIVE)))
         for order in self._book.orders.values():
-            self._cancel_attempts(order, {n for n in order.live() if order.attempts[n].job_id in wanted})
+            self._cancel_attempts(order, wanted)
 
     def _is_cancelled(self, order: Order, position: int) -> bool:
         return position in order.cancelling or self._row.state == WorkflowState.CANCELLED

@@ -28,11 +28,13 @@ class Current:
         self._whole = memoryview(self._memory)[:512].cast("q")
         self._real = memoryview(self._memory)[512:1024].cast("d")
 
-    def begin(self, position: int, serial: int, deadline: float, started_at: float, group: int) -> None:
-        """The worker begins an attempt; `serial` numbers all attempts of this runner."""
+    def begin(self, position: int, deadline: float, started_at: float, group: int) -> int:
+        """The worker begins an attempt; returns its number among all that this runner's workers ever began."""
         self._whole[1], self._whole[3] = group, position
         self._real[0], self._real[1] = deadline, started_at
-        self._whole[0] = serial
+        self._whole[4] += 1
+        self._whole[0] = self._whole[4]
+        return self._whole[4]
 
     def end(self) -> None:
         """The worker is between attempts."""

@@ -37,7 +37,6 @@ class Worker:
 
     def work(self, resume_after: int | None) -> None:
         """Finishes the submission that the last worker left, if any, then takes orders until there are no more."""
-        self._serial = self._current.serial
         if self._current.order:
             self._run(self._current.order, -1 if resume_after is None else resume_after)
         while ulid := next_order(self._linger_s):
@@ -48,15 +47,15 @@ class Worker:
 
     def _run(self, ulid: str, after: int) -> None:
         manifest = spooling.read_manifest(self._spool, ulid)
-        journal = Journal(self._spool, ulid)
-        try:
-            if manifest is not None:
-                for entry in manifest.entries:
-                    if entry.index > after:
-                        self._attempt(ulid, manifest, entry, journal)
-                        self._bell.ring(ulid)
+        if manifest is None:  # the daemon settled it without us; its manifest goes before its claim, so this is certain
+            spooling.forget(self._spool, ulid)
+        else:
+            journal = Journal(self._spool, ulid)
+            for entry in manifest.entries:
+                if entry.index > after:
+                    self._attempt(ulid, manifest, entry, journal)
+                    self._bell.ring(ulid)
             journal.write(spooling.Finish())
-        finally:
             journal.close()
         self._current.order = ""
 
@@ -70,9 +69,9 @@ class Worker:
                 return
             journal.write(spooling.Start(entry.index, started_at))
             self._bell.ring(ulid)
-            self._serial += 1
             deadline = time.monotonic() + manifest.walltime_s
-            self._current.begin(entry.index, self._serial, deadline, started_at, SPAWNING if entry.rendered.argv else 0)
+            group = SPAWNING if entry.rendered.argv else 0
+            self._serial = self._current.begin(entry.index, deadline, started_at, group)
             for name, text in entry.rendered.files.items():
                 (directory / name).write_text(text, encoding="utf-8")
             ended = self._execute(manifest, entry, directory, started_at)
@@ -112,7 +111,7 @@ class Worker:
             os.killpg(pid, signal.SIGKILL)  # whatever the program left running in its group
         code = os.waitstatus_to_exitcode(status)
         verdict = self._current.verdict(self._serial)
-        return Exit(max(code, 0) if code >= 0 else None, -code if code < 0 else None, started_at, time.time(), verdict)
+        return Exit(code if code >= 0 else None, -code if code < 0 else None, started_at, time.time(), verdict)
 
 
 def next_order(linger_s: float) -> str | None:

@@ -152,11 +152,8 @@ class Workflows:
             await anyio.to_thread.run_sync(_describe_context, aside, directory, row)
             await self._catalogue.add(workflow_id, str(directory))
             aside.rename(directory)
-        except OSError as error:
-            message = (
-                f"{error.filename or directory}: {error.strerror}; the work directory must be writable and have room"
-            )
-            raise SpecError(message) from error
+        except (OSError, StoreError) as error:
+            raise SpecError(f"cannot create {directory}: {error}; it must be writable and have room") from error
         finally:
             if aside.exists():
                 await anyio.to_thread.run_sync(lambda: shutil.rmtree(aside, ignore_errors=True))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from penstock.actors.clock import Clock
-from penstock.actors.worker_tasks import Collect, CollectItem, ReadChunk, Render, RenderedManifest
+from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderedManifest
 from penstock.domain.calculation import FailureClass, Outcome, Rendered, Structure, StructureChunk
 from penstock.domain.submission import Entry
 
@@ -34,7 +34,8 @@ def hydrogen_atoms(count: int) -> list[Structure]:
 
 
 class ScriptedWorkers:
-    """Answers ReadChunk from `structures`, Render with entries that have no inputs, Collect by `rule`.
+    """Answers ReadChunk from `structures`, Render with entries that have no inputs, Collect by `rule`,
+    ExportJobs with nothing written.
 
     `trouble` is asked before every task; an exception that it returns is raised instead of an answer.
     """
@@ -68,6 +69,8 @@ class ScriptedWorkers:
                 return RenderedManifest(msgspec.msgpack.encode(manifest), [])
             case Collect():
                 return [(item.position, self._rule(item)) for item in task.items]
+            case ExportJobs():
+                return 0
         raise NotImplementedError(f"no answer is scripted for {type(task).__name__}")
 
     def _read(self, task: ReadChunk) -> StructureChunk:

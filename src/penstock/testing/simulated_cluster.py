@@ -53,7 +53,7 @@ class SimulatedCluster(Actor[ClusterMessage | _Look]):
         """One message; now and then it breaks over it."""
         if isinstance(message, Attach):
             self._owners[message.workflow_id] = message.owner
-        self._maybe_crash()
+        self._maybe_crash(message)
         match message:
             case Submit(submission, manifest):
                 self._submit(submission, manifest)
@@ -68,10 +68,13 @@ class SimulatedCluster(Actor[ClusterMessage | _Look]):
                 self._world.forget(ulid)
             case _Look():
                 self._look()
-        self._maybe_crash()
+        self._maybe_crash(message)
 
-    def _maybe_crash(self) -> None:
-        if self._world.chance(self._behaviour.crashes / 2):
+    def _maybe_crash(self, message: object) -> None:
+        planned = type(message) in self._world.breaks_over
+        if planned:
+            self._world.breaks_over.remove(type(message))
+        if planned or self._world.chance(self._behaviour.crashes / 2):
             raise SimulatedCrashError(f"cluster {self._name} was made to break")
 
     # ---- orders -----------------------------------------------------------------------------------------------------

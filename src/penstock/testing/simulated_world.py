@@ -86,7 +86,7 @@ class SimulatedWorld:
 
     `executions` counts how often each (workflow, job, attempt directory) was begun, `succeeded` how often each job
     (workflow, job) ended well, `peak` the most attempts of a workflow that ran at once, and `violations` says what was
-    done that never may be.
+    done that never may be. The actor breaks once over each kind of message in `breaks_over`.
     """
 
     def __init__(self, clock: Clock, behaviour: Behaviour, seed: int) -> None:
@@ -97,6 +97,7 @@ class SimulatedWorld:
         self.succeeded: Counter[tuple[str, int]] = Counter()
         self.peak: Counter[str] = Counter()
         self.violations: list[str] = []
+        self.breaks_over: list[type] = []
         self.placed: dict[str, Placed] = {}
         self._barred: set[str] = set()
         self._cancelled_ahead: defaultdict[str, set[int]] = defaultdict(set)
