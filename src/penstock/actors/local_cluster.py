@@ -210,7 +210,9 @@ class LocalCluster(Actor[LocalMessage]):
     def _fits(self, needs: Resources) -> bool:
         """What is larger than the whole cluster (its limits may have been lowered since) runs when it has it to itself."""
         cores, memory = self._used()
-        return not cores or cores + needs.cores <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
+        return (
+            not cores or cores + needs.cores <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
+        )
 
     def _used(self) -> tuple[int, int]:
         held = [needs for runner in self._runners.values() if (needs := runner.resources())]

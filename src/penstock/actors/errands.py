@@ -1,0 +1,131 @@
+"""A workflow's errands: slow work that is done beside its supervisor and reported back to it as messages."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import anyio
+import structlog
+
+from penstock.actors.clock import Clock
+from penstock.actors.ledger import Ledger
+from penstock.actors.mailbox import Ref
+from penstock.actors.order_book import Order
+from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderItem
+from penstock.actors.workers import WorkerLostError, Workers
+from penstock.actors.workflow_messages import ChunkRead, Collected, CollectingSlowly, Projected, Staged
+from penstock.domain.calculation import Calculation, Exit
+from penstock.domain.errors import BusyError, SpecError
+from penstock.domain.submission import Manifest
+from penstock.domain.views import Selection
+from penstock.store.rows import ReadyJob
+
+_CHUNK: Final = 2000
+_WORKER_TRIES: Final = 5
+_RETRY_S: Final = 1.0
+_SLOW_S: Final = 2.0
+_PROJECTED_MAX: Final = 20_000
+STRUCTURES_NAME: Final = "structures.db"
+
+
+class Errands:
+    """Each method is a task of its own; what it brings back goes to `me`."""
+
+    def __init__(self, me: Ref[Any], ledger: Ledger, workers: Workers, clock: Clock) -> None:
+        self._me = me
+        self._ledger = ledger
+        self._workers = workers
+        self._clock = clock
+        self._log = structlog.get_logger().bind(workflow=ledger.workflow_id)
+
+    async def read_chunk(self, cursor: str) -> None:
+        """Reads the next structures of the source."""
+        path = str(self._ledger.directory / self._ledger.spec.structures.source)
+        task = ReadChunk(self._ledger.spec.structures, path, cursor, _CHUNK)
+        try:
+            self._me.post("chunk", ChunkRead(await self._work(task), None))
+        except (SpecError, BusyError) as error:
+            self._me.post("chunk", ChunkRead(None, str(error)))
+
+    async def stage(self, order: Order, jobs: list[ReadyJob]) -> None:
+        """Renders a submission's inputs."""
+        manifest = Manifest(
+            ulid=order.submission.ulid,
+            workflow_id=self._ledger.workflow_id,
+            workflow_dir=str(self._ledger.directory),
+            mode=self._ledger.row.mode,
+            engine=self._ledger.spec.engine_name,
+            cores=self._ledger.needs.cores,
+            walltime_s=self._ledger.needs.walltime_s,
+            entries=[],
+        )
+        items = [
+            RenderItem(
+                position,
+                order.attempts[position].directory,
+                job.id,
+                Calculation(
+                    job.name,
+                    job.geometry,
+                    job.charge,
+                    job.multiplicity,
+                    self._ledger.needs.cores,
+                    self._ledger.needs.memory_mb,
+                ),
+            )
+            for position, job in enumerate(jobs)
+        ]
+        rendered = await self._work(Render(manifest, self._ledger.row.parameters.encode(), items))
+        staged = Staged(order.submission.ulid, rendered.manifest, rendered.errors)
+        self._me.post(("staged", staged.ulid), staged)
+
+    async def collect(self, order: Order, ended: dict[int, Exit]) -> None:
+        """Reads the outputs of ended attempts."""
+        items = [
+            CollectItem(position, str(self._ledger.directory / order.attempts[position].directory), exit_)
+            for position, exit_ in ended.items()
+        ]
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self._say_when_slow, order, ended)
+            outcomes = await self._work(
+                Collect(self._ledger.spec.engine_name, self._ledger.row.parameters.encode(), items)
+            )
+            beside.cancel_scope.cancel()
+        ends = {position: (ended[position], outcome) for position, outcome in outcomes}
+        ulid = order.submission.ulid
+        self._me.post(("collected", ulid), Collected(ulid, ends), _both_collected)
+
+    async def project(self) -> None:
+        """Writes `structures.db`: a view of the results for ASE users, never a second truth. Large campaigns export theirs
+        when they want it, since ASE's database takes about a millisecond a structure."""
+        if sum(self._ledger.store.tally.values()) <= _PROJECTED_MAX:
+            path = str(self._ledger.directory / STRUCTURES_NAME)
+            task = ExportJobs(
+                str(self._ledger.directory), self._ledger.workflow_id, "ase", path, Selection(), overwrite=True
+            )
+            try:
+                await self._work(task)
+            except (SpecError, BusyError) as error:
+                self._log.warning("structures.db not written", error=str(error))
+        self._me.post("projected", Projected())
+
+    async def _say_when_slow(self, order: Order, ended: dict[int, Exit]) -> None:
+        """Reading outputs is mostly done before anybody could look; only where it is not, it is recorded as a state."""
+        await self._clock.sleep(_SLOW_S)
+        self._me.post(
+            ("slow", order.submission.ulid, *ended), CollectingSlowly(order.submission.ulid, frozenset(ended))
+        )
+
+    async def _work(self, task: Any) -> Any:
+        """A worker's answer; a worker that died is replaced a few times before it counts as our own failure."""
+        for _ in range(_WORKER_TRIES - 1):
+            try:
+                return await self._workers.run(task)
+            except WorkerLostError as error:
+                self._log.warning("worker lost, asking another", task=type(task).__name__, error=str(error))
+                await self._clock.sleep(_RETRY_S)
+        return await self._workers.run(task)
+
+
+def _both_collected(older: Any, newer: Any) -> Collected:
+    return Collected(older.ulid, older.ends | newer.ends)

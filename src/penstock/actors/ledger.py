@@ -1,0 +1,215 @@
+"""A workflow's ledger: its row, step and store, and every change of them, committed first and told afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from penstock.actors.board import Board
+from penstock.actors.clock import Clock
+from penstock.actors.workflow_messages import Touched
+from penstock.domain.errors import ConflictError
+from penstock.domain.resources import parse_walltime_s
+from penstock.domain.retry import RetryPolicy
+from penstock.domain.spec import WorkflowSpec
+from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.views import EventInfo, Selection, WorkflowInfo
+from penstock.recipes.recipe import StepView, View
+from penstock.recipes.registry import get_recipe
+from penstock.store.events import Event
+from penstock.store.rows import OpenSubmission, StepRow, WorkflowRow
+from penstock.store.selection import Where, in_states, where_selected
+from penstock.store.workflow_store import WorkflowStore, timestamp
+
+_ROUTINE: Final = frozenset({"job_started", "job_completed", "submission_intended"})
+LOG_NAME: Final = "workflow.log"
+
+
+class Ledger:
+    """What is recorded of a workflow. `row`, `spec`, `needs`, `policy` and `step` are there once it is loaded."""
+
+    row: WorkflowRow
+    spec: WorkflowSpec
+    step: StepRow
+
+    def __init__(self, workflow_id: str, directory: Path, store: WorkflowStore, board: Board, clock: Clock) -> None:
+        self.workflow_id = workflow_id
+        self.directory = directory
+        self.store = store
+        self._board = board
+        self._clock = clock
+
+    async def load(self) -> list[OpenSubmission]:
+        """Reads everything and plans what is missing; returns the submissions that are open."""
+        self.row, steps, open_submissions = await self.store.load()
+        self.spec = msgspec.json.decode(self.row.spec, type=WorkflowSpec)
+        self.needs = self.spec.needs()
+        self.policy = retry_policy(self.spec)
+        self.step = await self._plan(steps)
+        return open_submissions
+
+    async def _plan(self, steps: list[StepRow]) -> StepRow:
+        """Inserts the steps that the recipe wants and that do not exist; returns the fan that is worked on."""
+        view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))
+        wanted = get_recipe(self.row.recipe).steps(view)
+        if {step.key for step in wanted} - {step.key for step in steps}:
+            steps = await self.store.add_steps([(step.key, step.kind) for step in wanted])
+        return next(step for step in steps if step.kind == "fan")
+
+    @property
+    def state(self) -> WorkflowState:
+        """Where the workflow stands."""
+        return WorkflowState(self.row.state)
+
+    def pin(self) -> None:
+        """Shows everybody where it stands."""
+        self._board.pin(describe_workflow(self))
+
+    def emit(self, events: list[EventInfo]) -> None:
+        """Tells watchers, and writes what is not routine to the workflow's own log."""
+        self._board.emit(events)
+        lines = [
+            f"{timestamp(e.at)} {e.kind} {f'job {e.job}: ' if e.job else ''}{e.text}\n"
+            for e in events
+            if e.kind not in _ROUTINE
+        ]
+        if lines:
+            with contextlib.suppress(OSError), (self.directory / LOG_NAME).open("a", encoding="utf-8") as log:
+                log.writelines(lines)
+
+    async def pause(self, selection: Selection | None) -> Touched:
+        """Starts nothing more; with a selection, holds those jobs."""
+        if selection is None:
+            return await self._switch(WorkflowState.RUNNING, WorkflowState.PAUSED, "paused by request")
+        return await self._move(selection, JobState.READY, JobState.HELD, "jobs_held")
+
+    async def resume(self, selection: Selection | None) -> Touched:
+        """Undoes a pause."""
+        if selection is None:
+            return await self._switch(WorkflowState.PAUSED, WorkflowState.RUNNING, None)
+        return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
+
+    async def mark(self, selection: Selection, *, never_rerun: bool) -> Touched:
+        """Sets or clears the never-rerun mark."""
+        where = where_selected(self.workflow_id, selection)
+        return Touched(await self.store.mark_never_rerun(where, marked=never_rerun))
+
+    async def _switch(self, before: WorkflowState, after: WorkflowState, reason: str | None) -> Touched:
+        if self.row.state == after:
+            return Touched(0, note=f"the workflow is {after} already")
+        if self.row.state != before:
+            raise ConflictError(f"workflow {self.workflow_id} is {self.row.state}, not {before}")
+        await self.set_state(after, reason)
+        return Touched(sum(self.store.tally[state] for state in (JobState.READY, JobState.HELD)))
+
+    async def _move(self, selection: Selection, before: JobState, after: JobState, kind: str) -> Touched:
+        where = where_selected(self.workflow_id, selection)
+        total = await self.store.count(where)
+        moved, events = await self.store.move_jobs(where & in_states(before), after, Event(kind, 0))
+        self.emit(events)
+        left = total - moved
+        return Touched(moved, left, f"{left} were not {before}" if left else None)
+
+    async def retry(self, selection: Selection) -> Touched:
+        """Makes selected ended jobs ready again, those marked never-rerun left out."""
+        where = where_selected(self.workflow_id, selection)
+        ended = [JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED, JobState.SKIPPED]
+        if selection.jobs or JobState.COMPLETED in selection.statuses:
+            ended.append(JobState.COMPLETED)
+        again = where & in_states(*ended)
+        marked = await self.store.count(again & Where("never_rerun = 1"))
+        total = await self.store.count(where) if selection.jobs else await self.store.count(again)
+        moved, events = await self.store.move_jobs(
+            again & Where("never_rerun = 0"), JobState.READY, Event("jobs_reset", 0), reset=True
+        )
+        self.emit(events)
+        if self.step.state == "failed":
+            await self.set_step("expanding")  # the source is tried again from where it could not be read
+        elif not moved:
+            return Touched(0, total, _left_note(total, marked))
+        if self.state not in (WorkflowState.RUNNING, WorkflowState.PAUSED):
+            await self.set_state(WorkflowState.RUNNING, None)
+        return Touched(moved, total - moved, _left_note(total - moved, marked))
+
+    async def change_budget(self, slots: int | None, priority: int | None) -> Touched:
+        """Slots or priority, by request."""
+        changes: dict[str, Any] = {
+            name: value for name, value in (("slots", slots), ("priority", priority)) if value is not None
+        }
+        if slots is not None:
+            changes["slots_origin"] = "set"
+        if changes:
+            await self.set_budget(changes)
+        return Touched(0)
+
+    async def set_budget(self, changes: dict[str, Any]) -> None:
+        """Changes columns of the workflow, whoever wants it."""
+        events = await self.store.set_workflow(Event("workflow_changed", 0, changes), **changes)
+        self.row = msgspec.structs.replace(self.row, **changes)
+        self.emit(events)
+
+    async def set_state(self, state: WorkflowState, reason: str | None) -> None:
+        """Records the workflow's state and why."""
+        event = Event("workflow_state", 0, {"state": state, "reason": reason})
+        self.emit(await self.store.set_workflow(event, state=state, reason=reason))
+        self.row = msgspec.structs.replace(self.row, state=state, reason=reason, updated_at=self._clock.time())
+
+    def verdict(self) -> tuple[WorkflowState, str | None]:
+        """How a workflow ends that has nothing left to do."""
+        bad = self.store.tally[JobState.FAILED] + self.store.tally[JobState.TIMEOUT]
+        if self.step.state == "failed":
+            return WorkflowState.FAILED, self.row.reason or "the source could not be read to its end"
+        if not sum(self.store.tally.values()):
+            return WorkflowState.FAILED, f"the source gave no usable structure ({self.store.rejected} rejected)"
+        if bad:
+            return WorkflowState.FAILED, f"{bad} jobs failed"
+        return WorkflowState.COMPLETED, None
+
+    async def set_step(self, state: str) -> None:
+        """Records where the step stands."""
+        await self.store.set_step(self.step, state)
+        self.step = msgspec.structs.replace(self.step, state=state)
+
+
+def _left_note(left: int, marked: int) -> str | None:
+    notes = [f"{marked} are marked never-rerun"] if marked else []
+    if left > marked:
+        notes.append(f"{left - marked} have not ended")
+    return "; ".join(notes) or None
+
+
+def describe_workflow(ledger: Ledger) -> WorkflowInfo:
+    """What people see of a workflow."""
+    row, spec, store = ledger.row, ledger.spec, ledger.store
+    statuses = Counter[str]()
+    for state, jobs in store.tally.items():
+        statuses[PUBLIC_STATUS[JobState(state)]] += jobs
+    return WorkflowInfo(
+        id=row.workflow_id,
+        recipe=row.recipe,
+        state=row.state,
+        directory=str(ledger.directory),
+        mode=row.mode,
+        cluster=spec.cluster,
+        engine=spec.engine_name,
+        slots=row.slots,
+        priority=row.priority,
+        jobs=sum(store.tally.values()),
+        statuses=dict(statuses),
+        states=dict(store.tally),
+        rejected=store.rejected,
+        ingesting=ledger.step.state == "expanding" and row.state in (WorkflowState.RUNNING, WorkflowState.PAUSED),
+        reason=row.reason,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def retry_policy(spec: WorkflowSpec) -> RetryPolicy:
+    """`[retry]` in machine units."""
+    delay = spec.retry.delay
+    return RetryPolicy(spec.retry.max_attempts, parse_walltime_s(delay, "retry.delay") if delay else 0.0)
