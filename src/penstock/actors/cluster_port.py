@@ -1,4 +1,7 @@
-"""What workflows say to a cluster. Every kind of cluster, the simulated one included, is an actor that understands these."""
+"""What workflows say to a cluster.
+
+Every kind of cluster, the simulated one included, is an actor that understands these.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ from penstock.domain.submission import Submission
 
 
 class Attach(msgspec.Struct, frozen=True):
-    """`owner` wants to hear of its workflow's submissions; `open` are those whose end it has not recorded, with the number
-    of attempts of each. Whatever else the cluster keeps of the workflow may go. Sent at start and after the cluster's own
-    restart; the cluster answers by `Observed` posts, and settles what it cannot find by a tombstone."""
+    """`owner` wants to hear of its workflow's submissions.
+
+    `open` are those whose end it has not recorded, with the number of attempts of each. Whatever else the cluster keeps
+    of the workflow may go. Sent at start and after the cluster's own restart; the cluster answers by `Observed` posts,
+    and settles what it cannot find by a tombstone.
+    """
 
     workflow_id: str
     owner: Ref[Any]

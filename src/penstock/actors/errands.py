@@ -96,8 +96,10 @@ class Errands:
         self._me.post(("collected", ulid), Collected(ulid, ends), _both_collected)
 
     async def project(self) -> None:
-        """Writes `structures.db`: a view of the results for ASE users, never a second truth. Large campaigns export theirs
-        when they want it, since ASE's database takes about a millisecond a structure."""
+        """Writes `structures.db`: a view of the results for ASE users, never a second truth.
+
+        Large campaigns export theirs when they want it, since ASE's database takes about a millisecond a structure.
+        """
         if sum(self._ledger.store.tally.values()) <= _PROJECTED_MAX:
             path = str(self._ledger.directory / STRUCTURES_NAME)
             task = ExportJobs(

@@ -1,6 +1,7 @@
 """The local cluster: this machine's cores and memory, shared out among detached runners.
 
-Runners outlive the daemon. A new daemon finds them again by their claims: pid and start time, and the journals they keep.
+Runners outlive the daemon. A new daemon finds them again by their claims: pid and start time, and the journals they
+keep.
 """
 
 from __future__ import annotations
@@ -181,8 +182,11 @@ class LocalCluster(Actor[LocalMessage]):
             self._waiting.append(self._orders[ulid])
 
     def _dispatch(self) -> None:
-        """Hands waiting orders to runners: highest priority first, then the workflow that runs least, then the oldest. An
-        order that does not fit holds back those behind it, so that large ones are not starved by small ones."""
+        """Hands waiting orders to runners.
+
+        Highest priority first, then the workflow that runs least, then the oldest. An order that does not fit holds
+        back those behind it, so that large ones are not starved by small ones.
+        """
         if not self._waiting:
             return
         running = Counter(lane[0] for lane, runner in self._lanes.items() if runner.orders)
@@ -208,11 +212,10 @@ class LocalCluster(Actor[LocalMessage]):
             os.write(runner.stdin, order.submission.ulid.encode().ljust(ORDER_BYTES, b"\n"))
 
     def _fits(self, needs: Resources) -> bool:
-        """What is larger than the whole cluster (its limits may have been lowered since) runs when it has it to itself."""
+        """Whether there is room; what is larger than the whole cluster (lowered since) runs when it has it alone."""
         cores, memory = self._used()
-        return (
-            not cores or cores + needs.cores <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
-        )
+        fits = cores + needs.cores <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
+        return fits or not cores
 
     def _used(self) -> tuple[int, int]:
         held = [needs for runner in self._runners.values() if (needs := runner.resources())]

@@ -1,4 +1,7 @@
-"""The processes of the local cluster: orders, the runners that work through them, and how a runner is started and let go."""
+"""The processes of the local cluster.
+
+Orders, the runners that work through them, and how a runner is started and let go.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ class Order:
 
     @property
     def lane(self) -> Lane:
+        """The slot it belongs to."""
         return (self.submission.workflow_id, self.submission.lane)
 
 
@@ -49,6 +53,7 @@ class Runner:
         self.pidfd = os.pidfd_open(process.pid)
 
     def resources(self) -> Resources | None:
+        """What it holds of the machine: nothing while it only waits for orders."""
         return self.orders[0].submission.resources if self.orders else None
 
 

@@ -148,8 +148,11 @@ class Ref(Generic[M]):
         self._mailbox.post(key, message, merge)
 
     async def ask(self, message: M, deadline_s: float) -> object:
-        """Leaves a message and waits for its answer. Only ever ask downward: a child its parent never. BusyError when
-        no answer came in time (what was asked may still be done)."""
+        """Leaves a message and waits for its answer.
+
+        Only ever ask downward: a child its parent never. BusyError when no answer came in time (what was asked may
+        still be done).
+        """
         answer = Answer()
         self._mailbox.put(message, answer)
         with anyio.move_on_after(deadline_s):

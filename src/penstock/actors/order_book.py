@@ -95,7 +95,10 @@ class OrderBook:
         self.orders[order.submission.ulid] = order
 
     def free_lanes(self, slots: int, pace: Pace) -> list[tuple[int, bool]]:
-        """The slots that can take a submission, and whether it would wait there behind another; idle slots come first."""
+        """The slots that can take a submission, and whether it would wait there behind another.
+
+        Idle slots come first.
+        """
         held = Counter(order.submission.lane for order in self.orders.values() if not order.closed)
         idle = [(lane, False) for lane in range(slots) if not held[lane]]
         behind = [(lane, True) for lane in range(slots) if held[lane] <= 1] if may_prefetch(pace) else []
@@ -106,6 +109,9 @@ class OrderBook:
         return sum(len(order.collecting) for order in self.orders.values())
 
     def startable(self, lane: int) -> list[Order]:
-        """Orders of a slot with attempts seen running, once all that ran there before is recorded: a slot never shows two."""
+        """Orders of a slot with attempts seen running, once all that ran there before is recorded.
+
+        A slot never shows two.
+        """
         orders = [order for order in self.orders.values() if order.submission.lane == lane]
         return [] if any(order.collecting for order in orders) else [order for order in orders if order.started]

@@ -20,7 +20,10 @@ def conclude_attempt(  # noqa: PLR0913 - a decision over everything that is know
     now: float,
     cancelled: bool,
 ) -> AttemptResult:
-    """How an attempt ended. `facts`: the job's counted and uncounted failures before this one, and its never-rerun mark."""
+    """How an attempt ended.
+
+    `facts`: the job's counted and uncounted failures before this one, and its never-rerun mark.
+    """
     failure = outcome.failure
     if failure is None:
         data = {"attempt": attempt.number, "energy_hartree": outcome.final_energy_hartree}

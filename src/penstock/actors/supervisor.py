@@ -1,15 +1,18 @@
-"""Supervision: an actor that breaks is started anew, so often in so long and no more; what then is said by its policy.
+"""Supervision.
 
-A child's own tasks live in its task group, so an actor and everything it started fail and restart as one
-(one_for_all); children of a supervisor restart alone (one_for_one). Restarting repairs our own process. Retrying a job is
-another matter, see `penstock.domain.retry`.
+An actor that breaks is started anew, so often in so long and no more; what then is said by its policy.
+
+A child's own tasks live in its task group, so an actor and everything it started fail and restart as one (one_for_all);
+children of a supervisor restart alone (one_for_one). Restarting repairs our own process. Retrying a job is another
+matter, see `penstock.domain.retry`.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, TypeVar
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
 
 import anyio
 import anyio.abc
@@ -26,8 +29,11 @@ _ANSWERS: Final = (SpecError, NotFoundError, ConflictError, BusyError)
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Restart intensity: `restarts` within `period_s`, waiting `backoff_s` (doubling, at most `backoff_max_s`) before each.
-    A child that needs more is given up."""
+    """Restart intensity.
+
+    `restarts` within `period_s`, waiting `backoff_s` (doubling, at most `backoff_max_s`) before each. A child that
+    needs more is given up.
+    """
 
     restarts: int
     period_s: float
@@ -36,7 +42,10 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Actor(Generic[M]):
-    """Owns a resource and handles one message at a time. `tasks` is for its own slow work; what fails there breaks it."""
+    """Owns a resource and handles one message at a time.
+
+    `tasks` is for its own slow work; what fails there breaks it.
+    """
 
     tasks: anyio.abc.TaskGroup
     finished = False  # set by the actor itself when its work is done: it then ends without being restarted
@@ -76,15 +85,17 @@ class Supervisor:
         self._ended: dict[str, anyio.Event] = {}
         self._log = structlog.get_logger().bind(supervisor=name)
 
-    async def __aenter__(self) -> Supervisor:
+    async def __aenter__(self) -> Self:
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         return self
 
-    async def __aexit__(self, *exc_info: Any) -> bool | None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
         for scope in self._scopes.values():
             scope.cancel()
-        return await self._group.__aexit__(*exc_info)
+        return await self._group.__aexit__(kind, error, traceback)
 
     def start_child(self, name: str, factory: Callable[[Ref[M]], Actor[M]], capacity: int = 1000) -> Ref[M]:
         """Starts an actor under `name`; `factory` makes it, and makes it again for each restart."""
@@ -117,7 +128,7 @@ class Supervisor:
                 while True:
                     try:
                         await _run(make(), mailbox)
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001 - whatever breaks an actor, its supervisor decides
                         last_error = innermost(error)
                     else:
                         return

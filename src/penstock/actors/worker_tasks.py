@@ -1,7 +1,7 @@
 """What worker processes can do, as messages; run as a module it is a worker process.
 
-A worker reads length-framed msgpack tasks from its standard input (a socket) and answers each there: `=` and the result, or
-`!` and a `Failed`.
+A worker reads length-framed msgpack tasks from its standard input (a socket) and answers each there: `=` and the
+result, or `!` and a `Failed`.
 """
 
 from __future__ import annotations

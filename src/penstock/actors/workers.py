@@ -94,7 +94,7 @@ class _Worker:
     async def start(cls) -> _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            process = subprocess.Popen(  # noqa: ASYNC220 - returns once the program is loaded, a millisecond
                 [sys.executable, "-m", "penstock.actors.worker_tasks"],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),

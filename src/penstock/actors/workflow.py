@@ -1,4 +1,7 @@
-"""The workflow's supervisor: owns its database, its slots and its plan; decides nothing that a pure function can decide."""
+"""The workflow's supervisor.
+
+Owns its database, its slots and its plan; decides nothing that a pure function can decide.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,13 @@ from penstock.actors.workflow_messages import (
     ChunkRead,
     Collected,
     CollectingSlowly,
+    Command,
     DrainWorkflow,
     Idle,
+    JobCommand,
     MarkJobs,
     Message,
+    News,
     PauseWorkflow,
     Projected,
     Pump,
@@ -127,9 +133,18 @@ class WorkflowActor(Actor[Message]):
 
     async def handle(self, message: Message) -> object:
         """One message, then whatever has become possible by it."""
-        if not isinstance(message, Idle):
-            self._last_activity = self._clock.monotonic()
-        answer: object = None
+        if isinstance(message, Idle):
+            await self._close_if_idle()
+            return None
+        self._last_activity = self._clock.monotonic()
+        answer = await self._obey(message) if isinstance(message, Command) else await self._hear(message)
+        await self._pump()
+        self._ledger.pin()
+        self._arm_idle()
+        return answer
+
+    async def _hear(self, message: News) -> object:
+        """What the cluster saw, and what our own tasks bring back."""
         match message:
             case Observed():
                 await self._observed(message)
@@ -146,33 +161,11 @@ class WorkflowActor(Actor[Message]):
                 self._attach()
                 for order in self._book.orders.values():
                     self._tell_cancel(order)
-            case PauseWorkflow() | ResumeWorkflow() | CancelWorkflow() | RetryJobs() | MarkJobs() | ChangeBudget():
-                try:
-                    answer = await self._command(message)
-                except PenstockError:
-                    self._pump_soon()  # a workflow at rest was woken for nothing: it looks again whether it may end
-                    raise
-            case Idle():
-                self._idle_armed = False
-                if self._store_is_needed():
-                    self._arm_idle()
-                else:
-                    await self._store.close()
-                return None
-            case ReloadSlots(slots, origins):
-                if self._ledger.row.slots_origin in origins and slots != self._ledger.row.slots:
-                    await self._ledger.set_budget({"slots": slots})
-            case DrainWorkflow():
-                self._draining = True
-                answer = self._book.unread()
             case Projected():
                 self._projecting = False
             case Pump():
                 self._wake_at = None
-        await self._pump()
-        self._ledger.pin()
-        self._arm_idle()
-        return answer
+        return None
 
     # ---- doing what can be done -------------------------------------------------------------------------------------
 
@@ -376,9 +369,23 @@ class WorkflowActor(Actor[Message]):
 
     # ---- commands ---------------------------------------------------------------------------------------------------
 
-    async def _command(
-        self, message: PauseWorkflow | ResumeWorkflow | CancelWorkflow | RetryJobs | MarkJobs | ChangeBudget
-    ) -> Touched:
+    async def _obey(self, message: Command) -> object:
+        """What people, or the daemon for them, want."""
+        match message:
+            case ReloadSlots(slots, origins):
+                if self._ledger.row.slots_origin in origins and slots != self._ledger.row.slots:
+                    await self._ledger.set_budget({"slots": slots})
+                return None
+            case DrainWorkflow():
+                self._draining = True
+                return self._book.unread()
+        try:
+            return await self._touch(message)
+        except PenstockError:
+            self._pump_soon()  # a workflow at rest was woken for nothing: it looks again whether it may end
+            raise
+
+    async def _touch(self, message: JobCommand) -> Touched:
         match message:
             case PauseWorkflow(selection):
                 return await self._ledger.pause(selection)
@@ -453,6 +460,13 @@ class WorkflowActor(Actor[Message]):
         if self._store.is_open and not self._idle_armed and not self.finished:
             self._idle_armed = True
             self.tasks.start_soon(self._idle)
+
+    async def _close_if_idle(self) -> None:
+        self._idle_armed = False
+        if self._store_is_needed():
+            self._arm_idle()
+        else:
+            await self._store.close()
 
     async def _idle(self) -> None:
         """Waits for quiet: a workflow at rest holds no connection and so no thread."""

@@ -108,22 +108,7 @@ class Idle(msgspec.Struct, frozen=True):
     """Nothing has happened for a while."""
 
 
-Message = (
-    PauseWorkflow
-    | ResumeWorkflow
-    | CancelWorkflow
-    | RetryJobs
-    | MarkJobs
-    | ChangeBudget
-    | DrainWorkflow
-    | ReloadSlots
-    | Observed
-    | ClusterRestarted
-    | Pump
-    | ChunkRead
-    | Staged
-    | Collected
-    | CollectingSlowly
-    | Projected
-    | Idle
-)
+JobCommand = PauseWorkflow | ResumeWorkflow | CancelWorkflow | RetryJobs | MarkJobs | ChangeBudget
+Command = JobCommand | DrainWorkflow | ReloadSlots
+News = Observed | ClusterRestarted | Pump | ChunkRead | Staged | Collected | CollectingSlowly | Projected
+Message = Command | News | Idle

@@ -1,13 +1,12 @@
 """Claims: whoever holds the claim may run; there is one holder, for ever.
 
 A claim is a symbolic link whose target is the holder's token. Making one is atomic and carries its content with it, so
-there is no moment at which a claim exists but nobody's name is on it; making it again fails. After a failure the claim is
-read again, since over NFS a winner may be told that it lost.
+there is no moment at which a claim exists but nobody's name is on it; making it again fails. After a failure the claim
+is read again, since over NFS a winner may be told that it lost.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 TOMBSTONE = "tombstone"
@@ -17,7 +16,7 @@ TOMBSTONE = "tombstone"
 def take_claim(path: str | Path, token: str) -> bool:
     """Takes the claim at `path` for `token`; True when `token` holds it, now or already."""
     try:
-        os.symlink(token, path)
+        Path(path).symlink_to(token)
     except FileExistsError:
         return read_claim(path) == token
     return True
@@ -26,6 +25,6 @@ def take_claim(path: str | Path, token: str) -> bool:
 def read_claim(path: str | Path) -> str | None:
     """The holder's token, None while nobody holds the claim."""
     try:
-        return os.readlink(path)
+        return str(Path(path).readlink())
     except FileNotFoundError:
         return None

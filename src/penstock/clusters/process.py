@@ -74,11 +74,14 @@ def fence(runner: ProcessId, marker: str) -> None:
 
 
 def _leftovers(runner: ProcessId, needle: bytes) -> Iterator[int]:
-    """Our processes of the runner's session or with its marker. The kernel reuses no pid that is a session's id while
-    the session has members; a new leader under that pid shows by its start time and owns its session itself."""
+    """Our processes of the runner's session or with its marker.
+
+    The kernel reuses no pid that is a session's id while the session has members; a new leader under that pid shows by
+    its start time and owns its session itself.
+    """
     leader = ProcessId.of(runner.pid)
     session_is_foreign = runner.boot != boot_id() or (leader is not None and leader != runner)
-    for name in os.listdir(_PROC):
+    for name in (entry.name for entry in _PROC.iterdir()):
         if not name.isdigit() or int(name) == os.getpid():
             continue
         fields = _stat(int(name))

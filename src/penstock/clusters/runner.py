@@ -1,10 +1,10 @@
 """The runner: a detached process that works through submissions, one attempt at a time, and outlives the daemon.
 
 Two processes. The *keeper* leads a session of its own and only watches: it ends an attempt that is out of time or
-cancelled, and starts the worker anew when a calculation takes it down. The *worker*, forked from it, imports the engine once
-and runs attempt after attempt: program engines as child processes, Python engines in itself. What both know of the current
-attempt is in shared memory; what they tell the daemon is in the spool's journal. Orders (`<ulid>\\n`) come by standard input;
-when it closes, or brings nothing for a while, the runner ends.
+cancelled, and starts the worker anew when a calculation takes it down. The *worker*, forked from it, imports the engine
+once and runs attempt after attempt: program engines as child processes, Python engines in itself. What both know of the
+current attempt is in shared memory; what they tell the daemon is in the spool's journal. Orders (a ulid and a newline)
+come by standard input; when it closes, or brings nothing for a while, the runner ends.
 """
 
 from __future__ import annotations

@@ -111,22 +111,25 @@ class Journal:
 
     def __init__(self, spool: Path, ulid: str) -> None:
         self._fd = os.open(
-            spooling.spool_path(spool, ulid, "journal"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            spooling.spool_path(spool, ulid, "journal"), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
+        size = os.fstat(self._fd).st_size
+        self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
 
     def write(self, line: spooling.Line) -> None:
-        """Appends a line, whole: after a partial write the rest is written on a line of its own."""
-        data = encoded = spooling.encode_line(line)
+        """Appends a line, whole: after a torn one, whoever wrote it, on a line of its own."""
+        encoded = spooling.encode_line(line)
         while True:
+            data = b"\n" + encoded if self._torn else encoded
             try:
                 written = os.write(self._fd, data)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 written = 0
+            self._torn = (self._torn or written > 0) and written < len(data)
             if written == len(data):
                 return
-            data = b"\n" + encoded  # closes the torn line, which then decodes to nothing
             time.sleep(_RETRY_WRITE_S)
 
     def close(self) -> None:

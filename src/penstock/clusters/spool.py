@@ -99,7 +99,7 @@ def forget(spool: Path, ulid: str) -> None:
 
 def submissions(spool: Path) -> set[str]:
     """The ulids of everything in the spool."""
-    names = (name.partition(".") for name in os.listdir(spool))
+    names = (entry.name.partition(".") for entry in spool.iterdir())
     return {ulid for ulid, _, suffix in names if suffix in _SUFFIXES}
 
 

@@ -6,8 +6,8 @@ import fcntl
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,8 +48,8 @@ class AlreadyRunningError(PenstockError):
     code = "already_running"
 
 
-@asynccontextmanager
-async def locked(state_dir: Path) -> AsyncIterator[None]:
+@contextmanager
+def locked(state_dir: Path) -> Iterator[None]:
     """Holds the state directory for one daemon. The kernel releases it with the process, however that ends."""
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = state_dir / "penstockd.lock"
@@ -92,7 +92,7 @@ class Daemon:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises PenstockError when it cannot start."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(locked(self._state_dir))
+            stack.enter_context(locked(self._state_dir))
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
             listener = bind_listener(self._socket_path, self._config.group_gid())
@@ -157,7 +157,10 @@ class Daemon:
     # ---- reloading --------------------------------------------------------------------------------------------------
 
     async def _reload(self) -> None:
-        """SIGHUP: log level, the clusters' limits, and the slots of workflows that took theirs from the configuration."""
+        """SIGHUP.
+
+        Log level, the clusters' limits, and the slots of workflows that took theirs from the configuration.
+        """
         try:
             config = load_config(self._config_path)
         except SpecError as error:

@@ -1,4 +1,7 @@
-"""Prometheus metrics. A scrape reads memory only: the board, the supervisors' counters, and what was counted on the way."""
+"""Prometheus metrics.
+
+A scrape reads memory only: the board, the supervisors' counters, and what was counted on the way.
+"""
 
 from __future__ import annotations
 

@@ -126,6 +126,14 @@ class Service:
                 return m.Workflows(tuple(found))
             case m.GetStatus(id=id_):
                 return await self._status(id_)
+            case m.ListClusters():
+                return m.Clusters(tuple(self._board.clusters.values()))
+            case _:
+                return await self._look_up(request)
+
+    async def _look_up(self, request: m.Request[Any]) -> m.AnyReply:
+        """What only a workflow's database knows."""
+        match request:
             case m.ListJobs():
                 return await self._jobs(request)
             case m.GetJob(id=id_, job=job):
@@ -138,8 +146,6 @@ class Service:
                 return await self._export(request)
             case m.Explain(id=id_, job=job):
                 return await self._why(id_, job)
-            case m.ListClusters():
-                return m.Clusters(tuple(self._board.clusters.values()))
         raise NotFoundError(f"this daemon does not know the request {type(request).__name__}; upgrade it")
 
     # ---- submitting -------------------------------------------------------------------------------------------------
@@ -340,7 +346,7 @@ def _in_file(error: SpecError, text: str, file: str) -> SpecError:
 
 def _log_files(directory: Path) -> list[str]:
     try:
-        names = sorted(os.listdir(directory))
+        names = sorted(entry.name for entry in directory.iterdir())
     except OSError:
         return []
     return [n for n in ("stdout", "stderr") if n in names] + [n for n in names if n.endswith((".log", ".out"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import JobState
@@ -15,40 +16,44 @@ def explain(
 ) -> tuple[str, list[str]]:
     """One sentence that answers, and reasons from the nearest cause outwards."""
     job = record.job
-    match JobState(job.state):
-        case JobState.READY:
-            verdict, reasons = _why_ready(record, workflow, now)
-        case JobState.HELD:
-            verdict, reasons = (
-                "It is held by request.",
-                [f"release it: penstockctl resume {workflow.id} --job {job.id}"],
-            )
-        case JobState.SUBMITTING:
-            verdict = "Its submission is recorded; the cluster is being told."
-            reasons = _cluster_reasons(cluster, spec)
-        case JobState.QUEUED:
-            verdict = "The cluster has it and has not started it."
-            reasons = ["jobs of one submission run one after another in one slot", *_cluster_reasons(cluster, spec)]
-        case JobState.RUNNING:
-            verdict, reasons = "It is running.", _running_since(record, now)
-        case JobState.COLLECTING:
-            verdict, reasons = "It has ended and its outputs are being read.", []
-        case JobState.IN_DOUBT:
-            verdict, reasons = "Nobody can say yet whether it runs; it is not started again until that is known.", []
-        case JobState.COMPLETED:
-            verdict, reasons = f"It completed at attempt {job.attempts}.", []
-        case JobState.CANCELLED:
-            verdict = "It was cancelled by request."
-            reasons = [f"run it after all: penstockctl retry {workflow.id} --job {job.id}"]
-        case JobState.SKIPPED:
-            verdict, reasons = "It was skipped.", []
-        case JobState.FAILED | JobState.TIMEOUT:
-            verdict, reasons = _why_failed(record, workflow)
+    verdict, reasons = _explain_state(record, workflow, cluster, spec, now)
     if job.never_rerun:
         reasons.append("it is marked never-rerun")
     if workflow.reason and job.state not in (JobState.COMPLETED, JobState.CANCELLED):
         reasons.append(f"the workflow is {workflow.state}: {workflow.reason}")
     return verdict, reasons
+
+
+def _explain_state(
+    record: JobRecord, workflow: WorkflowInfo, cluster: ClusterInfo | None, spec: WorkflowSpec | None, now: float
+) -> tuple[str, list[str]]:
+    job = record.job
+    state = JobState(job.state)
+    if state is JobState.READY:
+        return _why_ready(record, workflow, now)
+    if state in (JobState.FAILED, JobState.TIMEOUT):
+        return _why_failed(record, workflow)
+    reasons = {
+        JobState.HELD: [f"release it: penstockctl resume {workflow.id} --job {job.id}"],
+        JobState.SUBMITTING: _cluster_reasons(cluster, spec),
+        JobState.QUEUED: ["jobs of one submission run one after another in one slot", *_cluster_reasons(cluster, spec)],
+        JobState.RUNNING: _running_since(record, now),
+        JobState.CANCELLED: [f"run it after all: penstockctl retry {workflow.id} --job {job.id}"],
+    }
+    return _VERDICTS[state], reasons.get(state, [])
+
+
+_VERDICTS: Final = {
+    JobState.HELD: "It is held by request.",
+    JobState.SUBMITTING: "Its submission is recorded; the cluster is being told.",
+    JobState.QUEUED: "The cluster has it and has not started it.",
+    JobState.RUNNING: "It is running.",
+    JobState.COLLECTING: "It has ended and its outputs are being read.",
+    JobState.IN_DOUBT: "Nobody can say yet whether it runs; it is not started again until that is known.",
+    JobState.COMPLETED: "It completed.",
+    JobState.CANCELLED: "It was cancelled by request.",
+    JobState.SKIPPED: "It was skipped.",
+}
 
 
 def _why_ready(record: JobRecord, workflow: WorkflowInfo, now: float) -> tuple[str, list[str]]:
@@ -98,7 +103,7 @@ def _cluster_reasons(cluster: ClusterInfo | None, spec: WorkflowSpec | None) -> 
     if cluster.state != "up":
         return [f"cluster {cluster.name} is {cluster.state}: {cluster.reason}"]
     needs = f"; each job asks for {spec.resources.cores} cores and {spec.resources.memory}" if spec else ""
-    return [
-        f"cluster {cluster.name}: {cluster.cores_used} of {cluster.cores} cores and {cluster.memory_used_mb} of "
-        f"{cluster.memory_mb} MB in use, {cluster.submissions_waiting} submissions waiting{needs}"
-    ]
+    used = (
+        f"{cluster.cores_used} of {cluster.cores} cores and {cluster.memory_used_mb} of {cluster.memory_mb} MB in use"
+    )
+    return [f"cluster {cluster.name}: {used}, {cluster.submissions_waiting} submissions waiting{needs}"]

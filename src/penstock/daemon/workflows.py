@@ -116,7 +116,7 @@ class Workflows:
 
     async def _build(self, request: Request, workflow_id: str, directory: Path) -> None:
         """Builds the directory aside, then lets it appear at once; the catalogue knows of it before and after."""
-        if directory.exists():
+        if await anyio.Path(directory).exists():
             raise ConflictError(
                 f"{directory} exists, but this daemon does not know it; choose another id, or move it away"
             )
@@ -174,7 +174,7 @@ class Workflows:
     async def find_again(self) -> None:
         """After a start: every workflow of the catalogue goes on, or at least is known."""
         for row in await self._catalogue.rows():
-            if row.state == CREATING and not Path(row.directory).exists():
+            if row.state == CREATING and not await anyio.Path(row.directory).exists():
                 await self._catalogue.remove(row.id)  # it was never accepted
                 continue
             info = row.snapshot or _unknown_info(row)
@@ -242,7 +242,10 @@ class Workflows:
         return wait
 
     async def keep_catalogue(self) -> None:
-        """Writes changed states to the catalogue now and then; what is lost by a crash is found again in the workflows."""
+        """Writes changed states to the catalogue now and then.
+
+        What is lost by a crash is found again in the workflows.
+        """
         while True:
             await self._clock.sleep(1.0)
             await self.flush()
@@ -365,21 +368,21 @@ def _new_info(row: WorkflowRow, spec: WorkflowSpec, directory: Path) -> Workflow
 def _unknown_info(row: CatalogueRow) -> WorkflowInfo:
     """A workflow that was recorded but never described; its own database knows the rest."""
     return WorkflowInfo(
-        row.id,
-        "",
-        WorkflowState.RUNNING,
-        row.directory,
-        "isolated",
-        "local",
-        "",
-        1,
-        0,
-        0,
-        {},
-        {},
-        0,
-        True,
-        None,
-        0.0,
-        0.0,
+        id=row.id,
+        recipe="",
+        state=WorkflowState.RUNNING,
+        directory=row.directory,
+        mode="isolated",
+        cluster="local",
+        engine="",
+        slots=1,
+        priority=0,
+        jobs=0,
+        statuses={},
+        states={},
+        rejected=0,
+        ingesting=True,
+        reason=None,
+        created_at=0.0,
+        updated_at=0.0,
     )

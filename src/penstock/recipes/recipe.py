@@ -36,7 +36,10 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Recipe(Protocol):
-    """Which steps a workflow needs. `version` is stored with the workflow, so an upgrade never changes a running plan."""
+    """Which steps a workflow needs.
+
+    `version` is stored with the workflow, so an upgrade never changes a running plan.
+    """
 
     name: str
     version: int

@@ -1,4 +1,7 @@
-"""Results written for other programs: CSV, JSON, ext-XYZ, ASE databases. Runs in a worker process; streams, whatever the size."""
+"""Results written for other programs: CSV, JSON, ext-XYZ, ASE databases.
+
+Runs in a worker process; streams, whatever the size.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ def default_path(directory: Path, workflow_id: str, file_format: str) -> Path:
 def export_jobs(
     directory: Path, workflow_id: str, file_format: str, path: Path, selection: Selection, *, overwrite: bool
 ) -> int:
-    """Writes the selected jobs to `path`, whole or not at all; returns how many. SpecError for a path that cannot be."""
+    """Writes the selected jobs to `path`, whole or not at all; returns how many.
+
+    SpecError for a path that cannot be.
+    """
     default_path(directory, workflow_id, file_format)
     if path.exists() and not overwrite:
         raise SpecError(f"{path} exists; choose another path or allow overwriting it", key="path")
@@ -70,7 +76,8 @@ def _write_csv(path: Path, records: Iterator[Record], _workflow_id: str) -> int:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow((*_COLUMNS, "properties"))
-        for count, record in enumerate(records, 1):
+        for record in records:
+            count += 1
             properties = json.dumps(record["properties"], sort_keys=True) if record["properties"] else ""
             writer.writerow((*(record[name] for name in _COLUMNS), properties))
     return count
@@ -93,7 +100,8 @@ def _write_json(path: Path, records: Iterator[Record], workflow_id: str) -> int:
 def _write_extxyz(path: Path, records: Iterator[Record], workflow_id: str) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
-        for count, record in enumerate(records, 1):
+        for record in records:
+            count += 1
             number, comment, atoms = _geometry(record).split("\n", 2)
             cell = comment if "Lattice=" in comment else ""
             values = _comment_values(record, workflow_id)
@@ -134,7 +142,8 @@ def _write_ase(path: Path, records: Iterator[Record], workflow_id: str) -> int:
 
     count = 0
     with contextlib.closing(_AseDatabase(connect(str(path), type="db", append=False))) as target, target.database as db:
-        for count, record in enumerate(records, 1):
+        for record in records:
+            count += 1
             symbols, positions, lattice, pbc = parse_geometry(_geometry(record))
             atoms = Atoms(symbols, positions, cell=lattice, pbc=pbc)
             if record["final_energy"] is not None and math.isfinite(record["final_energy"]):

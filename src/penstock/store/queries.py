@@ -1,4 +1,4 @@
-"""Questions people ask of a workflow's database, each on a short read-only connection of its own, beside the writer's."""
+"""Questions people ask of a workflow's database, each on a short read-only connection of its own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from penstock.store.selection import order_by, where_selected
 from penstock.store.workflow_store import DATABASE_NAME
 
 _JOB_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(JobInfo))
+_ATTEMPT_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(AttemptInfo))
 _FAILED: Final = "status IN ('failed', 'timeout')"
 PAGE_MAX: Final = 10_000
 
@@ -105,8 +106,7 @@ def load_job(directory: Path, workflow_id: str, job_id: int) -> JobRecord:
         if row is None:
             raise NotFoundError(f"workflow {workflow_id} has no job {job_id}; see 'penstockctl jobs {workflow_id}'")
         attempts = db.execute(
-            "SELECT number, state, submission, directory, failure, message, exit_code, exit_signal, created_at, started_at, "
-            "ended_at FROM attempt WHERE job_id = ? ORDER BY number",
+            f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE job_id = ? ORDER BY number",
             (job_id,),
         ).fetchall()
         properties = db.execute("SELECT name, value FROM property WHERE job_id = ? ORDER BY name", (job_id,)).fetchall()

@@ -11,7 +11,7 @@ from penstock.domain.spec import unknown_key
 from penstock.domain.states import JobState, Status
 from penstock.domain.views import Filter, Selection
 
-COLUMNS: Final[dict[str, type[int] | type[float] | type[str]]] = {
+COLUMNS: Final[dict[str, type[int | float | str]]] = {
     "id": int,
     "orig_index": int,
     "name": str,

@@ -93,7 +93,8 @@ class WorkflowStore:
     async def _open_submissions(self) -> list[OpenSubmission]:
         rows = await self._db.fetch(
             "SELECT s.ulid, s.lane, a.position, a.job_id, a.number, a.directory, a.state FROM submission s "
-            "JOIN attempt a ON a.submission = s.ulid WHERE s.state = 'open' AND s.workflow_id = ? ORDER BY s.ulid, a.position",
+            "JOIN attempt a ON a.submission = s.ulid WHERE s.state = 'open' AND s.workflow_id = ? "
+            "ORDER BY s.ulid, a.position",
             [self.workflow_id],
         )
         found: dict[str, OpenSubmission] = {}
@@ -200,7 +201,8 @@ class WorkflowStore:
             )
             stamp = timestamp()
             await db.executemany(
-                "UPDATE job SET state = 'submitting', attempts = ?, job_dir = ?, not_before = NULL, updated_at = ? WHERE id = ?",
+                "UPDATE job SET state = 'submitting', attempts = ?, job_dir = ?, not_before = NULL, updated_at = ? "
+                "WHERE id = ?",
                 [(a.number, a.directory, stamp, a.job_id) for a in attempts],
             )
             data = {"submission": submission.ulid, "jobs": len(jobs), "lane": submission.lane}
@@ -223,7 +225,8 @@ class WorkflowStore:
         """
         async with self._db.transaction() as db:
             await db.executemany(
-                "UPDATE attempt SET state = ?, started_at = coalesce(?, started_at) WHERE submission = ? AND position = ?",
+                "UPDATE attempt SET state = ?, started_at = coalesce(?, started_at) "
+                "WHERE submission = ? AND position = ?",
                 [(state, started, ulid, attempt.position) for attempt, state, _, started in changes],
             )
             stamp = timestamp()
@@ -252,8 +255,8 @@ class WorkflowStore:
         stamp, now = timestamp(), time.time()
         async with self._db.transaction() as db:
             await db.executemany(
-                "UPDATE attempt SET state = ?, failure = ?, message = ?, exit_code = ?, exit_signal = ?, started_at = ?, "
-                "ended_at = ? WHERE submission = ? AND position = ?",
+                "UPDATE attempt SET state = ?, failure = ?, message = ?, exit_code = ?, exit_signal = ?, "
+                "started_at = ?, ended_at = ? WHERE submission = ? AND position = ?",
                 [_attempt_fields(result) for result in results],
             )
             await db.executemany(_UPDATE_JOB, [_job_fields(result, stamp) for result in results])
