@@ -20,7 +20,7 @@ from penstock.domain.submission import Manifest
 from penstock.domain.views import Selection
 from penstock.store.rows import ReadyJob
 
-_CHUNK: Final = 2000
+_CHUNK: Final = 4000
 _WORKER_TRIES: Final = 5
 _RETRY_S: Final = 1.0
 _SLOW_S: Final = 2.0

@@ -19,7 +19,15 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import msgspec
 
 from penstock import engines
-from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered, StructureChunk
+from penstock.domain.calculation import (
+    Calculation,
+    Exit,
+    Outcome,
+    PackedChunk,
+    Rendered,
+    StructureChunk,
+    pack_chunk,
+)
 from penstock.domain.errors import BusyError, PenstockError, SpecError
 from penstock.domain.spec import StructureSource
 from penstock.domain.submission import Entry, Manifest
@@ -114,18 +122,18 @@ class KeepSource(Task[KeptSource], frozen=True):
         return KeptSource(files[0].path if path.is_file() else _SOURCE_FOLDER, files)
 
 
-class ReadChunk(Task[StructureChunk], frozen=True):
+class ReadChunk(Task[PackedChunk], frozen=True):
     """Reads the next structures of a source."""
 
     source: StructureSource
     path: str
     cursor: str
     limit: int
-    result = StructureChunk
+    result = PackedChunk
 
-    def run(self) -> StructureChunk:
+    def run(self) -> PackedChunk:
         """At most `limit` records from `cursor` on."""
-        return structures.read_chunk(self.source, self.path, self.cursor, self.limit)
+        return pack_chunk(structures.read_chunk(self.source, self.path, self.cursor, self.limit))
 
 
 class RenderItem(msgspec.Struct, frozen=True, array_like=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from penstock.actors.cluster_port import ClusterRestarted
-from penstock.domain.calculation import Exit, Outcome, StructureChunk
+from penstock.domain.calculation import Exit, Outcome, PackedChunk
 from penstock.domain.submission import Observed
 from penstock.domain.views import Selection
 
@@ -74,7 +74,7 @@ class Pump(msgspec.Struct, frozen=True):
 class ChunkRead(msgspec.Struct, frozen=True):
     """The next structures of the source, or why they cannot be had."""
 
-    chunk: StructureChunk | None
+    chunk: PackedChunk | None
     trouble: str | None
 
 

@@ -42,6 +42,25 @@ class StructureChunk(msgspec.Struct, frozen=True, array_like=True):
     done: bool
 
 
+class PackedChunk(msgspec.Struct, frozen=True, array_like=True):
+    """A chunk on its way into a database: `rows` is a JSON array of structures, each an array in the order of its fields.
+
+    The database reads JSON by itself, so that a million structures pass through the daemon without becoming objects.
+    """
+
+    rows: str
+    count: int
+    rejected: list[Rejected]
+    cursor: str
+    done: bool
+
+
+def pack_chunk(chunk: StructureChunk) -> PackedChunk:
+    """`chunk` with its structures as JSON."""
+    rows = msgspec.json.encode(chunk.structures).decode()
+    return PackedChunk(rows, len(chunk.structures), chunk.rejected, chunk.cursor, chunk.done)
+
+
 class Calculation(msgspec.Struct, frozen=True, array_like=True):
     """What an engine is asked to do for one structure. Geometry as in `Structure`; cores for its threads."""
 

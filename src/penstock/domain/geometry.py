@@ -7,6 +7,7 @@ Accepted are bare `El x y z` lines (Å), an XYZ block (count, comment, atoms) an
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -76,9 +77,15 @@ def normalise(text: str) -> Normalised:
     """Check `text` and bring it to one form; ValueError says which line is wrong and why."""
     symbols, cell, body = _read(text)
     natoms = len(symbols)
-    protons = sum(map(ATOMIC_NUMBERS.__getitem__, symbols))
+    elements, protons = _composition(tuple(symbols))
     comment = cell.comment if cell else ""
-    return Normalised(";".join(dict.fromkeys(symbols)), natoms, protons, f"{natoms}\n{comment}\n{body}\n")
+    return Normalised(elements, natoms, protons, f"{natoms}\n{comment}\n{body}\n")
+
+
+@functools.lru_cache(4096)
+def _composition(symbols: tuple[str, ...]) -> tuple[str, int]:
+    """Distinct symbols joined, and the sum of their Z; campaigns repeat the same few compositions."""
+    return ";".join(dict.fromkeys(symbols)), sum(map(ATOMIC_NUMBERS.__getitem__, symbols))
 
 
 def parse_geometry(text: str) -> Geometry:

@@ -20,6 +20,7 @@ _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # intents must survive a power cut: a cluster elsewhere does not stop with us
     "PRAGMA cache_size = -8000",
+    "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA busy_timeout = 10000",
 )

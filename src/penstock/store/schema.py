@@ -41,12 +41,14 @@ def store_errors(path: Path) -> Iterator[None]:
 def prepare(path: Path, migrations: list[str], *, create: bool) -> None:
     """Makes the database at `path` ready for this program: creates it, or brings it up to date after a backup.
 
-    Raises StoreError when the file is missing (and `create` is false), damaged, foreign, or newer than the program.
+    Raises StoreError when the file is missing or empty (and `create` is false), damaged, foreign, or newer than the program.
     """
     if not create and not path.is_file():
         raise StoreError(f"{path} is missing; restore it from a backup, then resume the workflow", healable=False)
     with store_errors(path), contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
         version = _checked_version(connection, path, len(migrations))
+        if not version and not create:
+            raise StoreError(f"{path} is empty; restore it from a backup, then resume the workflow", healable=False)
         if version == len(migrations):
             return
         connection.execute("PRAGMA journal_mode = WAL")

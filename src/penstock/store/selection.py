@@ -34,6 +34,7 @@ COLUMNS: Final[dict[str, type[int | float | str]]] = {
     "updated_at": str,
 }
 _OPERATORS: Final = {"=": "=", "!=": "IS NOT", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_INTEGERS: Final = range(-(2**63), 2**63)  # what SQLite can hold
 _STATES: Final = frozenset(JobState)
 _STATUSES: Final = frozenset(Status)
 
@@ -92,6 +93,8 @@ def _filter_condition(condition: Filter) -> Where:
         raise SpecError(f"unknown operator {condition.op!r}; use = != < <= > >= or ~", key=f"filter.{condition.column}")
     try:
         value = kind(condition.value)
+        if isinstance(value, int) and value not in _INTEGERS:
+            raise ValueError
     except ValueError:
         raise SpecError(
             f"{condition.value!r} is not a number; {condition.column} is one", key=f"filter.{condition.column}"

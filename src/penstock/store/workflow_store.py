@@ -11,7 +11,8 @@ from typing import Any, Final
 import aiosqlite
 import msgspec
 
-from penstock.domain.calculation import StructureChunk
+from penstock.domain.calculation import PackedChunk
+from penstock.domain.errors import StoreError
 from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState
 from penstock.domain.submission import Submission
 from penstock.domain.views import EventInfo
@@ -67,6 +68,8 @@ class WorkflowStore:
     async def load(self) -> tuple[WorkflowRow, list[StepRow], list[OpenSubmission]]:
         """The workflow, its steps and its open submissions; fills `tally`. StoreError when it is not there."""
         rows = await self._db.fetch("SELECT * FROM workflow WHERE workflow_id = ?", [self.workflow_id])
+        if not rows:
+            raise StoreError(f"{self._db.path} holds no workflow {self.workflow_id!r}", healable=False)
         row = WorkflowRow(*rows[0])
         tally = await self._db.fetch("SELECT state, jobs FROM tally WHERE workflow_id = ?", [self.workflow_id])
         self.tally = Counter({state: jobs for state, jobs in tally if jobs})
@@ -105,53 +108,25 @@ class WorkflowStore:
 
     # ---- taking structures in ---------------------------------------------------------------------------------------
 
-    async def add_chunk(self, step: StepRow, namespace: str, chunk: StructureChunk) -> list[EventInfo]:
+    async def add_chunk(self, step: StepRow, namespace: str, chunk: PackedChunk) -> list[EventInfo]:
         """A run of structures becomes materials and ready jobs; the cursor moves in the same transaction."""
-        now = timestamp()
         async with self._db.transaction() as db:
-            last_material = await _scalar(db, "SELECT coalesce(max(id), 0) FROM material")
             last_job = await _scalar(db, "SELECT coalesce(max(id), 0) FROM job")
-            await db.executemany(
-                "INSERT INTO material VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (last_material + n, self.workflow_id, namespace, s.name, step.id, s.orig_index, s.line)
-                    for n, s in enumerate(chunk.structures, 1)
-                ],
-            )
-            await db.executemany(
-                "INSERT INTO job (id, orig_index, elements, natoms, status, charge, spin, geometry, created_at, "
-                "updated_at, workflow_id, step_id, material_id, name, state) "
-                "VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?, ?, ?, ?, 'ready')",
-                [
-                    (
-                        last_job + n,
-                        s.orig_index,
-                        s.elements,
-                        s.natoms,
-                        s.charge,
-                        s.multiplicity,
-                        s.geometry,
-                        now,
-                        now,
-                        self.workflow_id,
-                        step.id,
-                        last_material + n,
-                        s.name,
-                    )
-                    for n, s in enumerate(chunk.structures, 1)
-                ],
-            )
+            last_material = await _scalar(db, "SELECT coalesce(max(id), 0) FROM material")
+            own = (self.workflow_id, step.id)
+            await db.execute(_INSERT_JOBS, (timestamp(), *own, last_material, chunk.rows))
+            await db.execute(_INSERT_MATERIALS, (namespace, last_job))
             await db.executemany(
                 "INSERT INTO rejected (workflow_id, step_id, orig_index, line, reason) VALUES (?, ?, ?, ?, ?)",
-                [(self.workflow_id, step.id, r.orig_index, r.line, r.reason) for r in chunk.rejected],
+                [(*own, r.orig_index, r.line, r.reason) for r in chunk.rejected],
             )
             await db.execute(
                 "UPDATE step SET cursor = ?, state = ? WHERE id = ?",
                 (chunk.cursor, "running" if chunk.done else "expanding", step.id),
             )
-            data = {"jobs": len(chunk.structures), "rejected": len(chunk.rejected), "done": chunk.done}
+            data = {"jobs": chunk.count, "rejected": len(chunk.rejected), "done": chunk.done}
             events = await self._events(db, [Event("jobs_ingested", 0, data)])
-            tally = await self._shift_tally(db, {JobState.READY: len(chunk.structures)})
+            tally = await self._shift_tally(db, {JobState.READY: chunk.count})
         self.tally = tally
         self.rejected += len(chunk.rejected)
         return events
@@ -376,6 +351,19 @@ class WorkflowStore:
         return Counter({state: jobs for state, jobs in tally.items() if jobs})
 
 
+# The fields of a structure by position; `key` counts the structures of a chunk from 0.
+_INSERT_JOBS: Final = """
+    INSERT INTO job (orig_index, source_line, name, elements, natoms, charge, spin, geometry, status, state,
+                     created_at, updated_at, workflow_id, step_id, material_id)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+           json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+           json_extract(value, '$[6]'), json_extract(value, '$[7]'), 'ready', 'ready', ?1, ?1, ?2, ?3, ?4 + 1 + key
+    FROM json_each(?5)
+"""
+_INSERT_MATERIALS: Final = """
+    INSERT INTO material (id, workflow_id, namespace, name, step_id, source_index)
+    SELECT material_id, workflow_id, ?, name, step_id, orig_index FROM job WHERE id > ? ORDER BY id
+"""
 _UPDATE_JOB: Final = (
     "UPDATE job SET state = ?, status = ?, failure = ?, error_message = ?, not_before = ?, blamed = blamed + ?, "
     "blameless = blameless + ?, max_forces = coalesce(?, max_forces), scf_steps = coalesce(?, scf_steps), "

@@ -9,7 +9,15 @@ import msgspec
 
 from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderedManifest
-from penstock.domain.calculation import FailureClass, Outcome, Rendered, Structure, StructureChunk
+from penstock.domain.calculation import (
+    FailureClass,
+    Outcome,
+    PackedChunk,
+    Rendered,
+    Structure,
+    StructureChunk,
+    pack_chunk,
+)
 from penstock.domain.submission import Entry
 
 _VERDICTS = {
@@ -73,7 +81,8 @@ class ScriptedWorkers:
                 return 0
         raise NotImplementedError(f"no answer is scripted for {type(task).__name__}")
 
-    def _read(self, task: ReadChunk) -> StructureChunk:
+    def _read(self, task: ReadChunk) -> PackedChunk:
         begin = int(task.cursor or 0)
         end = min(begin + task.limit, len(self._structures))
-        return StructureChunk(list(self._structures[begin:end]), [], str(end), end == len(self._structures))
+        chunk = StructureChunk(list(self._structures[begin:end]), [], str(end), end == len(self._structures))
+        return pack_chunk(chunk)

@@ -31,8 +31,7 @@ CREATE TABLE material (
     namespace TEXT NOT NULL,
     name TEXT NOT NULL,
     step_id INTEGER NOT NULL REFERENCES step,
-    source_index INTEGER NOT NULL,
-    source_line INTEGER NOT NULL
+    source_index INTEGER NOT NULL     -- which record of the step's source
 );
 CREATE INDEX material_name ON material (namespace, name);
 
@@ -56,6 +55,7 @@ CREATE TABLE job (
     step_id INTEGER NOT NULL REFERENCES step,
     material_id INTEGER NOT NULL REFERENCES material,
     name TEXT NOT NULL,
+    source_line INTEGER NOT NULL,
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     blamed INTEGER NOT NULL DEFAULT 0,      -- failed attempts that count against the limit
