@@ -13,7 +13,7 @@ from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import Order
 from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderItem
 from penstock.actors.workers import WorkerLostError, Workers
-from penstock.actors.workflow_messages import ChunkRead, Collected, CollectingSlowly, Projected, Staged
+from penstock.actors.workflow_messages import ChunkRead, Collected, CollectingSlowly, Projected, ReadingEnded, Staged
 from penstock.domain.calculation import Calculation, Exit
 from penstock.domain.errors import BusyError, SpecError
 from penstock.domain.submission import Manifest
@@ -21,11 +21,20 @@ from penstock.domain.views import Selection
 from penstock.store.rows import ReadyJob
 
 _CHUNK: Final = 4000
+_AHEAD: Final = 2  # chunks read and not yet committed
 _WORKER_TRIES: Final = 5
 _RETRY_S: Final = 1.0
 _SLOW_S: Final = 2.0
 _PROJECTED_MAX: Final = 20_000
 STRUCTURES_NAME: Final = "structures.db"
+
+
+class Reading:
+    """A source that is being read, a little ahead of the database."""
+
+    def __init__(self) -> None:
+        self.wanted = True
+        self.room = anyio.Semaphore(_AHEAD)
 
 
 class Errands:
@@ -38,14 +47,23 @@ class Errands:
         self._clock = clock
         self._log = structlog.get_logger().bind(workflow=ledger.workflow_id)
 
-    async def read_chunk(self, cursor: str) -> None:
-        """Reads the next structures of the source."""
-        path = str(self._ledger.directory / self._ledger.spec.structures.source)
-        task = ReadChunk(self._ledger.spec.structures, path, cursor, _CHUNK)
-        try:
-            self._me.post("chunk", ChunkRead(await self._work(task), None))
-        except (SpecError, BusyError) as error:
-            self._me.post("chunk", ChunkRead(None, str(error)))
+    async def read_source(self, reading: Reading, cursor: str) -> None:
+        """Reads the source from `cursor` on until its end, or until it is not wanted any more."""
+        source = self._ledger.spec.structures
+        path = str(self._ledger.directory / source.source)
+        done = False
+        while not done:
+            await reading.room.acquire()
+            if not reading.wanted:
+                break
+            try:
+                chunk = await self._work(ReadChunk(source, path, cursor, _CHUNK))
+            except (SpecError, BusyError) as error:
+                self._me.post(("chunk", cursor), ChunkRead(None, str(error)))
+                break
+            self._me.post(("chunk", cursor), ChunkRead(chunk, None))
+            cursor, done = chunk.cursor, chunk.done
+        self._me.post("read", ReadingEnded())
 
     async def stage(self, order: Order, jobs: list[ReadyJob]) -> None:
         """Renders a submission's inputs."""

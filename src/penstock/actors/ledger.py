@@ -12,6 +12,7 @@ import msgspec
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.workflow_messages import Touched
+from penstock.domain.calculation import PackedChunk
 from penstock.domain.errors import ConflictError
 from penstock.domain.resources import parse_walltime_s
 from penstock.domain.retry import RetryPolicy
@@ -168,6 +169,12 @@ class Ledger:
         if bad:
             return WorkflowState.FAILED, f"{bad} jobs failed"
         return WorkflowState.COMPLETED, None
+
+    async def take_in(self, chunk: PackedChunk) -> None:
+        """A run of structures becomes ready jobs."""
+        self.emit(await self.store.add_chunk(self.step, self.row.namespace, chunk))
+        state = "running" if chunk.done else "expanding"
+        self.step = msgspec.structs.replace(self.step, cursor=chunk.cursor, state=state)
 
     async def set_step(self, state: str) -> None:
         """Records where the step stands."""

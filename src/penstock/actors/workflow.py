@@ -16,7 +16,7 @@ import structlog
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.cluster_port import Attach, Cancel, ClusterMessage, ClusterRestarted, Detach, Forget, Submit
-from penstock.actors.errands import Errands
+from penstock.actors.errands import Errands, Reading
 from penstock.actors.ledger import Ledger
 from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
@@ -39,6 +39,7 @@ from penstock.actors.workflow_messages import (
     PauseWorkflow,
     Projected,
     Pump,
+    ReadingEnded,
     ReloadSlots,
     ResumeWorkflow,
     RetryJobs,
@@ -102,7 +103,7 @@ class WorkflowActor(Actor[Message]):
         self._errands = Errands(me, self._ledger, around.workers, around.clock)
         self._book = OrderBook()
         self._pace = Pace()
-        self._reading = False
+        self._reading: Reading | None = None
         self._draining = False
         self._results_changed = False
         self._projecting = False
@@ -157,6 +158,8 @@ class WorkflowActor(Actor[Message]):
                     await self._mark(order, dict.fromkeys(positions & order.collecting, AttemptState.COLLECTING), {})
             case ChunkRead():
                 await self._chunk_read(message)
+            case ReadingEnded():
+                self._reading = None
             case ClusterRestarted():
                 self._attach()
                 for order in self._book.orders.values():
@@ -170,15 +173,19 @@ class WorkflowActor(Actor[Message]):
     # ---- doing what can be done -------------------------------------------------------------------------------------
 
     async def _pump(self) -> None:
-        if self._ledger.row.state == WorkflowState.RUNNING and not self._draining:
-            self._read_on()
+        wanted = self._ledger.row.state == WorkflowState.RUNNING and not self._draining
+        self._read_on(wanted=wanted)
+        if wanted:
             await self._submit_ready()
         await self._finish_if_done()
 
-    def _read_on(self) -> None:
-        if self._ledger.step.state == "expanding" and not self._reading:
-            self._reading = True
-            self.tasks.start_soon(self._errands.read_chunk, self._ledger.step.cursor)
+    def _read_on(self, *, wanted: bool) -> None:
+        """Keeps the source being read for as long as that is wanted."""
+        if self._reading is not None:
+            self._reading.wanted = wanted
+        elif wanted and self._ledger.step.state == "expanding":
+            self._reading = Reading()
+            self.tasks.start_soon(self._errands.read_source, self._reading, self._ledger.step.cursor)
 
     async def _submit_ready(self) -> None:
         if not self._store.tally[JobState.READY] or self._book.unread() > _UNREAD_MAX:
@@ -228,7 +235,12 @@ class WorkflowActor(Actor[Message]):
         self._pump_soon()
 
     async def _finish_if_done(self) -> None:
-        if self._book.orders or self._reading or self._projecting or self._ledger.row.state == WorkflowState.PAUSED:
+        if (
+            self._book.orders
+            or self._reading is not None
+            or self._projecting
+            or self._ledger.row.state == WorkflowState.PAUSED
+        ):
             return
         if self._ledger.row.state == WorkflowState.RUNNING:
             waiting = self._store.tally[JobState.READY] + self._store.tally[JobState.HELD]
@@ -249,20 +261,15 @@ class WorkflowActor(Actor[Message]):
     # ---- news -------------------------------------------------------------------------------------------------------
 
     async def _chunk_read(self, message: ChunkRead) -> None:
-        self._reading = False
-        if self._ledger.row.state == WorkflowState.CANCELLED:
+        assert self._reading is not None
+        self._reading.room.release()
+        if self._ledger.state is WorkflowState.CANCELLED:
             return
         if message.chunk is None:
             await self._ledger.set_step("failed")
             await self._ledger.set_state(self._ledger.state, f"the source cannot be read on: {message.trouble}")
-            return
-        chunk, step = message.chunk, self._ledger.step
-        self._ledger.step = msgspec.structs.replace(
-            step, cursor=chunk.cursor, state="running" if chunk.done else "expanding"
-        )
-        if self._ledger.row.state == WorkflowState.RUNNING and not self._draining:
-            self._read_on()  # the next run is read while this one is being written
-        self._ledger.emit(await self._store.add_chunk(step, self._ledger.row.namespace, chunk))
+        else:
+            await self._ledger.take_in(message.chunk)
 
     async def _staged(self, message: Staged) -> None:
         order = self._book.orders.get(message.ulid)
@@ -454,7 +461,7 @@ class WorkflowActor(Actor[Message]):
         self._me.post("pump", Pump())
 
     def _store_is_needed(self) -> bool:
-        return self._clock.monotonic() - self._last_activity < _IDLE_S or self._reading
+        return self._clock.monotonic() - self._last_activity < _IDLE_S or self._reading is not None
 
     def _arm_idle(self) -> None:
         if self._store.is_open and not self._idle_armed and not self.finished:

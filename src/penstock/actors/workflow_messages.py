@@ -78,6 +78,10 @@ class ChunkRead(msgspec.Struct, frozen=True):
     trouble: str | None
 
 
+class ReadingEnded(msgspec.Struct, frozen=True):
+    """No further chunk comes: the source is read to its end, cannot be read on, or was not wanted any more."""
+
+
 class Staged(msgspec.Struct, frozen=True):
     """A submission's inputs are rendered."""
 
@@ -110,5 +114,5 @@ class Idle(msgspec.Struct, frozen=True):
 
 JobCommand = PauseWorkflow | ResumeWorkflow | CancelWorkflow | RetryJobs | MarkJobs | ChangeBudget
 Command = JobCommand | DrainWorkflow | ReloadSlots
-News = Observed | ClusterRestarted | Pump | ChunkRead | Staged | Collected | CollectingSlowly | Projected
+News = Observed | ClusterRestarted | Pump | ChunkRead | ReadingEnded | Staged | Collected | CollectingSlowly | Projected
 Message = Command | News | Idle

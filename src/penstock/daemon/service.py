@@ -304,6 +304,8 @@ class Service:
 
     def _has_ended(self, workflow_id: str) -> bool:
         info = self._workflows.info(workflow_id)
+        if info.state == WorkflowState.FAULTED:
+            return True  # of its jobs nothing more will be heard
         return info.state in _ENDED and not any(info.states.get(state) for state in _ON_THEIR_WAY)
 
     async def _logs(self, request: m.Logs) -> AsyncGenerator[m.AnyItem]:

@@ -37,7 +37,7 @@ def bundle_size(pace: Pace, ready: int, lanes: int) -> int:
     if pace.mean_s is None:
         wanted = PROBE_SIZE
     else:
-        wanted = int(BUNDLE_TARGET_S / pace.mean_s) if pace.mean_s > 0 else BUNDLE_MAX
+        wanted = int(BUNDLE_TARGET_S / max(pace.mean_s, BUNDLE_TARGET_S / BUNDLE_MAX))
     share = -(-ready // (2 * max(lanes, 1)))
     return max(1, min(wanted, share, BUNDLE_MAX, ready))
 

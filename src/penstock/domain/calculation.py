@@ -43,7 +43,7 @@ class StructureChunk(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PackedChunk(msgspec.Struct, frozen=True, array_like=True):
-    """A chunk on its way into a database: `rows` is a JSON array of structures, each an array in the order of its fields.
+    """A chunk on its way into a database: `rows` is a JSON array of structures, each an array of its fields in order.
 
     The database reads JSON by itself, so that a million structures pass through the daemon without becoming objects.
     """

@@ -28,8 +28,9 @@ _TIME_S: Final = {
     )
     for unit in units
 }
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*")
-_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d{2}):(\d{2})")
+# bounded digits keep every amount finite
+_PART = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*([a-zA-Z]+)\s*")
+_CLOCK = re.compile(r"(?:(\d{1,9})-)?(\d{1,9}):(\d{2}):(\d{2})")
 
 
 def parse_memory_mb(text: str, key: str = "memory") -> int:

@@ -41,7 +41,8 @@ def store_errors(path: Path) -> Iterator[None]:
 def prepare(path: Path, migrations: list[str], *, create: bool) -> None:
     """Makes the database at `path` ready for this program: creates it, or brings it up to date after a backup.
 
-    Raises StoreError when the file is missing or empty (and `create` is false), damaged, foreign, or newer than the program.
+    Raises StoreError when the file is missing or empty (and `create` is false), damaged, foreign, or newer than the
+    program.
     """
     if not create and not path.is_file():
         raise StoreError(f"{path} is missing; restore it from a backup, then resume the workflow", healable=False)

@@ -78,7 +78,7 @@ def order_by(order: str) -> str:
 def _status_condition(names: tuple[str, ...]) -> Where:
     unknown = [name for name in names if name not in _STATUSES and name not in _STATES]
     if unknown:
-        raise unknown_key(unknown[0], sorted(_STATUSES | _STATES), "status")
+        raise unknown_key(unknown[0], sorted(map(str, _STATUSES | _STATES)), "status")
     marks = ",".join("?" * len(names))
     return Where(f"status IN ({marks}) OR state IN ({marks})", names + names)
 
