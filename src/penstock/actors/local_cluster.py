@@ -22,7 +22,7 @@ import structlog
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.cluster_port import Attach, Cancel, ClusterMessage, ClusterRestarted, Detach, Forget, Submit
-from penstock.actors.local_runner import Lane, Order, Runner, last_words, let_go, reap, spawn_runner
+from penstock.actors.local_runner import Order, Runner, last_words, let_go, reap, spawn_runner
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Actor
 from penstock.clusters import spool as spooling
@@ -86,7 +86,6 @@ class LocalCluster(Actor[LocalMessage]):
         self._unstaged: dict[str, bytes] = {}  # manifests that could not be written yet
         self._waiting: list[Order] = []
         self._runners: dict[str, Runner] = {}
-        self._lanes: dict[Lane, Runner] = {}
         self._bell: socket.socket | None = None
         self._log = structlog.get_logger().bind(cluster=config.name)
 
@@ -189,25 +188,33 @@ class LocalCluster(Actor[LocalMessage]):
         """
         if not self._waiting:
             return
-        running = Counter(lane[0] for lane, runner in self._lanes.items() if runner.orders)
+        running = Counter(runner.workflow_id for runner in self._runners.values() if runner.orders)
         blocked = False
         for order in sorted(
             self._waiting, key=lambda o: (-o.submission.priority, running[o.submission.workflow_id], o.submission.ulid)
         ):
-            runner = self._lanes.get(order.lane)
-            if runner is not None and runner.orders:
-                alone = blocked or any(other.lane not in self._lanes for other in self._waiting)
-                if order.submission.prefetch and len(runner.orders) == 1 and runner.stdin is not None and not alone:
+            lanes = {other.lane: runner for runner in self._runners.values() for other in runner.orders}
+            runner = lanes.get(order.lane)
+            if runner is not None:
+                others_wait = blocked or any(other.lane not in lanes for other in self._waiting)
+                if order.submission.prefetch and len(runner.orders) == 1 and not others_wait:
                     self._hand(order, runner)
             elif blocked or not self._fits(order.submission.resources):
                 blocked = True
             else:
-                self._hand(order, runner if runner and runner.stdin is not None else self._start(order))
+                self._hand(order, self._idle_runner(order) or self._start(order))
+
+    def _idle_runner(self, order: Order) -> Runner | None:
+        """A warm runner of the same workflow: it has imported what the order needs."""
+        workflow_id = order.submission.workflow_id
+        idle = (r for r in self._runners.values() if r.workflow_id == workflow_id and not r.orders)
+        return next((runner for runner in idle if runner.stdin is not None), None)
 
     def _hand(self, order: Order, runner: Runner) -> None:
+        if runner.stdin is None:
+            return  # found again after a restart: it takes no more orders
         self._waiting.remove(order)
         runner.orders.append(order)
-        assert runner.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is ending; its end will bring the order back
             os.write(runner.stdin, order.submission.ulid.encode().ljust(ORDER_BYTES, b"\n"))
 
@@ -230,7 +237,6 @@ class LocalCluster(Actor[LocalMessage]):
 
     def _watch(self, runner: Runner) -> None:
         self._runners[runner.name] = runner
-        self._lanes[runner.lane] = runner
         loop = asyncio.get_running_loop()
         loop.add_reader(runner.pidfd, self._gone, runner)
 
@@ -242,18 +248,22 @@ class LocalCluster(Actor[LocalMessage]):
         runner = self._runners.pop(name, None)
         if runner is None:
             return
-        if self._lanes.get(runner.lane) is runner:
-            del self._lanes[runner.lane]
         let_go(runner)
         status = reap(runner.process.pid)
+        words = last_words(runner)
+        trouble = None if status in (0, None) else words
         if runner.orders:
             await anyio.to_thread.run_sync(fence, runner.process, f"{MARKER}={runner.name}")
+        claimed = {
+            order: read_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim")) is not None
+            for order in runner.orders
+        }
+        could_start = runner.has_served or status == 0 or any(claimed.values())
         for order in runner.orders:
-            claim = read_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim"))
-            if claim is None and status == 0:
-                self._waiting.append(order)  # it ended for want of work just before the order reached it
+            if not claimed[order] and could_start:
+                self._waiting.append(order)  # it never reached the dead runner, and nobody else was told of it
             else:
-                self._conclude(order, None if status == 0 else last_words(runner.log))
+                self._conclude(order, trouble)
 
     def _conclude(self, order: Order, trouble: str | None) -> None:
         """No runner works on the order any more, and none can: what has no end by now is lost or never ran."""
@@ -303,6 +313,7 @@ class LocalCluster(Actor[LocalMessage]):
             for runner in self._runners.values():
                 if order in runner.orders:
                     runner.orders.remove(order)
+                    runner.has_served = True
             for position in set(range(order.submission.size)) - order.journal.ended - order.barred:
                 news[position] = _not_run("it was not in the manifest")
         if news or order.closed:
@@ -378,7 +389,7 @@ class LocalCluster(Actor[LocalMessage]):
         """Takes a living runner of an earlier life as ours; False when it is dead."""
         if name not in self._runners:
             try:
-                runner = Runner(name, process, order.lane, None, None)
+                runner = Runner(name, process, order.submission.workflow_id, None, self.config.spool)
             except ProcessLookupError:
                 return False
             if not process.alive():  # asked after the handle is open, so the answer stays true for this handle

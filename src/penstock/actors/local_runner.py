@@ -43,13 +43,14 @@ class Order:
 class Runner:
     """A runner's process: ours, or one found again (then without `stdin`)."""
 
-    def __init__(self, name: str, process: ProcessId, lane: Lane, stdin: int | None, log: Path | None) -> None:
+    def __init__(self, name: str, process: ProcessId, workflow_id: str, stdin: int | None, spool: Path) -> None:
         self.name = name
         self.process = process
-        self.lane = lane
+        self.workflow_id = workflow_id
         self.stdin = stdin
-        self.log = log
+        self.log = _log_path(spool, name)
         self.orders: list[Order] = []
+        self.has_served = False  # it got through an order: whatever ends it, it was able to start
         self.pidfd = os.pidfd_open(process.pid)
 
     def resources(self) -> Resources | None:
@@ -58,10 +59,9 @@ class Runner:
 
 
 def spawn_runner(order: Order, spool: Path, nice: int) -> Runner:
-    """Starts a runner for the order's slot: a session of its own, orders by standard input, its words in a log."""
+    """Starts a runner for the order's workflow: a session of its own, orders by standard input, its words in a log."""
     submission = order.submission
     name = new_ulid()
-    log = spool / f"runner-{submission.workflow_id}-{submission.lane}.log"
     theirs, ours = os.pipe2(os.O_CLOEXEC)
     argv = [sys.executable, "-m", "penstock.clusters.runner", "--spool", str(spool), "--engine", submission.engine]
     argv += ["--linger", str(_LINGER_S), "--nice", str(nice)]
@@ -72,7 +72,7 @@ def spawn_runner(order: Order, spool: Path, nice: int) -> Runner:
             runner_environment(submission, name),
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, theirs, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                (os.POSIX_SPAWN_OPEN, 1, str(_log_path(spool, name)), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
             setsid=True,
@@ -80,7 +80,7 @@ def spawn_runner(order: Order, spool: Path, nice: int) -> Runner:
     finally:
         os.close(theirs)
     process = ProcessId.of(pid) or ProcessId(pid, 0, "")
-    return Runner(name, process, order.lane, ours, log)
+    return Runner(name, process, submission.workflow_id, ours, spool)
 
 
 def runner_environment(submission: Submission, runner: str) -> dict[str, str]:
@@ -116,12 +116,15 @@ def reap(pid: int) -> int | None:
         return None
 
 
-def last_words(log: Path | None) -> str | None:
-    """The last line a runner wrote before it died."""
-    if log is None:
-        return None
+def last_words(runner: Runner) -> str:
+    """The last line a runner wrote before it died; its log is not needed after that."""
     with contextlib.suppress(OSError):
-        lines = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
+        lines = runner.log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
+        runner.log.unlink()
         if lines:
             return lines[-1]
-    return f"killed, or ended without a word (see {log})"
+    return "it was killed, or ended without a word"
+
+
+def _log_path(spool: Path, runner: str) -> Path:
+    return spool / f"{runner}.log"

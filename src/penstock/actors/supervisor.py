@@ -93,8 +93,7 @@ class Supervisor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        for scope in self._scopes.values():
-            scope.cancel()
+        self._group.cancel_scope.cancel()  # the children, and whoever waits to start one again
         return await self._group.__aexit__(kind, error, traceback)
 
     def start_child(self, name: str, factory: Callable[[Ref[M]], Actor[M]], capacity: int = 1000) -> Ref[M]:

@@ -147,8 +147,10 @@ class Workflows:
                 updated_at=now,
             )
             store = WorkflowStore(aside, workflow_id, self._clock.busy)
-            await store.create(row, [(file.path, file.bytes, file.sha256) for file in kept.files])
-            await store.close()
+            try:
+                await store.create(row, [(file.path, file.bytes, file.sha256) for file in kept.files])
+            finally:
+                await store.close()
             await anyio.to_thread.run_sync(_describe_context, aside, directory, row)
             await self._catalogue.add(workflow_id, str(directory))
             aside.rename(directory)

@@ -77,6 +77,8 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 SLOTS_MAX: Final = 100_000
+CORES_MAX: Final = 1_000_000
+CHARGE_MAX: Final = 10_000
 _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "": WorkflowSpec,
     "structures": StructureSource,
@@ -168,16 +170,18 @@ def _check_values(spec: WorkflowSpec) -> None:
     if not -1000 <= spec.priority <= 1000:
         raise SpecError(f"must be between -1000 and 1000, not {spec.priority}", key="priority")
     _check_isolation(spec.isolation)
-    if spec.resources.cores < 1:
-        raise SpecError(f"must be at least 1, not {spec.resources.cores}", key="resources.cores")
+    if not 1 <= spec.resources.cores <= CORES_MAX:
+        raise SpecError(f"must be between 1 and {CORES_MAX}, not {spec.resources.cores}", key="resources.cores")
     if not 1 <= spec.retry.max_attempts <= 100:
         raise SpecError(f"must be between 1 and 100, not {spec.retry.max_attempts}", key="retry.max_attempts")
     if spec.retry.delay is not None:
         parse_walltime_s(spec.retry.delay, "retry.delay")
     if spec.structures.unpaired_column and spec.structures.multiplicity_column:
         raise SpecError("give unpaired_column or multiplicity_column, not both", key="structures.multiplicity_column")
-    if spec.structures.multiplicity is not None and spec.structures.multiplicity < 1:
-        raise SpecError("a multiplicity (2S+1) is at least 1", key="structures.multiplicity")
+    if spec.structures.multiplicity is not None and not 1 <= spec.structures.multiplicity <= CHARGE_MAX:
+        raise SpecError(f"a multiplicity (2S+1) is between 1 and {CHARGE_MAX}", key="structures.multiplicity")
+    if abs(spec.structures.charge) > CHARGE_MAX:
+        raise SpecError(f"must be between -{CHARGE_MAX} and {CHARGE_MAX}", key="structures.charge")
     spec.needs()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiosqlite
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, Lock, to_thread
 
 from penstock.domain.errors import StoreError
 from penstock.store.schema import prepare, store_errors
@@ -35,6 +35,7 @@ class Database:
         self._busy = busy
         self._connection: aiosqlite.Connection | None = None
         self._inode = 0
+        self._writing = Lock()
 
     @property
     def is_open(self) -> bool:
@@ -56,18 +57,20 @@ class Database:
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
         """One write transaction: committed on leaving, rolled back on any error. Raises StoreError.
 
-        It is shielded from cancellation: transactions are short, and one that was begun is always ended.
+        It is shielded from cancellation: transactions are short, and one that was begun is always ended. Tasks take
+        turns, since a connection has no more than one transaction.
         """
-        connection = await self._ready()
-        with CancelScope(shield=True), store_errors(self.path), self._busy():
-            await connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                await connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    await connection.execute("ROLLBACK")
-                raise
+        async with self._writing:
+            connection = await self._ready()
+            with CancelScope(shield=True), store_errors(self.path), self._busy():
+                await connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    await connection.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(Exception):
+                        await connection.execute("ROLLBACK")
+                    raise
 
     async def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """All rows of a query. Raises StoreError."""

@@ -42,8 +42,7 @@ def hydrogen_atoms(count: int) -> list[Structure]:
 
 
 class ScriptedWorkers:
-    """Answers ReadChunk from `structures`, Render with entries that have no inputs, Collect by `rule`,
-    ExportJobs with nothing written.
+    """Answers ReadChunk from `structures`, Render without inputs, Collect by `rule`, ExportJobs without a file.
 
     `trouble` is asked before every task; an exception that it returns is raised instead of an answer.
     """
