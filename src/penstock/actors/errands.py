@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -25,7 +26,7 @@ _AHEAD: Final = 2  # chunks read and not yet committed
 _WORKER_TRIES: Final = 5
 _RETRY_S: Final = 1.0
 _SLOW_S: Final = 2.0
-_PROJECTED_MAX: Final = 20_000
+PROJECTED_MAX: Final = 20_000
 STRUCTURES_NAME: Final = "structures.db"
 
 
@@ -46,6 +47,11 @@ class Errands:
         self._workers = workers
         self._clock = clock
         self._log = structlog.get_logger().bind(workflow=ledger.workflow_id)
+
+    @property
+    def view(self) -> Path:
+        """Where the view for ASE users is."""
+        return self._ledger.directory / STRUCTURES_NAME
 
     async def read_source(self, reading: Reading, cursor: str) -> None:
         """Reads the source from `cursor` on until its end, or until it is not wanted any more."""
@@ -118,8 +124,8 @@ class Errands:
 
         Large campaigns export theirs when they want it, since ASE's database takes about a millisecond a structure.
         """
-        if sum(self._ledger.store.tally.values()) <= _PROJECTED_MAX:
-            path = str(self._ledger.directory / STRUCTURES_NAME)
+        if sum(self._ledger.store.tally.values()) <= PROJECTED_MAX:
+            path = str(self.view)
             task = ExportJobs(
                 str(self._ledger.directory), self._ledger.workflow_id, "ase", path, Selection(), overwrite=True
             )

@@ -21,7 +21,7 @@ from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import StepView, View
 from penstock.recipes.registry import get_recipe
-from penstock.store.events import Event
+from penstock.store.events import Event, counted
 from penstock.store.rows import OpenSubmission, StepRow, WorkflowRow
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
@@ -167,7 +167,7 @@ class Ledger:
         if not sum(self.store.tally.values()):
             return WorkflowState.FAILED, f"the source gave no usable structure ({self.store.rejected} rejected)"
         if bad:
-            return WorkflowState.FAILED, f"{bad} jobs failed"
+            return WorkflowState.FAILED, f"{counted(bad)} failed"
         return WorkflowState.COMPLETED, None
 
     async def take_in(self, chunk: PackedChunk) -> None:

@@ -403,8 +403,14 @@ class LocalCluster(Actor[LocalMessage]):
         """Removes what an earlier life left in the spool after its end was recorded."""
         for ulid in spooling.submissions(self.config.spool) - keep - self._orders.keys():
             manifest = spooling.read_manifest(self.config.spool, ulid)
-            if manifest is not None and manifest.workflow_id == workflow_id:
+            if manifest is not None and manifest.workflow_id == workflow_id and not self._lives(ulid):
                 spooling.forget(self.config.spool, ulid)
+
+    def _lives(self, ulid: str) -> bool:
+        """Whether a runner may still be working on a submission."""
+        token = read_claim(spooling.spool_path(self.config.spool, ulid, "claim")) or ""
+        process = ProcessId.from_token(token.rpartition(":")[0])
+        return process is not None and process.alive()
 
 
 def _listen(spool: Path) -> socket.socket:

@@ -89,6 +89,7 @@ class CheckWork(Task[None], frozen=True):
     source: StructureSource
     path: str
     engine: str
+    parameters: bytes
     result = None
 
     def run(self) -> None:
@@ -102,6 +103,17 @@ class CheckWork(Task[None], frozen=True):
                 raise SpecError(
                     f"{self.engine} is not installed beside penstockd: {error}", key="engine.name"
                 ) from error
+        else:
+            self._check_program(engine)
+
+    def _check_program(self, engine: engines.Engine[Any]) -> None:
+        """Looks for the program as the first structure asks for it; one in the attempt's own directory comes later."""
+        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
+        for s in structures.read_chunk(self.source, self.path, "", 1).structures:
+            argv = engine.render(Calculation(s.name, s.geometry, s.charge, s.multiplicity, 1, 1), parameters).argv
+            program = argv[0] if argv else ""
+            if (Path(program).is_absolute() or "/" not in program) and shutil.which(program) is None:
+                raise SpecError(f"there is no program {program!r} where the daemon looks (PATH)", key="engine.command")
 
 
 class KeepSource(Task[KeptSource], frozen=True):

@@ -48,7 +48,7 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.domain.budget import Pace, bundle_size
 from penstock.domain.calculation import Exit, FailureClass, Outcome
-from penstock.domain.errors import PenstockError
+from penstock.domain.errors import ConflictError, PenstockError
 from penstock.domain.ids import new_ulid
 from penstock.domain.states import (
     ACTIVE,
@@ -66,16 +66,8 @@ from penstock.store.rows import AttemptResult, OpenSubmission, ReadyJob
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
-_CHUNK: Final = 2000
 _UNREAD_MAX: Final = 5000
 _IDLE_S: Final = 5.0
-_WORKER_TRIES: Final = 5
-_RETRY_S: Final = 1.0
-_SLOW_S: Final = 2.0
-_PROJECTED_MAX: Final = 20_000
-_ROUTINE: Final = frozenset({"job_started", "job_completed", "submission_intended"})
-LOG_NAME: Final = "workflow.log"
-STRUCTURES_NAME: Final = "structures.db"
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -106,6 +98,7 @@ class WorkflowActor(Actor[Message]):
         self._reading: Reading | None = None
         self._draining = False
         self._results_changed = False
+        self._viewed = False
         self._projecting = False
         self._wake_at: float | None = None
         self._idle_armed = False
@@ -250,13 +243,19 @@ class WorkflowActor(Actor[Message]):
             if self._ledger.step.state != "failed":
                 await self._ledger.set_step("completed")
             await self._ledger.set_state(state, reason)
-        if self._results_changed:
+        if self._view_is_due():
             self._results_changed = False
             self._projecting = True
             self.tasks.start_soon(self._errands.project)
             return
         self._tell_cluster("detach", Detach(self.workflow_id))
         self.finished = True
+
+    def _view_is_due(self) -> bool:
+        """Whether `structures.db` is behind the results. What was tried once and failed is not tried for ever."""
+        missing = not self._viewed and sum(self._store.tally.values()) > 0 and not self._errands.view.exists()
+        self._viewed = True
+        return self._results_changed or missing
 
     # ---- news -------------------------------------------------------------------------------------------------------
 
@@ -408,9 +407,14 @@ class WorkflowActor(Actor[Message]):
                 return await self._ledger.change_budget(slots, priority)
 
     async def _cancel(self, selection: Selection | None) -> Touched:
-        where = where_selected(self.workflow_id, selection or Selection())
         if selection is None:
+            if self._ledger.state not in (WorkflowState.RUNNING, WorkflowState.PAUSED):
+                raise ConflictError(f"workflow {self.workflow_id} is {self._ledger.state}; nothing is left to cancel")
             await self._ledger.set_state(WorkflowState.CANCELLED, "cancelled by request")
+        return await self._cancel_jobs(selection or Selection())
+
+    async def _cancel_jobs(self, selection: Selection) -> Touched:
+        where = where_selected(self.workflow_id, selection)
         waiting, events = await self._store.move_jobs(
             where & in_states(JobState.READY, JobState.HELD), JobState.CANCELLED, Event("jobs_cancelled", 0)
         )
@@ -436,6 +440,8 @@ class WorkflowActor(Actor[Message]):
 
     async def _cancel_again(self, opened: list[OpenSubmission]) -> None:
         """A cancellation that was committed is carried out, even if we died in between."""
+        if self._ledger.row.state == WorkflowState.CANCELLED:
+            await self._cancel_jobs(Selection())
         if not opened:
             return
         wanted = set(await self._store.job_ids(Where("cancel_requested = 1") & in_states(*ACTIVE)))

@@ -52,7 +52,7 @@ class LocalShell:
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Completed:
         """See `Shell`. On timeout or cancellation the whole process group is killed."""
-        with _cluster_errors(argv[0]):
+        with _cluster_errors(argv[0]), anyio.CancelScope(shield=True):  # once it exists, it is ours to end
             process = await anyio.open_process(argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
         try:
             with anyio.fail_after(timeout_s):

@@ -47,6 +47,8 @@ def logs(ctl: Ctl, id: str, job: int, follow: bool, attempt: int | None, tail: i
         current = chunk.name
         write(chunk)
         sys.stdout.flush()
+    if current is None:
+        ctl.note("nothing was written; its files are listed by: penstockctl show")
 
 
 def _event_line(item: EventInfo | Lagged) -> str:

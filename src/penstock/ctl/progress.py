@@ -78,7 +78,7 @@ def _lines(ctl: Ctl) -> _Show:
 
     def show(info: WorkflowInfo, *, last: bool) -> None:
         nonlocal shown, shown_at
-        line = _line(info)
+        line = _line(info) if info.jobs or last else f"{clean(info.id)} {info.state}, reading its structures"
         if line != shown and (last or time.monotonic() - shown_at >= _LINE_EVERY_S):
             ctl.line(line)
             shown, shown_at = line, time.monotonic()

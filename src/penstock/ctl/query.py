@@ -105,7 +105,7 @@ def why(ctl: Ctl, id: str, job: int) -> None:
         return
     ctl.line(f"job {reply.job.id} ({reply.job.name}) is {reply.job.state}: {reply.verdict}")
     for reason in reply.reasons:
-        ctl.line(f"  because {reason}")
+        ctl.line(f"  - {reason}")
     if reply.events:
         ctl.line()
         _events(ctl, reply.events)
@@ -125,7 +125,7 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         ("updated", local_time(info.updated_at)),
     ]
     if info.rejected:
-        pairs.insert(3, ("rejected", f"{info.rejected} records of the source"))
+        pairs.insert(3, ("rejected", f"{info.rejected} of the source's records"))
     ctl.pairs(pairs)
     if reply.failures:
         ctl.line()

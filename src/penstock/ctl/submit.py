@@ -64,7 +64,10 @@ def _wait(ctl: Ctl, id: str) -> int:
         return _INTERRUPTED
     if ctl.json:
         ctl.emit(status)
-    return 0 if status.workflow.state == WorkflowState.COMPLETED else _WORK_FAILED
+    if status.workflow.state == WorkflowState.COMPLETED:
+        return 0
+    ctl.note(f"{id} is {status.workflow.state}; look closer with: penstockctl status {id}, penstockctl why {id} JOB")
+    return _WORK_FAILED
 
 
 def _show_plan(ctl: Ctl, plan: Planned) -> None:

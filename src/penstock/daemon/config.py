@@ -16,6 +16,7 @@ from penstock.domain.resources import parse_memory_mb
 from penstock.domain.spec import locate_key, parse_toml, readable_error, unknown_key
 
 _MEMORY_SHARE: Final = 0.8
+_PORT_MAX: Final = 65535
 
 
 class DaemonTable(msgspec.Struct, frozen=True):
@@ -87,7 +88,7 @@ class Config(msgspec.Struct, frozen=True):
         if not self.daemon.metrics:
             return None
         host, _, port = self.daemon.metrics.rpartition(":")
-        if not host or not port.isdigit():
+        if not host or not port.isdigit() or int(port) > _PORT_MAX:
             message = f"{self.daemon.metrics!r} is not an address; write it like '127.0.0.1:9464'"
             raise SpecError(message, file=self.file, key="daemon.metrics")
         return host.strip("[]"), int(port)

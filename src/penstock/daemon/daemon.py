@@ -51,9 +51,13 @@ class AlreadyRunningError(PenstockError):
 @contextmanager
 def locked(state_dir: Path) -> Iterator[None]:
     """Holds the state directory for one daemon. The kernel releases it with the process, however that ends."""
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = state_dir / "penstockd.lock"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        message = f"the state directory {state_dir} cannot be used: {error.strerror}; set PENSTOCK_STATE_DIR to another"
+        raise SpecError(message) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +104,7 @@ class Daemon:
             stack.callback(listener.close)
             stack.callback(self._workers.close)
             if address := self._config.metrics_address():
-                stack.callback(self._metrics.serve(*address))
+                stack.callback(self._serve_metrics(*address))
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 async with self._cluster_supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     for name in self._config.clusters:
@@ -131,6 +135,13 @@ class Daemon:
         with scope:
             await serve(listener, service, owner_uid=os.getuid(), group_gid=gid)
         served.set()
+
+    def _serve_metrics(self, host: str, port: int) -> Callable[[], None]:
+        try:
+            return self._metrics.serve(host, port)
+        except OSError as error:
+            message = f"metrics cannot be served on {host}:{port}: {error.strerror}; choose another address"
+            raise SpecError(message, file=self._config.file, key="daemon.metrics") from error
 
     async def _obey(self, signals: Any) -> None:
         async for number in signals:

@@ -28,9 +28,10 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.control import messages as m
 from penstock.control.listener import Peer
+from penstock.daemon.creation import Request, check_request
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.why import explain
-from penstock.daemon.workflows import Request, Workflows, check_request
+from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
 from penstock.domain.errors import NotFoundError, SpecError
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml

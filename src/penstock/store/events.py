@@ -12,6 +12,11 @@ import msgspec
 from penstock.domain.views import EventInfo
 
 
+def counted(number: int, noun: str = "job") -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class Event(msgspec.Struct, frozen=True):
     """Something that happened; `job_id` 0 means the whole workflow."""
 
@@ -23,10 +28,10 @@ class Event(msgspec.Struct, frozen=True):
 _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "workflow_created": lambda d: f"created from recipe {d['recipe']}",
     "jobs_ingested": lambda d: (
-        f"{d['jobs']} structures taken in, {d['rejected']} rejected"
+        f"{counted(d['jobs'], 'structure')} taken in, {d['rejected']} rejected"
         + (", the source is read to its end" if d["done"] else "")
     ),
-    "submission_intended": lambda d: f"{d['jobs']} jobs go out as submission {d['submission']} in slot {d['lane']}",
+    "submission_intended": lambda d: f"{counted(d['jobs'])} out as submission {d['submission']} in slot {d['lane']}",
     "job_started": lambda d: f"attempt {d['attempt']} started",
     "job_completed": lambda d: (
         f"attempt {d['attempt']} completed"
@@ -38,12 +43,14 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     ),
     "job_not_run": lambda d: f"attempt {d['attempt']} never started ({d['reason']}); it costs nothing",
     "job_cancelled": lambda d: f"attempt {d['attempt']} cancelled",
-    "jobs_cancelled": lambda d: f"{d['jobs']} waiting jobs cancelled",
-    "jobs_held": lambda d: f"{d['jobs']} jobs held",
-    "jobs_released": lambda d: f"{d['jobs']} jobs released",
-    "jobs_reset": lambda d: f"{d['jobs']} jobs made ready again",
+    "jobs_cancelled": lambda d: f"{counted(d['jobs'], 'waiting job')} cancelled",
+    "jobs_held": lambda d: f"{counted(d['jobs'])} held",
+    "jobs_released": lambda d: f"{counted(d['jobs'])} released",
+    "jobs_reset": lambda d: f"{counted(d['jobs'])} made ready again",
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
-    "workflow_changed": lambda d: ", ".join(f"{key} is now {value}" for key, value in d.items()),
+    "workflow_changed": lambda d: ", ".join(
+        f"{key} is now {value}" for key, value in d.items() if key != "slots_origin"
+    ),
 }
 
 

@@ -46,7 +46,7 @@ def export_jobs(
     """
     default_path(directory, workflow_id, file_format)
     if path.exists() and not overwrite:
-        raise SpecError(f"{path} exists; choose another path or allow overwriting it", key="path")
+        raise SpecError(f"{path} exists; choose another path, or overwrite it with --overwrite", key="path")
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

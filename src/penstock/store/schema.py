@@ -14,7 +14,7 @@ from penstock.domain.errors import StoreError
 APPLICATION_ID: Final = 0x50454E53  # "PENS"
 WORKFLOW_MIGRATIONS: Final = "migrations"
 CATALOGUE_MIGRATIONS: Final = "catalogue_migrations"
-_UNHEALABLE: Final = ("malformed", "not a database", "unsupported file format")
+_UNHEALABLE: Final = ("malformed", "not a database", "unsupported file format", "no such table", "no such column")
 
 
 def load_migrations(folder: str) -> list[str]:

@@ -93,10 +93,9 @@ def _filter_condition(condition: Filter) -> Where:
         raise SpecError(f"unknown operator {condition.op!r}; use = != < <= > >= or ~", key=f"filter.{condition.column}")
     try:
         value = kind(condition.value)
-        if isinstance(value, int) and value not in _INTEGERS:
-            raise ValueError
     except ValueError:
-        raise SpecError(
-            f"{condition.value!r} is not a number; {condition.column} is one", key=f"filter.{condition.column}"
-        ) from None
+        value = None
+    if value is None or (isinstance(value, int) and value not in _INTEGERS):
+        message = f"{condition.value!r} is not a number that {condition.column} can be compared with"
+        raise SpecError(message, key=f"filter.{condition.column}")
     return Where(f"{condition.column} {_OPERATORS[condition.op]} ?", (value,))

@@ -407,7 +407,7 @@ def _job_fields(result: AttemptResult, stamp: str) -> tuple[Any, ...]:
         outcome.scf_cycles if outcome and good else None,
         outcome.final_energy_hartree if outcome and good else None,
         outcome.geometry if outcome and good else None,
-        end.ended_at - end.started_at if end and good else None,
+        end.ended_at - end.started_at if end else None,
         stamp,
         result.attempt.job_id,
     )

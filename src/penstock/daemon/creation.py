@@ -1,0 +1,222 @@
+"""How a workflow comes to be: a checked wish, a directory built aside, a row in the catalogue."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from penstock import engines
+from penstock.actors.clock import Clock
+from penstock.actors.worker_tasks import CheckWork, KeepSource
+from penstock.actors.workers import Workers
+from penstock.domain.errors import ConflictError, SpecError, StoreError
+from penstock.domain.ids import check_workflow_id, generate_workflow_id
+from penstock.domain.resources import Resources
+from penstock.domain.spec import WorkflowSpec
+from penstock.domain.states import WorkflowState
+from penstock.domain.views import ClusterInfo, WorkflowInfo
+from penstock.recipes.registry import get_recipe
+from penstock.store.catalogue import Catalogue
+from penstock.store.rows import WorkflowRow
+from penstock.store.workflow_store import WorkflowStore
+
+WORK_FOLDER: Final = ".penstock"
+_TEMPLATE_MAX: Final = 1 << 20
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A checked wish for a workflow."""
+
+    workflow_id: str
+    directory: Path
+    spec: WorkflowSpec
+    parameters: bytes  # the engine's, JSON
+    source: Path
+    slots_origin: str
+
+
+def check_request(
+    spec: WorkflowSpec, work_root: str, file: str, slots_origin: str, clusters: dict[str, ClusterInfo]
+) -> Request:
+    """Everything about a spec that can be checked without reading its structures. Raises SpecError."""
+    get_recipe(spec.recipe)
+    if spec.cluster not in clusters:
+        raise SpecError(f"unknown cluster {spec.cluster!r}; known: {', '.join(sorted(clusters))}", key="cluster")
+    base = Path(file).parent
+    table = {key: value for key, value in spec.engine.items() if key != "name"}
+    parameters = engines.get(spec.engine_name).parameters(table, lambda name: _read_template(base / name, name))
+    root = Path(work_root)
+    if not root.is_absolute() or not root.is_dir():
+        raise SpecError(f"the work directory {work_root} is not a directory")
+    workflow_id = check_workflow_id(spec.id) if spec.id else generate_workflow_id(spec.recipe)
+    return Request(
+        workflow_id=workflow_id,
+        directory=root / WORK_FOLDER / workflow_id,
+        spec=spec,
+        parameters=msgspec.json.encode(parameters),
+        source=base / Path(spec.structures.source).expanduser(),
+        slots_origin=slots_origin,
+    )
+
+
+def check_fits(needs: Resources, cluster: ClusterInfo) -> None:
+    """SpecError when one job asks for more than the whole cluster has."""
+    if needs.cores > cluster.cores:
+        raise SpecError(
+            f"{needs.cores} cores asked for, cluster {cluster.name} has {cluster.cores}", key="resources.cores"
+        )
+    if needs.memory_mb > cluster.memory_mb:
+        message = f"{needs.memory_mb} MB asked for, cluster {cluster.name} has {cluster.memory_mb} MB"
+        raise SpecError(message, key="resources.memory")
+
+
+def check_task(request: Request) -> CheckWork:
+    """What only a worker process can check: that the source can be read, and that the engine or program is there."""
+    spec = request.spec
+    return CheckWork(spec.structures, str(request.source), spec.engine_name, request.parameters)
+
+
+async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:
+    """Builds the workflow's directory aside, then lets it appear at once.
+
+    The catalogue knows of it before anything is written, so that a crash at any point leaves either a workflow that
+    runs or traces that the next start removes. ConflictError when the id or the directory is taken.
+    """
+    directory = request.directory
+    await catalogue.add(request.workflow_id, str(directory))
+    try:
+        await _refuse_existing(directory)
+        info = await _build(request, _aside(directory), workers, clock)
+        await anyio.to_thread.run_sync(_reveal, _aside(directory), directory)
+    except (OSError, StoreError) as error:
+        await discard(catalogue, request.workflow_id, directory)
+        raise SpecError(f"cannot create {directory}: {error}; it must be writable and have room") from error
+    except BaseException:
+        await discard(catalogue, request.workflow_id, directory)
+        raise
+    await catalogue.update(info)
+    return info
+
+
+async def _refuse_existing(directory: Path) -> None:
+    if await anyio.Path(directory).exists():
+        raise ConflictError(f"{directory} exists, but no workflow of this daemon; choose another id or move it away")
+
+
+async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> None:
+    """Removes what is left of a workflow that was never accepted."""
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(lambda: shutil.rmtree(_aside(directory), ignore_errors=True))
+        await catalogue.remove(workflow_id)
+
+
+async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) -> WorkflowInfo:
+    await anyio.to_thread.run_sync(_lay_out, aside)
+    kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
+    structures = msgspec.structs.replace(request.spec.structures, source=kept.path)
+    spec = msgspec.structs.replace(request.spec, id=request.workflow_id, structures=structures)
+    now = clock.time()
+    row = WorkflowRow(
+        workflow_id=request.workflow_id,
+        recipe=spec.recipe,
+        recipe_version=get_recipe(spec.recipe).version,
+        spec=msgspec.json.encode(spec).decode(),
+        parameters=request.parameters.decode(),
+        mode=spec.isolation,
+        namespace=request.workflow_id,
+        state=WorkflowState.RUNNING,
+        reason=None,
+        slots=spec.slots,
+        slots_origin=request.slots_origin,
+        priority=spec.priority,
+        created_at=now,
+        updated_at=now,
+    )
+    store = WorkflowStore(aside, request.workflow_id, clock.busy)
+    try:
+        await store.create(row, [(file.path, file.bytes, file.sha256) for file in kept.files])
+    finally:
+        await store.close()
+    await anyio.to_thread.run_sync(_describe_context, aside, request.directory, row)
+    return _new_info(row, spec, request.directory)
+
+
+def _aside(directory: Path) -> Path:
+    """Where a workflow is built; the name cannot be a workflow's."""
+    return directory.with_name(f".new-{directory.name}")
+
+
+def _read_template(path: Path, name: str) -> str:
+    try:
+        if path.stat().st_size > _TEMPLATE_MAX:
+            raise SpecError(f"the template {name} is larger than {_TEMPLATE_MAX} bytes", key="engine.templates")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"the template {name} cannot be read: {error.strerror}", key="engine.templates") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
+
+
+def _lay_out(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)  # of a creation that was killed
+    directory.parent.mkdir(exist_ok=True)
+    directory.mkdir()
+    for name in ("jobs", "storage", "locks", "exports"):
+        (directory / name).mkdir()
+
+
+def _describe_context(aside: Path, directory: Path, row: WorkflowRow) -> None:
+    """`context.toml`: where everything of this workflow is, for people and for programs without a daemon."""
+    quoted = {
+        "workflow_id": row.workflow_id,
+        "mode": row.mode,
+        "namespace": row.namespace,
+        "database": str(directory / "workflow.db"),
+        "storage": str(directory / "storage"),
+        "locks": str(directory / "locks"),
+    }
+    lines = [f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in quoted.items()]
+    (aside / "context.toml").write_text("".join(lines), encoding="utf-8")
+
+
+def _reveal(aside: Path, directory: Path) -> None:
+    """Gives the directory its name, for good: its entries and its name are on disk before anybody is told."""
+    _sync(aside)
+    aside.rename(directory)
+    _sync(directory.parent)
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _new_info(row: WorkflowRow, spec: WorkflowSpec, directory: Path) -> WorkflowInfo:
+    return WorkflowInfo(
+        id=row.workflow_id,
+        recipe=row.recipe,
+        state=row.state,
+        directory=str(directory),
+        mode=row.mode,
+        cluster=spec.cluster,
+        engine=spec.engine_name,
+        slots=row.slots,
+        priority=row.priority,
+        jobs=0,
+        statuses={},
+        states={},
+        rejected=0,
+        ingesting=True,
+        reason=None,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
