@@ -1,0 +1,153 @@
+"""Worker processes, with real ones."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import msgspec
+import pytest
+
+from penstock.actors import workers as module
+from penstock.actors.clock import SystemClock
+from penstock.actors.worker_tasks import CheckWork, Collect, CollectItem, ReadChunk, Render, RenderItem
+from penstock.actors.workers import WorkerLostError, WorkerPool
+from penstock.domain.calculation import Calculation, Exit, FailureClass
+from penstock.domain.errors import BusyError, SpecError
+from penstock.domain.spec import StructureSource
+from penstock.domain.submission import Manifest
+from penstock.engines.command import CommandParameters
+
+PARAMETERS = msgspec.json.encode(CommandParameters(["echo", "$name"]))
+WATER = "3\n\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
+SOURCE = StructureSource("water.xyz")
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[WorkerPool]:
+    pool = WorkerPool(2, SystemClock())
+    yield pool
+    pool.close()
+    await anyio.lowlevel.checkpoint()
+
+
+@pytest.fixture
+def water(tmp_path: Path) -> Path:
+    path = tmp_path / "water.xyz"
+    path.write_text(WATER)
+    return path
+
+
+def worker_pids(pool: WorkerPool) -> list[int]:
+    return [worker._process.pid for worker in pool._idle]
+
+
+async def gone(pid: int) -> None:
+    """Returns when the process has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert await anyio.to_thread.run_sync(lambda: select.select([handle], [], [], 10.0)[0])
+    finally:
+        os.close(handle)
+
+
+async def test_a_worker_reads_renders_and_collects(pool: WorkerPool, water: Path, tmp_path: Path) -> None:
+    chunk = await pool.run(ReadChunk(SOURCE, str(water), "", 10))
+    assert (chunk.count, chunk.done) == (1, True)
+    manifest = Manifest("U", "w", "/w", "isolated", "command", 1, 60, [])
+    calculation = Calculation("water", WATER, 0, 1, 1, 1000)
+    rendered = await pool.run(Render(manifest, PARAMETERS, [RenderItem(0, "jobs/1/1", 1, calculation)]))
+    decoded = msgspec.msgpack.decode(rendered.manifest, type=Manifest)
+    assert decoded.entries[0].rendered.argv == ["echo", "water"]
+    ended = CollectItem(0, str(tmp_path), Exit(3, None, 0.0, 1.0))
+    [(position, outcome)] = await pool.run(Collect("command", PARAMETERS, [ended]))
+    assert (position, outcome.failure) == (0, FailureClass.EXIT_CODE)
+    assert len(worker_pids(pool)) == 1
+
+
+async def test_an_error_comes_back_as_what_it_was_and_the_worker_stays(pool: WorkerPool, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command"))
+    assert "m.xyz" in str(caught.value)
+    kept = worker_pids(pool)
+    with pytest.raises(SpecError):
+        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command"))
+    assert worker_pids(pool) == kept
+    assert pool.lost == 0
+
+
+async def test_an_error_nobody_foresaw_is_told_and_the_worker_stays(pool: WorkerPool) -> None:
+    with pytest.raises(BusyError, match="a worker process failed: ") as caught:
+        await pool.run(Collect("command", b"not json", []))
+    assert not isinstance(caught.value, WorkerLostError)
+    assert len(worker_pids(pool)) == 1
+
+
+async def test_a_worker_killed_over_its_task_is_lost_and_replaced(pool: WorkerPool, water: Path) -> None:
+    await pool.run(ReadChunk(SOURCE, str(water), "", 10))
+    [victim] = worker_pids(pool)
+    os.kill(victim, signal.SIGSTOP)
+    lost: list[Exception] = []
+
+    async def ask() -> None:
+        try:
+            await pool.run(ReadChunk(SOURCE, str(water), "", 10))
+        except WorkerLostError as error:
+            lost.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        assert pool.busy == 1
+        os.kill(victim, signal.SIGKILL)
+    assert len(lost) == 1
+    assert (pool.lost, pool.busy) == (1, 0)
+    assert (await pool.run(ReadChunk(SOURCE, str(water), "", 10))).done
+    assert victim not in worker_pids(pool)
+
+
+async def test_there_are_never_more_workers_than_allowed(pool: WorkerPool, water: Path) -> None:
+    busiest = 0
+
+    async def ask() -> None:
+        nonlocal busiest
+        await pool.run(ReadChunk(SOURCE, str(water), "", 10))
+        busiest = max(busiest, pool.busy + 1)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(ask)
+    assert len(worker_pids(pool)) == 2
+    assert busiest <= 2
+
+
+async def test_a_cancelled_caller_takes_its_worker_along(pool: WorkerPool, water: Path) -> None:
+    await pool.run(ReadChunk(SOURCE, str(water), "", 10))
+    [victim] = worker_pids(pool)
+    os.kill(victim, signal.SIGSTOP)
+    async with anyio.create_task_group() as group:
+        group.start_soon(pool.run, ReadChunk(SOURCE, str(water), "", 10))
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert worker_pids(pool) == []
+    await gone(victim)
+    assert (pool.busy, pool.lost) == (0, 0)
+
+
+async def test_idle_workers_retire(pool: WorkerPool, water: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IDLE_S", 0.0)
+    await pool.run(ReadChunk(SOURCE, str(water), "", 10))
+    [worker] = worker_pids(pool)
+    with anyio.fail_after(10.0):
+        while worker_pids(pool):
+            await anyio.lowlevel.checkpoint()
+    await gone(worker)

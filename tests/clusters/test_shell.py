@@ -1,0 +1,142 @@
+"""One contract for every shell; the local one with real processes, the scripted one with its lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from penstock.clusters.shell import Completed, LocalShell, Shell
+from penstock.domain.errors import ClusterError, NotFoundError
+from penstock.testing.scripted_shell import Expected, ScriptedShell
+from penstock.testing.virtual_clock import VirtualClock
+
+from .spooled import wait_for_end, wait_for_file
+
+ECHO = ("sh", "-c", "cat; echo err >&2; exit 3")
+SLEEP = ("sleep", "1000")
+ODD = ("printf", "%s|", "a b", "$HOME", "`id`", "*", "", "ü\n")
+SCRIPT = [
+    Expected(("sh", "-c", "cat*"), Completed(3, b"in", b"err\n"), stdin=b"in"),
+    Expected(("printf", "..."), Completed(0, "a b|$HOME|`id`|*||ü\n|".encode(), b"")),
+    Expected(SLEEP, latency_s=1000.0),
+    Expected(("no-such-program",), NotFoundError("no-such-program does not exist on this host")),
+]
+
+
+@pytest.fixture(params=["local", "scripted"])
+async def shell(request: pytest.FixtureRequest) -> AsyncIterator[Shell]:
+    if request.param == "local":
+        yield LocalShell()
+        return
+    with ScriptedShell(SCRIPT) as shell:
+        yield shell
+
+
+async def test_the_contract_of_running(shell: Shell) -> None:
+    assert await shell.run(ECHO, stdin=b"in", timeout_s=10.0) == Completed(3, b"in", b"err\n")
+    assert (await shell.run(ODD, timeout_s=10.0)).stdout == "a b|$HOME|`id`|*||ü\n|".encode()
+    with pytest.raises(ClusterError, match=r"sleep did not end within 0\.05 s") as caught:
+        await shell.run(SLEEP, timeout_s=0.05)
+    assert caught.value.transient
+    with pytest.raises(NotFoundError, match="no-such-program does not exist on this host"):
+        await shell.run(["no-such-program"], timeout_s=10.0)
+
+
+async def check_files(shell: Shell, directory: Path) -> None:
+    await shell.put(f"{directory}/a/b", {"one": b"1", "two words": b"\0\xff", ".hidden": b""})
+    await shell.put(f"{directory}/a/b", {"one": b"new"})
+    assert await shell.get(f"{directory}/a/b/one") == b"new"
+    assert await shell.get(f"{directory}/a/b/two words") == b"\0\xff"
+    assert await shell.list(f"{directory}/a/b") == [".hidden", "one", "two words"]
+    assert await shell.list(f"{directory}/a") == ["b"]
+    for missing in (shell.get(f"{directory}/none"), shell.list(f"{directory}/none")):
+        with pytest.raises(NotFoundError, match="none does not exist"):
+            await missing
+    for name in ("", ".", "..", "a/b", "../x", "a\0"):
+        with pytest.raises(ValueError, match="is no file name"):
+            await shell.put(str(directory), {"fine": b"", name: b""})
+    assert await shell.list(str(directory)) == ["a"]
+
+
+async def test_the_contract_of_files(tmp_path: Path) -> None:
+    for shell in (LocalShell(), ScriptedShell([])):
+        await check_files(shell, tmp_path / "files")
+
+
+async def test_a_timeout_kills_all_that_was_started(tmp_path: Path) -> None:
+    script = f"sleep 1000 & echo $! > {tmp_path}/pid; trap '' TERM; wait; sleep 1000"
+    with pytest.raises(ClusterError):
+        await LocalShell().run(["sh", "-c", script], timeout_s=0.3)
+    wait_for_end(int((tmp_path / "pid").read_text()))
+
+
+async def test_cancellation_kills_all_that_was_started(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as group:
+        script = f"sleep 1000 & echo $! > {tmp_path}/pid; wait"
+
+        async def run() -> None:
+            await LocalShell().run(["sh", "-c", script], timeout_s=1000.0)
+
+        group.start_soon(run)
+        pid = int(await anyio.to_thread.run_sync(wait_for_file, tmp_path / "pid", "\n"))
+        group.cancel_scope.cancel()
+    wait_for_end(pid)
+
+
+async def test_much_output_and_input_do_not_block_each_other() -> None:
+    data = os.urandom(1_000_000)
+    assert await LocalShell().run(["cat"], stdin=data, timeout_s=20.0) == Completed(0, data, b"")
+    assert (await LocalShell().run(["true"], stdin=data, timeout_s=20.0)).exit_code == 0
+
+
+async def test_a_signal_is_a_negative_exit_code() -> None:
+    assert (await LocalShell().run(["sh", "-c", "kill -KILL $$"], timeout_s=10.0)).exit_code == -9
+
+
+@pytest.mark.parametrize("where", ["file/below", "file"])
+async def test_what_lasts_is_not_transient(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ClusterError) as caught:
+        await LocalShell().list(str(tmp_path / where))
+    assert not caught.value.transient
+
+
+async def test_a_script_insists_on_its_lines() -> None:
+    with ScriptedShell([Expected(("squeue", "--me"))]) as shell:
+        with pytest.raises(AssertionError, match="called: squeue; expected: squeue --me"):
+            await shell.run(["squeue"], timeout_s=1.0)
+        await shell.run(["squeue", "--me"], timeout_s=1.0)
+        with pytest.raises(AssertionError, match="expected: nothing more"):
+            await shell.run(["squeue", "--me"], timeout_s=1.0)
+    assert shell.calls == [("squeue",), ("squeue", "--me"), ("squeue", "--me")]
+
+
+def test_a_script_is_spoken_to_its_end() -> None:
+    with (
+        pytest.raises(AssertionError, match="never called: sbatch x; scancel"),
+        ScriptedShell([Expected(("sbatch", "x")), Expected(("scancel",))]),
+    ):
+        pass
+    with pytest.raises(ZeroDivisionError), ScriptedShell([Expected(("sbatch",))]):
+        raise ZeroDivisionError
+
+
+async def test_scripted_latency_passes_in_virtual_time() -> None:
+    clock = VirtualClock()
+    shell = ScriptedShell([Expected(("sbatch", "*"), Completed(0, b"17\n", b""), latency_s=30.0)], clock)
+    answers: list[Completed] = []
+
+    async def submit() -> None:
+        answers.append(await shell.run(["sbatch", "job.sh"], timeout_s=60.0))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(submit)
+        await clock.advance(29.0)
+        assert answers == []
+        await clock.advance(1.0)
+    assert answers == [Completed(0, b"17\n", b"")]

@@ -1,0 +1,505 @@
+"""Every command: what it asks of the daemon, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from penstock.control import messages
+from penstock.control.messages import AnyItem
+from penstock.domain import errors
+from penstock.domain.settings import Layer
+from penstock.domain.views import Filter, Selection, WorkflowInfo
+from penstock.testing.scripted_daemon import Script, ScriptedDaemon
+
+Status = Callable[[str], messages.WorkflowStatus]
+COMMANDS: list[tuple[str, messages.AnyRequest]] = [
+    ("list", messages.ListWorkflows()),
+    ("list --state failed", messages.ListWorkflows("failed")),
+    ("status", messages.ListWorkflows()),
+    ("status g2", messages.GetStatus("g2")),
+    ("jobs g2", messages.ListJobs("g2")),
+    ("jobs g2 --offset 2", messages.ListJobs("g2", offset=2)),
+    (
+        "jobs g2 --job 1,5,7-9 --job 5 --status failed,timeout --state held --filter natoms>50 --limit 5 --order -id",
+        messages.ListJobs(
+            "g2",
+            Selection((1, 5, 7, 8, 9), ("failed", "timeout", "held"), (Filter("natoms", ">", "50"),)),
+            5,
+            0,
+            "-id",
+        ),
+    ),
+    ("show g2 7", messages.GetJob("g2", 7)),
+    ("show g2 7 --geometry", messages.GetJob("g2", 7)),
+    ("summary g2", messages.Summarize("g2")),
+    ("why g2 7", messages.Explain("g2", 7)),
+    ("pause g2", messages.Pause("g2")),
+    ("pause g2 --job 3", messages.Pause("g2", Selection((3,)))),
+    ("resume g2", messages.Resume("g2")),
+    ("cancel g2", messages.Cancel("g2")),
+    ("cancel g2 --status running", messages.Cancel("g2", Selection(statuses=("running",)))),
+    ("retry g2", messages.Retry("g2", Selection(statuses=("failed", "timeout")))),
+    ("retry g2 --filter name~water", messages.Retry("g2", Selection(filters=(Filter("name", "~", "water"),)))),
+    ("mark g2 --job 1 --never-rerun", messages.Mark("g2", Selection((1,)), never_rerun=True)),
+    ("mark g2 --job 1 --clear", messages.Mark("g2", Selection((1,)), never_rerun=False)),
+    ("set g2 --slots 4 --priority -1", messages.SetWorkflow("g2", 4, -1)),
+    ("export g2 --to csv", messages.Export("g2", "csv")),
+    ("export g2 --to ase --overwrite --job 4", messages.Export("g2", "ase", None, Selection((4,)), overwrite=True)),
+    ("clusters", messages.ListClusters()),
+    ("config", messages.GetSettings()),
+    ("ping", messages.Ping()),
+    ("watch", messages.Watch()),
+    ("watch g2 --since 3 --until-end", messages.Watch("g2", 3, until_end=True)),
+    ("logs g2 7", messages.Logs("g2", 7)),
+    ("logs g2 7 -f --attempt 2 --tail 100", messages.Logs("g2", 7, 2, follow=True, tail_bytes=100)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "request_"), COMMANDS, ids=[line for line, _ in COMMANDS])
+def test_a_command_asks_the_daemon_and_prints_plain_text(
+    line: str, request_: messages.AnyRequest, daemon: ScriptedDaemon, run: Callable[..., Any]
+) -> None:
+    ran = run(*line.split())
+    assert ran.code == 0, ran.err
+    assert daemon.script.seen == [request_]
+    assert ran.out
+    if not line.startswith("logs"):
+        assert not set(ran.out + ran.err) & {"\x1b", "\x07", "\u202e"}
+        assert "--geometry" in line or "\nforged" not in ran.out  # a geometry is a block of lines
+
+
+@pytest.mark.parametrize(
+    "line", [line for line, _ in COMMANDS] + ["submit spec.toml", "submit spec.toml --dry-run", "version"]
+)
+def test_every_command_answers_in_json(line: str, daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    ran = run(*line.split(), "--json")
+    assert ran.code == 0, ran.err
+    documents = [json.loads(text) for text in ran.out.splitlines()]
+    assert documents
+    assert all(isinstance(document, dict) and "type" not in document for document in documents)
+    assert ran.err == ""
+
+
+def test_json_has_every_field_defaults_included(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    document = json.loads(run("status", "g2", "--json").out)
+    assert set(document) == set(messages.WorkflowStatus.__struct_fields__)
+    assert set(document["workflow"]) == set(WorkflowInfo.__struct_fields__)
+    assert document["workflow"]["reason"] is None
+    detail = json.loads(run("show", "g2", "7", "--json").out)
+    assert detail["properties"] == {"dipole": [1.0, 2.0]}
+    assert detail["events"][0]["data"] == {"a": 1}
+
+
+def test_streams_are_one_json_object_on_a_line(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    events = [json.loads(line) for line in run("watch", "--json").out.splitlines()]
+    assert [event.get("kind") for event in events] == ["job_failed", None]
+    assert events[1] == {"dropped": 12}
+    chunks = [json.loads(line) for line in run("logs", "g2", "7", "--json").out.splitlines()]
+    assert chunks == [
+        {"name": "out", "data": "first \x1b[31m\n"},
+        {"name": "out", "data": "ä\n"},
+        {"name": "err", "data": "second\n"},
+    ]
+
+
+def test_logs_reach_a_pipe_byte_for_byte(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    assert run("logs", "g2", "7").out == "first \x1b[31m\nä\n==> err <==\nsecond\n"
+
+
+def test_the_status_says_what_a_person_wants_to_know(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    out = run("status", "g2").out
+    assert "g2\n" in out
+    assert "40 (running 9, completed 30, failed 1)" in out
+    assert "line 17: evil \\x1b[31mred\\x07\\nforged line\\u202e" in out
+
+
+def test_the_summary_has_shares_bars_and_statistics(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    lines = run("summary", "g2").out.splitlines()
+    assert any(line.split() == ["completed", "30", "75.0", "%", "#" * 22] for line in lines)
+    assert any(line.split() == ["failed", "1", "2.5", "%", "#"] for line in lines)
+    assert any(
+        line.split() == ["energy/Eh", "30", "1.50000000", "1.25000000", "1.00000000", "2.00000000"] for line in lines
+    )
+
+
+def test_wide_tables_are_not_cut_in_a_pipe(daemon: ScriptedDaemon, script: Script, run: Callable[..., Any]) -> None:
+    page = script.answers[messages.ListJobs](None)
+    long = msgspec.structs.replace(page.jobs[0], name="n" * 500)
+    script.answers[messages.ListJobs] = lambda _: messages.Jobs((long,), 1)
+    assert "n" * 500 in run("jobs", "g2").out
+
+
+# ---- submit -------------------------------------------------------------------------------------------------------
+
+
+def test_submit_sends_text_absolute_paths_and_the_layers_it_finds(
+    daemon: ScriptedDaemon, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Path.cwd()
+    (here / ".penstock.toml").write_text("[retry]\nmax_attempts = 4\n")
+    monkeypatch.setenv("PENSTOCK_SLOTS", "3")
+    options = ["--id", "mine", "--cluster", "c", "--slots", "5", "--priority", "2"]
+    ran = run("submit", "spec.toml", *options)
+    assert ran == (0, "accepted g2 in /w/.penstock/g2\n", "")
+    layers = (
+        Layer(str(here / ".penstock.toml"), {"retry": {"max_attempts": 4}}),
+        Layer("environment", {"slots": 3}),
+        Layer("command line", {"id": "mine", "cluster": "c", "slots": 5, "priority": 2}),
+    )
+    assert daemon.script.seen == [messages.Submit('recipe = "campaign"\n', str(here / "spec.toml"), str(here), layers)]
+
+
+def test_a_dry_run_plans_and_submits_nothing(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    ran = run("submit", "spec.toml", "--dry-run")
+    assert ran.code == 0
+    assert [type(request) for request in daemon.script.seen] == [messages.Plan]
+    assert "nothing was submitted" in ran.out
+    assert "40 jobs, at most 40.0 core hours, 1 records rejected" in ran.out
+    assert "first job's run.inp:\n    evil \\x1b[31mred\\x07\n    forged line\\u202e" in ran.out
+
+
+@pytest.mark.parametrize(("state", "code"), [("completed", 0), ("failed", 1), ("cancelled", 1), ("faulted", 1)])
+def test_submit_wait_ends_as_the_workflow_does(
+    state: str, code: int, daemon: ScriptedDaemon, script: Script, run: Callable[..., Any], workflow_in: Status
+) -> None:
+    looks = iter(["running", state])
+    script.answers[messages.GetStatus] = lambda _: workflow_in(next(looks))
+    ran = run("submit", "spec.toml", "--wait")
+    assert ran.code == code
+    first, *_, last = ran.out.splitlines()
+    assert first == "accepted g2 in /w/.penstock/g2"
+    assert last == f"g2 {state}, 31 of 40 jobs ended, running 9, completed 30, failed 1"
+
+
+def test_submit_wait_in_json_prints_one_status_at_the_end(
+    daemon: ScriptedDaemon, script: Script, run: Callable[..., Any], workflow_in: Status
+) -> None:
+    script.answers[messages.GetStatus] = lambda _: workflow_in("failed")
+    ran = run("submit", "spec.toml", "--wait", "--json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["workflow"]["state"] == "failed"
+
+
+def test_submit_wait_outlives_a_restart_of_the_daemon(
+    daemon: ScriptedDaemon, script: Script, spawn_open: Any, workflow_in: Status
+) -> None:
+    looked = threading.Event()
+
+    def look(_: messages.GetStatus) -> messages.WorkflowStatus:
+        looked.set()
+        return workflow_in("running")
+
+    script.answers[messages.GetStatus] = look
+    with spawn_open("submit", "spec.toml", "--wait") as process:
+        assert looked.wait(30)
+        daemon.stop()
+        script.answers[messages.GetStatus] = lambda _: workflow_in("completed")
+        daemon.start()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.splitlines()[-1].startswith("g2 completed")
+
+
+def test_interrupting_the_wait_leaves_the_workflow_running_and_says_how_to_look_again(
+    daemon: ScriptedDaemon, script: Script, spawn_open: Any, workflow_in: Status
+) -> None:
+    looked = threading.Event()
+
+    def look(_: messages.GetStatus) -> messages.WorkflowStatus:
+        looked.set()
+        return workflow_in("running")
+
+    script.answers[messages.GetStatus] = look
+    with spawn_open("submit", "spec.toml", "--wait") as process:
+        assert looked.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "workflow g2 goes on without us; look again with: penstockctl status g2\n"
+    assert {type(request) for request in script.seen} == {messages.Submit, messages.GetStatus}
+
+
+# ---- errors and exit codes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("jobs", "Missing argument 'ID'"),
+        ("show 7", "give a workflow's ID and a JOB number"),
+        ("show g2 seven", "'seven' is not a job number"),
+        ("jobs g2 --job 9-7", "the range 9-7 runs backwards"),
+        ("jobs g2 --job 1,x", "'x' is neither a job number nor a range"),
+        ("jobs g2 --job 1-9999999", "more than 1000000 jobs"),
+        ("jobs g2 --status done", "'done' is not one of ready, running"),
+        ("jobs g2 --state done", "'done' is not one of ready, held"),
+        ("jobs g2 --filter natoms", "'natoms' is no condition"),
+        ("mark g2 --never-rerun", "say which jobs"),
+        ("mark g2 --job 1", "say --never-rerun or --clear"),
+        ("set g2", "give --slots or --priority"),
+        ("watch --since 3", "need a workflow's ID"),
+        ("submit spec.toml --wait --dry-run", "exclude each other"),
+        ("export g2 --to xls", "'xls' is not one of"),
+        ("frobnicate", "No such command 'frobnicate'"),
+    ],
+)
+def test_wrong_use_is_2_and_asks_nothing_of_the_daemon(
+    line: str, said: str, daemon: ScriptedDaemon, run: Callable[..., Any]
+) -> None:
+    ran = run(*line.split())
+    assert ran.code == 2
+    assert said in ran.err
+    assert ran.out == ""
+    assert daemon.script.seen == []
+    document = json.loads(run(*line.split(), "--json").err)
+    assert document["error"]["code"] == "usage"
+    assert said in document["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.NotFoundError("no workflow 'g2'"), 2),
+        (errors.ConflictError("it has ended"), 2),
+        (errors.BusyError("later"), 3),
+        (errors.StoreError("disk full", healable=True), 1),
+        (errors.ClusterError("down", transient=True), 1),
+        (RuntimeError("bug"), 1),
+    ],
+)
+def test_the_daemons_errors_have_exit_codes(
+    error: Exception, code: int, daemon: ScriptedDaemon, script: Script, run: Callable[..., Any]
+) -> None:
+    def fail(_: messages.GetStatus) -> messages.WorkflowStatus:
+        raise error
+
+    script.answers[messages.GetStatus] = fail
+    ran = run("status", "g2")
+    assert ran.code == code
+    assert ran.err.startswith("penstockctl: ")
+    assert ran.err.count("\n") == 1
+
+
+def test_a_wrong_spec_is_shown_as_compilers_do(daemon: ScriptedDaemon, script: Script, run: Callable[..., Any]) -> None:
+    def fail(request: messages.Submit) -> messages.Accepted:
+        raise errors.SpecError("unknown key 'x\x1b'", file=request.file, line=8, key="retry.x")
+
+    script.answers[messages.Submit] = fail
+    ran = run("submit", "spec.toml")
+    assert ran == (2, "", "penstockctl: spec.toml:8: retry.x: unknown key 'x\\x1b'\n")
+    ran = run("submit", "spec.toml", "--json")
+    assert (ran.code, ran.out) == (2, "")
+    assert json.loads(ran.err) == {
+        "error": {
+            "code": "spec",
+            "message": "unknown key 'x\x1b'",
+            "file": str(Path.cwd() / "spec.toml"),
+            "line": 8,
+            "key": "retry.x",
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda _: None, "spec2.toml: cannot be read: No such file or directory"),
+        (lambda path: path.mkdir(), "spec2.toml: cannot be read: Is a directory"),
+        (lambda path: path.write_bytes(b"a = '\xff'"), "spec2.toml: not UTF-8 text (byte 5)"),
+    ],
+)
+def test_a_spec_that_cannot_be_read_is_wrong_use(
+    prepare: Callable[[Path], Any], said: str, daemon: ScriptedDaemon, run: Callable[..., Any]
+) -> None:
+    prepare(Path.cwd() / "spec2.toml")
+    assert run("submit", "spec2.toml") == (2, "", f"penstockctl: {said}\n")
+
+
+def test_wrong_local_settings_are_found_before_the_daemon_is_asked(
+    daemon: ScriptedDaemon, run: Callable[..., Any]
+) -> None:
+    (Path.cwd() / ".penstock.toml").write_text("\nslotz = 4\n")
+    expected = "penstockctl: .penstock.toml:2: slotz: unknown key 'slotz'; did you mean 'slots'?\n"
+    assert run("submit", "spec.toml") == (2, "", expected)
+    assert run("config") == (2, "", expected)
+    assert daemon.script.seen == []
+
+
+def test_without_a_daemon_the_exit_code_is_3_and_the_remedy_is_told(tmp_path: Path, run: Callable[..., Any]) -> None:
+    missing = str(tmp_path / "none.sock")
+    ran = run("status", "g2", "--socket", missing)
+    assert ran.code == 3
+    assert "start penstockd, or set PENSTOCK_SOCKET / --socket" in ran.err
+    ran = run("--socket", missing, "ping", "--json")
+    assert ran.code == 3
+    assert json.loads(ran.err)["error"]["code"] == "unreachable"
+
+
+def test_ping_can_wait_for_the_daemon(tmp_path: Path, script: Script, spawn_open: Any) -> None:
+    path = tmp_path / "late.sock"
+    with spawn_open("ping", "--wait", "60", "--socket", str(path)) as process, ScriptedDaemon(path, script):
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out == "penstockd 9, pid 1, up for 1.5 s\n"
+
+
+def test_a_job_of_a_workflow_need_not_name_it(
+    daemon: ScriptedDaemon, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_WORKFLOW_ID", "mine")
+    for line in ("status", "pause", "why 7", "why g2 7"):
+        assert run(*line.split()).code == 0
+    assert daemon.script.seen == [
+        messages.GetStatus("mine"),
+        messages.Pause("mine"),
+        messages.Explain("mine", 7),
+        messages.Explain("g2", 7),
+    ]
+
+
+# ---- as a process -------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_has_enough_ends_the_command_quietly(
+    daemon: ScriptedDaemon, script: Script, spawn_open: Any
+) -> None:
+    async def endless(request: messages.Watch) -> AsyncGenerator[AnyItem]:
+        while True:
+            async for item in first(request):
+                yield item
+            await anyio.lowlevel.checkpoint()
+
+    first = script.streams[messages.Watch]
+    script.streams[messages.Watch] = endless
+    with spawn_open("watch") as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+
+
+def test_interrupting_a_stream_is_130(daemon: ScriptedDaemon, script: Script, spawn_open: Any) -> None:
+    async def events(request: messages.Watch) -> AsyncGenerator[AnyItem]:
+        async for item in first(request):
+            yield item
+        await anyio.sleep_forever()
+
+    first = script.streams[messages.Watch]
+    script.streams[messages.Watch] = events
+    with spawn_open("watch") as process:
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_the_status_command_imports_no_event_loop_and_no_table_library(daemon: ScriptedDaemon) -> None:
+    code = (
+        "import sys; from penstock.ctl.main import main; code = main(['status', 'g2']);"
+        "print(code, [m for m in ('asyncio', 'anyio', 'rich', 'structlog', 'numpy', 'ase') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_terminal_gets_a_table_and_no_raw_control_characters(daemon: ScriptedDaemon) -> None:
+    text = on_a_terminal("jobs", "g2")
+    assert "─" in text
+    assert "\x1b[31mfailed" in text  # our own colour
+    assert "\x1b[31mred" not in text  # not one from a file
+    assert "\x07" not in text
+    plain = on_a_terminal("jobs", "g2", NO_COLOR="1")
+    assert "\x1b" not in plain
+    assert "─" in plain
+
+
+def test_a_terminal_gets_a_progress_bar(daemon: ScriptedDaemon, script: Script, workflow_in: Status) -> None:
+    looks = iter(["running", "completed"])
+    script.answers[messages.GetStatus] = lambda _: workflow_in(next(looks))
+    text = on_a_terminal("submit", "spec.toml", "--wait")
+    assert "━" in text
+    assert "31/40" in text
+    assert "completed 30" in text
+
+
+def test_logs_on_a_terminal_are_defused(daemon: ScriptedDaemon) -> None:
+    text = on_a_terminal("logs", "g2", "7").replace("\r\n", "\n")
+    assert text == "==> out <==\nfirst \\x1b[31m\nä\n==> err <==\nsecond\n"
+
+
+@pytest.mark.parametrize(("answer", "asked"), [(b"n\n", []), (b"y\n", [messages.Cancel("g2")])])
+def test_cancelling_a_whole_workflow_on_a_terminal_asks_first(
+    answer: bytes, asked: list[messages.AnyRequest], daemon: ScriptedDaemon
+) -> None:
+    text = on_a_terminal("cancel", "g2", typed=answer)
+    assert "Cancel the whole workflow g2" in text
+    assert daemon.script.seen == asked
+
+
+def test_cancelling_with_yes_asks_nothing(daemon: ScriptedDaemon) -> None:
+    assert "?" not in on_a_terminal("cancel", "g2", "-y")
+    assert daemon.script.seen == [messages.Cancel("g2")]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_calls_us_back(shell: str, run: Callable[..., Any]) -> None:
+    ran = run("completion", shell)
+    assert ran.code == 0
+    assert f"_PENSTOCKCTL_COMPLETE={shell}_complete" in ran.out
+
+
+def completed_words(line: str) -> list[str]:
+    environment = os.environ | {
+        "_PENSTOCKCTL_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock.ctl.main"], check=False, capture_output=True, text=True, env=environment
+    )
+    assert done.stderr == ""
+    return [text.partition(",")[2] for text in done.stdout.split()]
+
+
+def test_commands_and_workflows_complete(daemon: ScriptedDaemon) -> None:
+    assert completed_words("penstockctl st") == ["status"]
+    assert completed_words("penstockctl status g") == ["g2", "gold"]
+    assert completed_words("penstockctl why go") == ["gold"]
+
+
+def test_completion_is_silent_without_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_SOCKET", str(tmp_path / "none.sock"))
+    assert completed_words("penstockctl status g") == []
+
+
+def on_a_terminal(*argv: str, typed: bytes = b"", **environment: str) -> str:
+    """What the command writes to a terminal of 200 columns."""
+    ours, theirs = pty.openpty()
+    variables = {**os.environ, "TERM": "xterm", "COLUMNS": "200", **environment}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "penstock.ctl.main", *argv], stdin=theirs, stdout=theirs, stderr=theirs, env=variables
+    )
+    os.close(theirs)
+    os.write(ours, typed)
+    written = b""
+    with suppress(OSError):  # EIO is a terminal's end of file
+        while data := os.read(ours, 65536):
+            written += data
+    os.close(ours)
+    process.wait(60)
+    return written.decode()

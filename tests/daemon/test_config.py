@@ -1,0 +1,136 @@
+"""The configuration file is strict, and the example is a true picture of it."""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from penstock.daemon.config import ClusterTable, Config, DaemonTable, find_config, load_config, parse_config
+from penstock.domain.errors import SpecError
+from penstock.domain.settings import BUILT_IN, KEYS, resolve
+
+EXAMPLE = Path(__file__).parents[2] / "config.toml"
+
+
+def uncommented() -> str:
+    """The example with every value as if it had been changed, prose left as it is."""
+    return re.sub(r"(?m)^# (?=\w+ = )", "", EXAMPLE.read_text(encoding="utf-8"))
+
+
+def test_the_example_decodes_with_every_line_uncommented() -> None:
+    config = parse_config(uncommented(), "config.toml")
+    assert config.daemon == DaemonTable()
+    assert config.clusters == {"local": ClusterTable()}
+    built_in = {key: value for key, (value, origin) in resolve(Config().layers()).items() if origin == BUILT_IN}
+    given = {key: value for key, (value, origin) in resolve(config.layers()).items() if origin == "config.toml"}
+    assert given == built_in | {"retry.delay": ""}  # TOML has no word for nothing
+
+
+def test_the_example_names_every_key() -> None:
+    named = set(re.findall(r"(?m)^(\w+) = ", uncommented()))
+    wanted = {*DaemonTable.__struct_fields__, *ClusterTable.__struct_fields__, *(key.split(".")[-1] for key in KEYS)}
+    assert named == wanted
+
+
+def test_the_example_as_it_stands_changes_nothing() -> None:
+    config = load_config(EXAMPLE)
+    assert msgspec.structs.replace(config, file="x", workflow={}) == msgspec.structs.replace(load_config(None), file="x")
+    assert not any(value for value in config.workflow.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "message"),
+    [
+        ("[daemon", 1, None, "not valid TOML"),
+        ("[demon]\n", 1, "demon", "did you mean 'daemon'?"),
+        ("[daemon]\nlog_levl = 'info'\n", 2, "daemon.log_levl", "did you mean 'log_level'?"),
+        ("[daemon]\nlog_level = 'loud'\n", 2, "daemon.log_level", "invalid enum value 'loud'"),
+        ("[daemon]\nworkers = 'two'\n", 2, "daemon.workers", "expected `int`, got `str`"),
+        ("[daemon]\nworkers = 0\n", 2, "daemon.workers", "must be between 1 and 256, not 0"),
+        ("[daemon]\ndrain_s = -1\n", 2, "daemon.drain_s", "cannot be negative"),
+        ("[daemon]\nmetrics = '9464'\n", 2, "daemon.metrics", "is not an address"),
+        ("[daemon]\nmetrics = 'here:http'\n", 2, "daemon.metrics", "is not an address"),
+        ("[clusters.big]\nkind = 'cray'\n", 2, "clusters.big.kind", "invalid enum value 'cray'"),
+        ("[clusters.local]\ncors = 2\n", 2, "clusters.local.cors", "did you mean 'cores'?"),
+        ("[clusters.local]\ncores = -2\n", 2, "clusters.local.cores", "must be at least 1, or 0 for all, not -2"),
+        ("[clusters.local]\nnice = 20\n", 2, "clusters.local.nice", "must be between 0 and 19"),
+        ("[clusters.local]\nmemory = 'lots'\n", 2, "clusters.local.memory", "lots"),
+        ("clusters = 3\n", 1, "clusters", "expected `object`, got `int`"),
+        ("[workflow]\nslotz = 3\n", 2, "slotz", "did you mean 'slots'?"),
+        ("[workflow]\n\nslots = 0\n", 3, "slots", "must be between 1 and"),
+        ("[workflow.retry]\nmax_attempts = 0\n", 2, "retry.max_attempts", "must be between 1 and 100"),
+        ("[workflow]\nrecipe = 'campaign'\n", 2, "recipe", "unknown key 'recipe'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(text: str, line: int, key: str | None, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_config(text, "c.toml")
+    assert message in caught.value.message
+    assert (caught.value.file, caught.value.line, caught.value.key) == ("c.toml", line, key)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"nosuch\.toml: cannot be read: No such file"):
+        load_config(tmp_path / "nosuch.toml")
+    (tmp_path / "binary.toml").write_bytes(b"a=\xff")
+    with pytest.raises(SpecError, match=r"is not UTF-8 text \(byte 2\)"):
+        load_config(tmp_path / "binary.toml")
+
+
+def test_there_is_always_a_local_cluster() -> None:
+    assert list(load_config(None).clusters) == ["local"]
+    assert set(parse_config("[clusters.other]\n", "c").clusters) == {"local", "other"}
+    assert parse_config("[clusters.local]\ncores = 3\n", "c").clusters["local"].cores_or_all() == 3
+    assert ClusterTable().cores_or_all() == len(os.sched_getaffinity(0))
+    assert ClusterTable(memory="2GB").memory_mb_or_share() == 2000
+    assert 0 < ClusterTable().memory_mb_or_share() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+
+
+@pytest.mark.parametrize(
+    ("table", "environ", "state", "socket"),
+    [
+        ({}, {"HOME": "/h"}, "/h/.local/state/penstock", "/h/.local/state/penstock/penstockd.sock"),
+        ({}, {"XDG_STATE_HOME": "/x"}, "/x/penstock", "/x/penstock/penstockd.sock"),
+        ({"state_dir": "/c"}, {"HOME": "/h"}, "/c", "/c/penstockd.sock"),
+        ({"state_dir": "/c", "socket": "/k"}, {"HOME": "/h"}, "/c", "/k"),
+        ({"state_dir": "/c"}, {"PENSTOCK_STATE_DIR": "/e"}, "/e", "/e/penstockd.sock"),
+        ({"socket": "/k"}, {"PENSTOCK_SOCKET": "/s", "PENSTOCK_STATE_DIR": "/e"}, "/e", "/s"),
+    ],
+)
+def test_the_environment_ranks_above_the_file(
+    table: dict[str, str], environ: dict[str, str], state: str, socket: str
+) -> None:
+    config = Config(DaemonTable(**table))
+    assert config.state_dir(environ) == Path(state)
+    assert config.socket_path(environ) == Path(socket)
+
+
+def test_the_file_is_found(tmp_path: Path) -> None:
+    assert find_config({"PENSTOCK_CONFIG": "/given.toml"}) == Path("/given.toml")
+    assert find_config({"XDG_CONFIG_HOME": str(tmp_path)}) is None
+    for variables, base in (({"XDG_CONFIG_HOME": str(tmp_path)}, tmp_path), ({"HOME": str(tmp_path)}, tmp_path / ".config")):
+        path = base / "penstock" / "config.toml"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert find_config(variables) == path
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("", None), ("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:80", ("::1", 80))]
+)
+def test_the_metrics_address(address: str, expected: Any) -> None:
+    assert Config(DaemonTable(metrics=address)).metrics_address() == expected
+
+
+def test_the_trusted_group() -> None:
+    first = grp.getgrall()[0]
+    assert Config().group_gid() is None
+    assert Config(DaemonTable(group=first.gr_name)).group_gid() == first.gr_gid
+    with pytest.raises(SpecError, match=r"daemon\.group: there is no group 'nosuch-group'"):
+        Config(DaemonTable(group="nosuch-group")).group_gid()

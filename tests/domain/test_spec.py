@@ -1,0 +1,186 @@
+"""The workflow file: every error says which file, which line, which key, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.domain.errors import SpecError
+from penstock.domain.spec import WorkflowSpec, decode_spec, locate_key, parse_toml
+
+GOOD = """\
+id = "g2"
+recipe = "campaign"
+cluster = "local"
+slots = 2
+priority = 5
+
+[structures]
+source = "molecules.csv"
+charge_column = "charge"
+
+[engine]
+name = "tblite"
+method = "GFN2-xTB"
+
+[resources]
+cores = 2
+memory = "2GB"
+walltime = "10min"
+
+[retry]
+max_attempts = 3
+delay = "30s"
+
+[metadata]
+project = "anything"
+nested = { any = ["thing", 1] }
+"""
+
+
+def decode(text: str) -> WorkflowSpec:
+    return decode_spec(parse_toml(text, "g2.toml"), text, "g2.toml")
+
+
+def test_a_whole_spec() -> None:
+    spec = decode(GOOD)
+    assert (spec.id, spec.slots, spec.priority, spec.engine_name) == ("g2", 2, 5, "tblite")
+    assert (spec.needs().cores, spec.needs().memory_mb, spec.needs().walltime_s) == (2, 2000, 600)
+    assert spec.engine["method"] == "GFN2-xTB"
+    assert spec.metadata["nested"] == {"any": ["thing", 1]}
+
+
+def test_the_smallest_spec() -> None:
+    spec = decode('recipe = "campaign"\nstructures.source = "m.csv"\nengine.name = "emt"\n')
+    assert (spec.id, spec.cluster, spec.slots, spec.isolation) == (None, "local", 1, "isolated")
+    assert (spec.retry.max_attempts, spec.needs().walltime_s) == (1, 3600)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "message"),
+    [
+        ('id = "g2"', 'id = "../x"', 1, "id", "cannot name a workflow"),
+        ('id = "g2"', 'id = "shared"', 1, "id", "reserved name"),
+        ('id = "g2"', "id = 7", 1, "id", "expected `str | null`, got `int`"),
+        ('recipe = "campaign"', "", None, "recipe", "missing; add it"),
+        (
+            'recipe = "campaign"',
+            'recipe = "campaign"\nslot = 3',
+            3,
+            "slot",
+            "unknown key 'slot'; did you mean 'slots'?",
+        ),
+        ('recipe = "campaign"', 'recipe = "campaign"\nzzz = 3', 3, "zzz", "unknown key 'zzz'; known keys: cluster, "),
+        ("slots = 2", "slots = 0", 4, "slots", "must be between 1 and 100000, not 0"),
+        ("slots = 2", "slots = 100001", 4, "slots", "must be between 1 and 100000"),
+        ("slots = 2", 'slots = "2"', 4, "slots", "expected `int`, got `str`"),
+        ("slots = 2", "slots = 2.5", 4, "slots", "expected `int`, got `float`"),
+        ("priority = 5", "priority = -1001", 5, "priority", "must be between -1000 and 1000"),
+        ("priority = 5", 'isolation = "shared"', 5, "isolation", "'shared' is not available in this release"),
+        ("priority = 5", 'isolation = "alone"', 5, "isolation", "'alone' is no isolation mode; use 'isolated'"),
+        ('source = "molecules.csv"', "", 7, "structures.source", "missing; add it"),
+        ("charge_column", "charges_column", 9, "structures.charges_column", "did you mean 'charge_column'?"),
+        ('charge_column = "charge"', "charge = 1.5", 9, "structures.charge", "expected `int`, got `float`"),
+        ('charge_column = "charge"', "multiplicity = 0", 9, "structures.multiplicity", "is between 1 and"),
+        (
+            'charge_column = "charge"',
+            'unpaired_column = "u"\nmultiplicity_column = "m"',
+            10,
+            "structures.multiplicity_column",
+            "give unpaired_column or multiplicity_column, not both",
+        ),
+        ('name = "tblite"', "", 11, "engine.name", 'such as name = "tblite"'),
+        ('name = "tblite"', "name = 3", 12, "engine.name", "the engine needs a name"),
+        ("cores = 2", "cores = 0", 16, "resources.cores", "must be between 1 and 1000000, not 0"),
+        ("cores = 2", f"cores = {10**30}", 16, "resources.cores", "must be between 1 and 1000000"),
+        ('charge_column = "charge"', f"charge = {10**30}", 9, "structures.charge", "must be between -10000 and 10000"),
+        ('memory = "2GB"', 'memory = "2 gigs"', 17, "resources.memory", "'2 gigs' is not an amount of memory"),
+        ('memory = "2GB"', "memory = 2", 17, "resources.memory", "expected `str`, got `int`"),
+        ('walltime = "10min"', 'walltime = "soon"', 18, "resources.walltime", "'soon' is not a duration"),
+        ('walltime = "10min"', 'waltime = "1h"', 18, "resources.waltime", "did you mean 'walltime'?"),
+        ("max_attempts = 3", "max_attempts = 0", 21, "retry.max_attempts", "must be between 1 and 100"),
+        ('delay = "30s"', 'delay = "often"', 22, "retry.delay", "'often' is not a duration"),
+        ("[resources]", "[resource]", 15, "resource", "did you mean 'resources'?"),
+    ],
+)
+def test_errors_say_where_and_what(old: str, new: str, line: int | None, key: str, message: str) -> None:
+    assert GOOD.count(old) == 1
+    with pytest.raises(SpecError) as caught:
+        decode(GOOD.replace(old, new))
+    error = caught.value
+    assert (error.file, error.line, error.key) == ("g2.toml", line, key)
+    assert message in error.message
+    assert str(error).startswith("g2.toml:" if line is None else f"g2.toml:{line}: {key}: ")
+
+
+@pytest.mark.parametrize("value", ["3", '"text"', "[1]", "true"])
+@pytest.mark.parametrize("table", ["structures", "engine", "resources", "retry", "metadata"])
+def test_a_table_must_be_a_table(table: str, value: str) -> None:
+    tables = {"structures": 'structures = { source = "m" }', "engine": 'engine = { name = "emt" }'}
+    tables[table] = f"{table} = {value}"
+    with pytest.raises(SpecError, match="expected `object`") as caught:
+        decode("\n".join(['recipe = "campaign"', *tables.values()]))
+    assert caught.value.key == table
+    assert caught.value.line is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [('recipe = "x"\nslots = = 2\n', 2), ("[a\n", 1), ("a = 1\na = 2\n", 2), ('a = "\n', 1)]
+)
+def test_broken_toml_says_where(text: str, line: int) -> None:
+    with pytest.raises(SpecError, match="not valid TOML") as caught:
+        parse_toml(text, "g2.toml")
+    assert (caught.value.file, caught.value.line) == ("g2.toml", line)
+
+
+@given(st.text())
+def test_any_text_decodes_or_is_a_spec_error(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        decode(text)
+    assert caught.value.file == "g2.toml"
+
+
+plain: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from(["id", "slots", "priority", "structures", "engine", "resources", "retry", "metadata", "isolation"]),
+    plain,
+)
+def test_any_value_anywhere_is_taken_or_a_spec_error(key: str, value: Any) -> None:
+    tables = {"recipe": "campaign", "structures": {"source": "m"}, "engine": {"name": "emt"}} | {key: value}
+    try:
+        spec = decode_spec(tables, "", "g2.toml")
+    except SpecError as error:
+        assert error.file == "g2.toml"  # noqa: PT017 - either way is right
+        return
+    assert spec.slots >= 1
+    assert spec.needs().cores >= 1
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("slots", 4),
+        ("retry", 20),
+        ("retry.delay", 22),
+        ("retry.missing", 20),
+        ("metadata.nested.any", 26),
+        ("nowhere", None),
+        ("structures.source", 8),
+    ],
+)
+def test_locating_a_key(key: str, line: int | None) -> None:
+    assert locate_key(GOOD, key) == line
+
+
+def test_locating_quoted_and_dotted_keys() -> None:
+    assert locate_key('a = 1\n"retry".delay = 3\n', "retry.delay") == 2
+    assert locate_key("[[a.b]]\nc = 1\n", "a.b.c") == 2
