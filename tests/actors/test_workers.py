@@ -76,11 +76,11 @@ async def test_a_worker_reads_renders_and_collects(pool: WorkerPool, water: Path
 
 async def test_an_error_comes_back_as_what_it_was_and_the_worker_stays(pool: WorkerPool, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command"))
+        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command", b"{}"))
     assert "m.xyz" in str(caught.value)
     kept = worker_pids(pool)
     with pytest.raises(SpecError):
-        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command"))
+        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command", b"{}"))
     assert worker_pids(pool) == kept
     assert pool.lost == 0
 

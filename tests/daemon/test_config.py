@@ -40,7 +40,9 @@ def test_the_example_names_every_key() -> None:
 
 def test_the_example_as_it_stands_changes_nothing() -> None:
     config = load_config(EXAMPLE)
-    assert msgspec.structs.replace(config, file="x", workflow={}) == msgspec.structs.replace(load_config(None), file="x")
+    assert msgspec.structs.replace(config, file="x", workflow={}) == msgspec.structs.replace(
+        load_config(None), file="x"
+    )
     assert not any(value for value in config.workflow.values())
 
 
@@ -61,6 +63,7 @@ def test_the_example_as_it_stands_changes_nothing() -> None:
         ("[clusters.local]\ncores = -2\n", 2, "clusters.local.cores", "must be at least 1, or 0 for all, not -2"),
         ("[clusters.local]\nnice = 20\n", 2, "clusters.local.nice", "must be between 0 and 19"),
         ("[clusters.local]\nmemory = 'lots'\n", 2, "clusters.local.memory", "lots"),
+        ("[clusters.good]\n[clusters.bad]\ncores = 'all'\n", 3, "clusters.bad.cores", "expected `int`, got `str`"),
         ("clusters = 3\n", 1, "clusters", "expected `object`, got `int`"),
         ("[workflow]\nslotz = 3\n", 2, "slotz", "did you mean 'slots'?"),
         ("[workflow]\n\nslots = 0\n", 3, "slots", "must be between 1 and"),
@@ -106,7 +109,7 @@ def test_there_is_always_a_local_cluster() -> None:
 def test_the_environment_ranks_above_the_file(
     table: dict[str, str], environ: dict[str, str], state: str, socket: str
 ) -> None:
-    config = Config(DaemonTable(**table))
+    config = Config(msgspec.convert(table, DaemonTable))
     assert config.state_dir(environ) == Path(state)
     assert config.socket_path(environ) == Path(socket)
 
@@ -114,7 +117,10 @@ def test_the_environment_ranks_above_the_file(
 def test_the_file_is_found(tmp_path: Path) -> None:
     assert find_config({"PENSTOCK_CONFIG": "/given.toml"}) == Path("/given.toml")
     assert find_config({"XDG_CONFIG_HOME": str(tmp_path)}) is None
-    for variables, base in (({"XDG_CONFIG_HOME": str(tmp_path)}, tmp_path), ({"HOME": str(tmp_path)}, tmp_path / ".config")):
+    for variables, base in (
+        ({"XDG_CONFIG_HOME": str(tmp_path)}, tmp_path),
+        ({"HOME": str(tmp_path)}, tmp_path / ".config"),
+    ):
         path = base / "penstock" / "config.toml"
         path.parent.mkdir(parents=True)
         path.touch()

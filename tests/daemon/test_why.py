@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.daemon.test_metrics import WORKFLOW
 
 from penstock.daemon.why import explain
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.states import PUBLIC_STATUS, JobState
-from penstock.domain.views import AttemptInfo, ClusterInfo, EventInfo, JobInfo, WorkflowInfo
+from penstock.domain.views import AttemptInfo, ClusterInfo, EventInfo, JobInfo
 from penstock.store.queries import JobRecord
-from tests.daemon.test_metrics import WORKFLOW
 
 NOW = 1_700_000_000.0
 SPEC = WorkflowSpec("campaign", StructureSource("m.csv"), {"name": "emt"})

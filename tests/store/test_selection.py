@@ -98,7 +98,7 @@ def test_a_near_miss_is_named() -> None:
 
 @pytest.mark.parametrize("value", ["", "one", "9" * 30, "1e3"])
 def test_a_number_is_a_number(value: str) -> None:
-    with pytest.raises(SpecError, match="is not a number; natoms is one"):
+    with pytest.raises(SpecError, match="is not a number that natoms"):
         where_selected("w", some("natoms", "=", value))
 
 

@@ -152,7 +152,7 @@ async def test_resetting_clears_what_the_failures_left(tmp_path: Path) -> None:
     ]
     where = where_selected("w", Selection(jobs=(1,))) & in_states(JobState.FAILED)
     moved, [event] = await store.move_jobs(where, JobState.READY, Event("jobs_reset", 0), reset=True)
-    assert (moved, event.text, event.data) == (1, "1 jobs made ready again", {"jobs": 1})
+    assert (moved, event.text, event.data) == (1, "1 job made ready again", {"jobs": 1})
     assert await store.move_jobs(where, JobState.READY, Event("jobs_reset", 0), reset=True) == (0, [])
     assert query(tmp_path, "SELECT state, failure, error_message, blamed, attempts FROM job WHERE id = 1") == [
         ("ready", None, None, 0, 1)

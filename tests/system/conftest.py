@@ -51,21 +51,21 @@ class Penstockd:
         assert self.process is not None
         return self.process.pid
 
-    def launch(self, **options: Any) -> subprocess.Popen[bytes]:
-        """A daemon process, whatever becomes of it; `options` are those of Popen."""
+    def launch(self) -> subprocess.Popen[bytes]:
+        """A daemon process, whatever becomes of it."""
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", DAEMON],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stderr=log,
-                **({"cwd": self.home} | options),
+                cwd=self.home,
             )
 
-    def start(self, **options: Any) -> None:
+    def start(self) -> None:
         """Start it and wait until it answers."""
         assert self.process is None
-        self.process = self.launch(**options)
+        self.process = self.launch()
         eventually(self._answers, "the daemon answers")
 
     def _answers(self) -> bool:
@@ -126,9 +126,11 @@ class Penstockd:
 
     # ---- talking to it ----
 
-    def ctl(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    def ctl(
+        self, *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run penstockctl in the work directory to its end."""
-        with self.ctl_process(*arguments, **options) as process:
+        with self.ctl_process(*arguments, cwd=cwd, env=env) as process:
             out, err = process.communicate(timeout=LIMIT_S)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -146,9 +148,9 @@ class Penstockd:
             text=True,
         )
 
-    def submit(self, text: str, **options: Any) -> Accepted:
+    def submit(self, text: str) -> Accepted:
         """Submit a spec that stands in the work directory."""
-        return self.client.submit(text, str(self.work / "spec.toml"), str(options.pop("work_root", self.work)), **options)
+        return self.client.submit(text, str(self.work / "spec.toml"), str(self.work))
 
     def submit_command(self, id: str, script: str, *arguments: object, jobs: int = 1, **settings: Any) -> Path:
         """Submit a campaign of `jobs` jobs that run `script` with sh, $0 and on being `arguments`; its directory."""

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.system.conftest import Penstockd, query, toml
+from tests.system.conftest import Penstockd, query
 
 G2 = Path(__file__).parents[2] / "examples" / "g2"
 TOLERANCE_HARTREE = 1e-8
@@ -50,7 +49,12 @@ json.dump(energies, sys.stdout)
     out.writeheader()
     out.writerows(rows)
     ran = subprocess.run(
-        [sys.executable, "-c", script], input=table.getvalue(), text=True, capture_output=True, env=one_thread(), check=True
+        [sys.executable, "-c", script],
+        input=table.getvalue(),
+        text=True,
+        capture_output=True,
+        env=one_thread(),
+        check=True,
     )
     energies: dict[str, float] = json.loads(ran.stdout)
     return energies

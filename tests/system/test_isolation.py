@@ -7,11 +7,11 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.system.conftest import Gate, Penstockd, eventually, query, toml
 
 COUNT = "SELECT count(*) FROM jobs WHERE status = ?"
@@ -85,17 +85,18 @@ def test_slots_are_respected_at_every_moment(stopped_daemon: Penstockd, gate: Ga
     assert alive(daemon, directories) == slots
     for done in range(1, 25):
         gate.release()
-        eventually(lambda done=done: sample(daemon, directories, slots) == done, f"{done} jobs are done")
+        eventually(partial(sample, daemon, directories, slots, done), f"{done} jobs are done")
 
 
-def sample(daemon: Penstockd, directories: dict[str, Path], slots: dict[str, int]) -> int:
-    """How many jobs are done; no workflow has more at work, by its database or in truth, than it has slots."""
+def sample(daemon: Penstockd, directories: dict[str, Path], slots: dict[str, int], done: int) -> bool:
+    """Whether `done` jobs are done; no workflow has more at work, by its database or in truth, than it has slots."""
     running = {id: query(directory, COUNT, "running")[0][0] for id, directory in directories.items()}
     living = alive(daemon, directories)
     for id, count in slots.items():
         assert running[id] <= count
         assert living[id] <= count
-    return sum(query(directory, COUNT, "completed")[0][0] for directory in directories.values())
+    completed = sum(int(query(directory, COUNT, "completed")[0][0]) for directory in directories.values())
+    return completed == done
 
 
 def alive(daemon: Penstockd, directories: dict[str, Path]) -> dict[str, int]:
@@ -162,16 +163,12 @@ def restore(database: Path, copy: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [remove, empty, replace])
-def test_a_database_damaged_in_use(
-    damage: Callable[[Path], None], daemon: Penstockd, gate: Gate, home: Path
-) -> None:
+def test_a_database_damaged_in_use(damage: Callable[[Path], None], daemon: Penstockd, gate: Gate, home: Path) -> None:
     check_damage(daemon, gate, home, damage, away=False)
 
 
 @pytest.mark.parametrize("damage", [remove, empty, truncate, corrupt, replace])
-def test_a_database_damaged_at_rest(
-    damage: Callable[[Path], None], daemon: Penstockd, gate: Gate, home: Path
-) -> None:
+def test_a_database_damaged_at_rest(damage: Callable[[Path], None], daemon: Penstockd, gate: Gate, home: Path) -> None:
     check_damage(daemon, gate, home, damage, away=True)
 
 

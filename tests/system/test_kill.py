@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,7 +29,7 @@ def storm(daemon: Penstockd, moments: random.Random, kills: int) -> None:
 
 def test_a_storm_of_kills_loses_and_doubles_nothing(daemon: Penstockd, home: Path) -> None:
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    sys.stdout.write(f"seed {seed}\n")  # shown when it fails
     out = home / "out"
     commands = daemon.submit_command("commands", COUNT, out, jobs=COMMANDS, slots=2)
     cells = [(f"c{n}", bulk("Cu", 3.5 + 0.005 * n)) for n in range(CELLS)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import sys
 
 import msgspec
 import pytest
+from tests.system.conftest import LIMIT_S, Gate, Penstockd
 
 from penstock.control.framing import FrameDecoder, decode_daemon, encode
 from penstock.control.messages import MAX_FRAME, PROTOCOL, DaemonFrame, Fail, Hello, Welcome
-from tests.system.conftest import LIMIT_S, Gate, Penstockd
 
 HELLO = encode(Hello(PROTOCOL, PROTOCOL, "test"))
 FUZZED = 150
@@ -70,7 +71,7 @@ def test_random_bytes_beside_a_running_workflow(daemon: Penstockd, gate: Gate) -
     daemon.submit_command("beside", gate.script, *gate.paths, jobs=2)
     gate.next_started()
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    sys.stdout.write(f"seed {seed}\n")  # shown when it fails
     chance = random.Random(seed)
     for _ in range(FUZZED):
         noise = chance.randbytes(chance.randrange(200))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
-
 from tests.system.conftest import Gate, Penstockd, ended, eventually, query
 
 
@@ -24,7 +24,10 @@ def test_it_stops_with_jobs_left_running_and_the_next_one_finds_them_again(
     gate.release(3)
     assert daemon.wait("left").workflow.statuses == {"completed": 3}
     assert query(directory, "SELECT count(*) FROM attempt") == [(3,)]
-    assert query(directory, "SELECT count(*) FROM event WHERE kind = 'job_started'") == [(3,)]
+    for kind in ("job_started", "job_completed"):
+        assert query(
+            directory, "SELECT max(n) FROM (SELECT count(*) n FROM event WHERE kind = ? GROUP BY job_id)", kind
+        ) == [(1,)]
 
 
 def test_what_ended_while_no_daemon_ran_is_collected(daemon: Penstockd, gate: Gate) -> None:
@@ -83,18 +86,19 @@ def test_a_broken_configuration_changes_nothing(stopped_daemon: Penstockd) -> No
     for broken in ("[workflow\n", "[workflow]\nslots = 0\n", "[workflow]\nslotz = 5\n", "[demon]\n"):
         before = daemon.logged("configuration not reloaded, the old one stays")
         reload(daemon, broken)
-        eventually(
-            lambda before=before: daemon.logged("configuration not reloaded, the old one stays") > before,
-            f"the daemon complains of {broken!r}",
-        )
+        eventually(partial(complains, daemon, before), f"the daemon complains of {broken!r}")
         settings = {setting.key: setting.value for setting in daemon.client.settings().settings}
         assert settings["slots"] == 3
     daemon.config.unlink()
     before = daemon.logged("configuration not reloaded, the old one stays")
     assert daemon.process is not None
     daemon.process.send_signal(signal.SIGHUP)
-    eventually(lambda: daemon.logged("configuration not reloaded, the old one stays") > before, "it misses its file")
+    eventually(partial(complains, daemon, before), "it misses its file")
     assert daemon.client.ping().pid == daemon.pid
+
+
+def complains(daemon: Penstockd, before: int) -> bool:
+    return daemon.logged("configuration not reloaded, the old one stays") > before
 
 
 def slots(daemon: Penstockd, id: str) -> int:

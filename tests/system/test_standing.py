@@ -8,7 +8,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-
 from tests.system.conftest import Gate, Penstockd, eventually
 
 PAUSED = 20
@@ -124,7 +123,6 @@ def test_a_completed_workflow_whose_database_is_damaged_harms_nobody(damage: str
     else:
         database.write_bytes(b"")
     daemon.start()
-    assert daemon.state_of("old") == "completed"
     ran = daemon.ctl("jobs", "old")
     assert ran.returncode == 1
     assert str(database.relative_to(daemon.work)) in ran.stderr
