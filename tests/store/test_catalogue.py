@@ -18,7 +18,7 @@ def snapshot(workflow_id: str, state: str) -> WorkflowInfo:
         id=workflow_id,
         recipe="campaign",
         state=state,
-        directory=f"/work/{workflow_id}",
+        directory=f"/data/{workflow_id}",
         mode="isolated",
         cluster="local",
         engine="emt",
@@ -45,28 +45,28 @@ async def catalogue(tmp_path: Path) -> AsyncIterator[Catalogue]:
 
 async def test_workflows_are_listed_oldest_first_as_last_known(catalogue: Catalogue) -> None:
     assert await catalogue.rows() == []
-    await catalogue.add("b", "/work/b")
-    await catalogue.add("a", "/work/a")
+    await catalogue.add("b", "/data/b")
+    await catalogue.add("a", "/data/a")
     await catalogue.update(snapshot("a", "completed"))
     first, second = await catalogue.rows()
-    assert (first.id, first.directory, first.snapshot) == ("b", "/work/b", None)
+    assert (first.id, first.directory, first.snapshot) == ("b", "/data/b", None)
     assert (second.id, second.state, second.snapshot) == ("a", "completed", snapshot("a", "completed"))
 
 
 async def test_an_id_and_a_directory_are_taken_once(catalogue: Catalogue) -> None:
-    await catalogue.add("a", "/work/a")
-    with pytest.raises(ConflictError, match="workflow 'a' exists already in /work/a; choose another id"):
+    await catalogue.add("a", "/data/a")
+    with pytest.raises(ConflictError, match="workflow 'a' exists already in /data/a; choose another id"):
         await catalogue.add("a", "/elsewhere")
-    with pytest.raises(ConflictError, match="workflow 'a' exists already in /work/a"):
-        await catalogue.add("other", "/work/a")
+    with pytest.raises(ConflictError, match="workflow 'a' exists already in /data/a"):
+        await catalogue.add("other", "/data/a")
     assert [row.id for row in await catalogue.rows()] == ["a"]
     await catalogue.remove("a")
-    await catalogue.add("other", "/work/a")
+    await catalogue.add("other", "/data/a")
     assert [row.id for row in await catalogue.rows()] == ["other"]
 
 
 async def test_it_is_there_again_after_a_restart(catalogue: Catalogue, tmp_path: Path) -> None:
-    await catalogue.add("a", "/work/a")
+    await catalogue.add("a", "/data/a")
     await catalogue.close()
     again = Catalogue(tmp_path / "catalogue.db", contextlib.nullcontext)
     await again.open()
