@@ -65,9 +65,9 @@ class Errands:
             try:
                 chunk = await self._work(ReadChunk(source, path, cursor, _CHUNK))
             except (SpecError, BusyError) as error:
-                self._me.post(("chunk", cursor), ChunkRead(None, str(error)))
+                self._me.post(("chunk", cursor), ChunkRead(cursor, None, str(error)))
                 break
-            self._me.post(("chunk", cursor), ChunkRead(chunk, None))
+            self._me.post(("chunk", cursor), ChunkRead(cursor, chunk, None))
             cursor, done = chunk.cursor, chunk.done
         self._me.post("read", ReadingEnded())
 

@@ -260,10 +260,10 @@ class WorkflowActor(Actor[Message]):
     # ---- news -------------------------------------------------------------------------------------------------------
 
     async def _chunk_read(self, message: ChunkRead) -> None:
-        assert self._reading is not None
-        self._reading.room.release()
-        if self._ledger.state is WorkflowState.CANCELLED:
-            return
+        if self._reading is not None:
+            self._reading.room.release()
+        if self._ledger.state is WorkflowState.CANCELLED or message.after != self._ledger.step.cursor:
+            return  # what was read before a restart may still be in the mailbox; it is read again in its turn
         if message.chunk is None:
             await self._ledger.set_step("failed")
             await self._ledger.set_state(self._ledger.state, f"the source cannot be read on: {message.trouble}")

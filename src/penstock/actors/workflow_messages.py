@@ -72,8 +72,9 @@ class Pump(msgspec.Struct, frozen=True):
 
 
 class ChunkRead(msgspec.Struct, frozen=True):
-    """The next structures of the source, or why they cannot be had."""
+    """The structures that follow cursor `after` in the source, or why they cannot be had."""
 
+    after: str
     chunk: PackedChunk | None
     trouble: str | None
 

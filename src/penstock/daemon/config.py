@@ -130,12 +130,24 @@ def parse_config(text: str, file: str) -> Config:
         settings.check_layer(settings.Layer(file, config.workflow))
     except msgspec.ValidationError as error:
         message, key = readable_error(str(error))
+        if key.startswith("clusters[...]"):
+            key = key.replace("[...]", f".{_wrong_cluster(tables['clusters'])}")
         raise SpecError(message, file=file, line=locate_key(text, key), key=key or None) from error
     except SpecError as error:
         key = error.key or ""
         line = error.line or locate_key(text, key) or locate_key(text, f"workflow.{key}")
         raise SpecError(error.message, file=file, line=line, key=key or None) from error
     return _with_local(config)
+
+
+def _wrong_cluster(clusters: dict[str, Any]) -> str:
+    """The cluster that msgspec does not name: the first whose table cannot be converted."""
+    for name, table in clusters.items():
+        try:
+            msgspec.convert(table, ClusterTable)
+        except msgspec.ValidationError:
+            return name
+    raise AssertionError(clusters)
 
 
 def _refuse_unknown(tables: dict[str, Any]) -> None:

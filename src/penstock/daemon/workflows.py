@@ -47,6 +47,7 @@ class Workflows:
         self._refs: dict[str, Ref[Message]] = {}
         self._faults: dict[str, tuple[float, float]] = {}  # when it last broke, and how long was waited then
         self._creating = anyio.Lock()
+        self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
         self._log = structlog.get_logger()
         self.supervisor = Supervisor("workflows", clock, _POLICY, self._given_up, hopeless=_is_hopeless)
 
@@ -182,14 +183,15 @@ class Workflows:
 
     async def flush(self) -> None:
         """Writes changed states to the catalogue."""
-        changed, self._board.changed = self._board.changed, set()
-        for workflow_id in changed:
-            try:
-                await self._catalogue.update(self._board.workflows[workflow_id])
-            except StoreError as error:
-                self._board.changed |= changed
-                self._log.warning("catalogue cannot be written, trying again", error=str(error))
-                return
+        async with self._flushing:
+            changed, self._board.changed = self._board.changed, set()
+            for workflow_id in changed:
+                try:
+                    await self._catalogue.update(self._board.workflows[workflow_id])
+                except StoreError as error:
+                    self._board.changed |= changed
+                    self._log.warning("catalogue cannot be written, trying again", error=str(error))
+                    return
 
 
 def _has_work(info: WorkflowInfo) -> bool:

@@ -93,7 +93,8 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
-        raise SpecError(f"not valid TOML: {error}", file=file, line=int(line[1]) if line else None) from error
+        number = int(line[1]) if line else len(text.splitlines())  # "at end of document"
+        raise SpecError(f"not valid TOML: {error}", file=file, line=number) from error
 
 
 def locate_key(text: str, key: str) -> int | None:
@@ -174,7 +175,7 @@ def _check_values(spec: WorkflowSpec) -> None:
         raise SpecError(f"must be between 1 and {CORES_MAX}, not {spec.resources.cores}", key="resources.cores")
     if not 1 <= spec.retry.max_attempts <= 100:
         raise SpecError(f"must be between 1 and 100, not {spec.retry.max_attempts}", key="retry.max_attempts")
-    if spec.retry.delay is not None:
+    if spec.retry.delay:
         parse_walltime_s(spec.retry.delay, "retry.delay")
     if spec.structures.unpaired_column and spec.structures.multiplicity_column:
         raise SpecError("give unpaired_column or multiplicity_column, not both", key="structures.multiplicity_column")
