@@ -124,11 +124,12 @@ def next_order(linger_s: float) -> str | None:
 def _claim_directory(directory: Path, ulid: str) -> str | None:
     """Makes an attempt's directory and takes its claim; returns the other holder's token when it is not ours."""
     try:
-        directory.mkdir()
-    except FileNotFoundError:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.parent.mkdir()
     except FileExistsError:
         pass
+    except FileNotFoundError:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(exist_ok=True)
     claim = directory / spooling.ATTEMPT_CLAIM
     return None if take_claim(claim, ulid) else read_claim(claim)
 

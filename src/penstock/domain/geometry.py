@@ -143,8 +143,8 @@ def _read(text: str) -> _Atoms:
 
 def _read_clean(text: str) -> _Atoms | None:
     """The quick way: one pattern over the whole text. None where anything is out of the ordinary."""
-    if _BARE.fullmatch(text):
-        return _Atoms(text.split()[::4], None, text)
+    if not text[:1].isdigit():
+        return _Atoms(text.split()[::4], None, text) if _BARE.fullmatch(text) else None
     block = _BLOCK.fullmatch(text)
     if block is None:
         return None

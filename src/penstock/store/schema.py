@@ -52,6 +52,8 @@ def prepare(path: Path, migrations: list[str], *, create: bool) -> None:
             raise StoreError(f"{path} is empty; restore it from a backup, then resume the workflow", healable=False)
         if version == len(migrations):
             return
+        if not version:
+            connection.execute("PRAGMA page_size = 8192")  # rows carry geometries
         connection.execute("PRAGMA journal_mode = WAL")
         if version:
             _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))

@@ -25,6 +25,7 @@ CELL_MAX: Final = 16 * 1024 * 1024
 _BLOCK: Final = 256 * 1024
 _PROBE_BLOCK: Final = 8 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
+_NO_COLUMN: Final = -1  # the empty text that is appended to every record
 
 
 class CsvTable:
@@ -72,7 +73,12 @@ class CsvTable:
         index = {key: find_column(name, header, f"structures.{key}", str(self._path)) for key, name in wanted.items()}
         spin = index.get("unpaired_column", index.get("multiplicity_column"))
         return _Layout(
-            len(header), index["geometry_column"], index.get("charge_column"), spin, index.get("name_column"), first
+            width=len(header),
+            geometry=index["geometry_column"],
+            charge=index.get("charge_column", _NO_COLUMN),
+            spin=_NO_COLUMN if spin is None else spin,
+            name=index.get("name_column", _NO_COLUMN),
+            first=first,
         )
 
 
@@ -87,22 +93,14 @@ class _Position(NamedTuple):
         return f"{self.offset}:{self.row}:{self.line}"
 
 
-class _Span(NamedTuple):
-    """A record's row number, and how many lines lie before it and up to its end."""
-
-    row: int
-    start: int
-    end: int
-
-
 class _Layout(NamedTuple):
     """Which field is what; `first` is where the rows begin."""
 
     width: int
     geometry: int
-    charge: int | None
-    spin: int | None
-    name: int | None
+    charge: int
+    spin: int
+    name: int
     first: _Position
 
 
@@ -182,7 +180,7 @@ def _read_rows(
 ) -> StructureChunk:
     chunk = ChunkBuilder(source, limit)
     damaged = True
-    while damaged:
+    while damaged and not chunk.full:
         position, damaged = _read_run(file, chunk, layout, position)
     return chunk.finish(str(position), done=not chunk.full)
 
@@ -193,14 +191,21 @@ def _read_run(file: BinaryIO, chunk: ChunkBuilder, layout: _Layout, position: _P
     reader = csv.reader(lines, strict=True)
     row, start = position.row, position.line
     end = start
+    _, geometry, charge, spin, name, _ = layout
     try:
-        while not chunk.full:
-            fields = next(reader, None)
-            if fields is None:
-                break
+        for fields in reader:
             end = position.line + reader.line_num
-            row += _add_row(chunk, layout, fields, _Span(row, start, end), undecodable=lines.undecodable)
+            if (
+                len(fields) == layout.width and not lines.undecodable
+            ):  # nearly always
+                fields.append("")  # what a missing column reads
+                chunk.add(row, start + 1, fields[name], fields[geometry], fields[charge], fields[spin])
+                row += 1
+            else:
+                row += _add_odd_row(chunk, layout, fields, row, start, end)
             lines.done_with = start = end
+            if chunk.full:
+                break
     except csv.Error as error:
         behind = _next_sound(file, layout, lines.offset(start + 1), start + 1)
         chunk.reject(row, start + 1, _damage(str(error), start + 1, behind.line))
@@ -208,9 +213,11 @@ def _read_run(file: BinaryIO, chunk: ChunkBuilder, layout: _Layout, position: _P
     return _Position(lines.offset(end), row, end), False
 
 
-def _add_row(chunk: ChunkBuilder, layout: _Layout, fields: list[str], span: _Span, *, undecodable: bool) -> int:
-    """Take one record in; how many rows it counts for. csv.Error where it may have swallowed lines of others."""
-    row, start, end = span
+def _add_odd_row(chunk: ChunkBuilder, layout: _Layout, fields: list[str], row: int, start: int, end: int) -> int:
+    """Take one record in; how many rows it counts for. csv.Error where it may have swallowed lines of others.
+
+    `start` lines lie before the record, `end` up to its end.
+    """
     if len(fields) != layout.width:
         if not fields or (len(fields) == 1 and not fields[0].strip()):
             return 0  # a blank line
@@ -218,13 +225,12 @@ def _add_row(chunk: ChunkBuilder, layout: _Layout, fields: list[str], span: _Spa
         if end - start > 1:
             raise csv.Error(reason)
         chunk.reject(row, start + 1, reason)
-    elif undecodable and not _is_text(fields):
+    elif not _is_text(fields):
         chunk.reject(row, start + 1, "is not UTF-8 text")
     else:
-        name = "" if layout.name is None else fields[layout.name]
-        charge = "" if layout.charge is None else fields[layout.charge]
-        spin = "" if layout.spin is None else fields[layout.spin]
-        chunk.add(row, start + 1, name, fields[layout.geometry], charge, spin)
+        fields.append("")
+        texts = (fields[column] for column in (layout.name, layout.geometry, layout.charge, layout.spin))
+        chunk.add(row, start + 1, *texts)
     return 1
 
 

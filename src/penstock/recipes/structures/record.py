@@ -27,13 +27,9 @@ class ChunkBuilder:
         self.source = source
         self.structures: list[Structure] = []
         self.rejected: list[Rejected] = []
-        self._limit = limit
-        self._characters = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the next record belongs to the next chunk."""
-        return len(self.structures) + len(self.rejected) >= self._limit or self._characters >= CHUNK_CHARACTERS
+        self.full = False  # the next record belongs to the next chunk
+        self._records_left = limit
+        self._characters_left = CHUNK_CHARACTERS
 
     def add(
         self, orig_index: int, line: int, name: str, geometry: str, charge: str, spin: str, where: str = ""
@@ -43,11 +39,18 @@ class ChunkBuilder:
             self.structures.append(build_structure(self.source, orig_index, line, name, geometry, charge, spin))
         except ValueError as error:
             self.reject(orig_index, line, f"{where}{error}")
-        self._characters += len(geometry)
+        else:
+            self._count(len(geometry))
 
     def reject(self, orig_index: int, line: int, reason: str) -> None:
         """Keep a record out."""
         self.rejected.append(Rejected(orig_index, line, reason))
+        self._count(len(reason))
+
+    def _count(self, characters: int) -> None:
+        self._records_left -= 1
+        self._characters_left -= characters
+        self.full = self._records_left <= 0 or self._characters_left <= 0
 
     def finish(self, cursor: str, *, done: bool) -> StructureChunk:
         """What was collected; the next chunk begins at `cursor`."""

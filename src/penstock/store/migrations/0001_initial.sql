@@ -33,7 +33,6 @@ CREATE TABLE material (
     step_id INTEGER NOT NULL REFERENCES step,
     source_index INTEGER NOT NULL     -- which record of the step's source
 );
-CREATE INDEX material_name ON material (namespace, name);
 
 CREATE TABLE job (
     id INTEGER PRIMARY KEY,
