@@ -140,7 +140,7 @@ async def test_a_failed_job_is_tried_as_often_as_the_spec_says_and_no_sooner(tmp
     async with Campaign(tmp_path, 3, retry=RetryTable(max_attempts=3, delay="10min")) as run:
         run.workers._rule = failing(2)
         assert await run.until_ended() == "failed"
-        assert run.info.reason == "1 jobs failed"
+        assert run.info.reason == "1 job failed"
         assert run.query("SELECT id, state, attempts FROM job") == [
             (1, "completed", 1),
             (2, "failed", 3),

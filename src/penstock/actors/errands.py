@@ -21,7 +21,7 @@ from penstock.domain.submission import Manifest
 from penstock.domain.views import Selection
 from penstock.store.rows import ReadyJob
 
-_CHUNK: Final = 4000
+_CHUNK: Final = 8000
 _AHEAD: Final = 2  # chunks read and not yet committed
 _WORKER_TRIES: Final = 5
 _RETRY_S: Final = 1.0

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from penstock import __version__
 from penstock.clusters import spool as spooling
 from penstock.clusters.process import ProcessId
 from penstock.clusters.runner import MARKER
@@ -64,7 +65,7 @@ def spawn_runner(order: Order, spool: Path, nice: int) -> Runner:
     name = new_ulid()
     theirs, ours = os.pipe2(os.O_CLOEXEC)
     argv = [sys.executable, "-m", "penstock.clusters.runner", "--spool", str(spool), "--engine", submission.engine]
-    argv += ["--linger", str(_LINGER_S), "--nice", str(nice)]
+    argv += ["--linger", str(_LINGER_S), "--nice", str(nice), "--version", __version__]
     try:
         pid = os.posix_spawn(
             sys.executable,

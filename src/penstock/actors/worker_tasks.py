@@ -7,18 +7,20 @@ result, or `!` and a `Failed`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
-from penstock import engines
+from penstock import __version__, engines
 from penstock.domain.calculation import (
     Calculation,
     Exit,
@@ -39,6 +41,7 @@ T = TypeVar("T")
 _LENGTH: Final = struct.Struct("!I")
 _COPY_BYTES: Final = 1 << 20
 _SOURCE_FOLDER: Final = "source"
+UPGRADED: Final = "Penstock was upgraded while the daemon ran; restart penstockd"
 REJECTED_SHOWN: Final = 1000
 
 
@@ -309,20 +312,26 @@ def answer(decoder: msgspec.msgpack.Decoder[AnyTask], payload: bytes) -> bytes:
     return b"!" + msgspec.msgpack.encode(failed)
 
 
-def main() -> None:
+def refuse(_payload: bytes) -> bytes:
+    """The answer of a worker that is not of the daemon's version."""
+    return b"!" + msgspec.msgpack.encode(Failed("internal", UPGRADED))
+
+
+def main(daemon_version: str) -> None:
     """Serves tasks until the daemon closes the socket. What libraries print goes to standard error."""
     channel = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     decoder = msgspec.msgpack.Decoder(AnyTask)
+    respond = functools.partial(answer, decoder) if daemon_version == __version__ else refuse
     with (
         contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyboardInterrupt),
         channel.makefile("rb") as stream,
     ):
         while len(header := stream.read(_LENGTH.size)) == _LENGTH.size:
-            payload = answer(decoder, stream.read(_LENGTH.unpack(header)[0]))
+            payload = respond(stream.read(_LENGTH.unpack(header)[0]))
             channel.sendall(_LENGTH.pack(len(payload)) + payload)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 import anyio
 import msgspec
 
+from penstock import __version__
 from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import FAILURES, Failed, Task
 from penstock.domain.errors import BusyError, PenstockError
@@ -21,6 +22,7 @@ from penstock.domain.errors import BusyError, PenstockError
 T = TypeVar("T")
 LENGTH: Final = struct.Struct("!I")
 _IDLE_S: Final = 60.0
+_BUFFER_BYTES: Final = 4 << 20  # a whole answer fits, so a worker is not held up by a busy event loop
 
 
 class WorkerLostError(BusyError):
@@ -93,9 +95,11 @@ class _Worker:
     @classmethod
     async def start(cls) -> _Worker:
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 - returns once the program is loaded, a millisecond
-                [sys.executable, "-m", "penstock.actors.worker_tasks"],
+                [sys.executable, "-m", "penstock.actors.worker_tasks", __version__],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 env=_environment(),

@@ -21,7 +21,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
-from penstock import engines
+from penstock import __version__, engines
 from penstock.clusters import spool as spooling
 from penstock.clusters.process import ProcessId
 from penstock.clusters.runner_link import CANCELLED, SPAWNING, TIMEOUT, Bell, Current, Journal
@@ -165,7 +165,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--engine", required=True)
     parser.add_argument("--linger", type=float, default=10.0)
     parser.add_argument("--nice", type=int, default=0)
+    parser.add_argument("--version", default=__version__)
     options = parser.parse_args(arguments)
+    if options.version != __version__:
+        sys.exit("Penstock was upgraded while the daemon ran; restart penstockd")
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     os.nice(options.nice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import shutil
@@ -19,6 +20,7 @@ from penstock.clusters.runner_link import SPAWNING, Bell, Current, Journal
 from penstock.domain.calculation import Exit
 from penstock.domain.submission import Entry, Manifest
 
+_DISK_FULL_BYTES: Final = 1 << 16
 ORDER_BYTES: Final = 27  # a ulid and a newline
 IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
@@ -111,7 +113,16 @@ class Worker:
             os.killpg(pid, signal.SIGKILL)  # whatever the program left running in its group
         code = os.waitstatus_to_exitcode(status)
         verdict = self._current.verdict(self._serial)
-        return Exit(code if code >= 0 else None, -code if code < 0 else None, started_at, time.time(), verdict)
+        message = _disk_trouble(directory) if code else None
+        return Exit(code if code >= 0 else None, -code if code < 0 else None, started_at, time.time(), verdict, message)
+
+
+def _disk_trouble(directory: Path) -> str | None:
+    """Why a program may have failed that could not even say so: the disk it wrote to is full."""
+    disk = os.statvfs(directory)
+    if disk.f_bavail * disk.f_frsize >= _DISK_FULL_BYTES:
+        return None
+    return f"[Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}: {directory}"
 
 
 def next_order(linger_s: float) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -96,11 +97,13 @@ async def create_workflow(request: Request, catalogue: Catalogue, workers: Worke
         await anyio.to_thread.run_sync(_reveal, _aside(directory), directory)
     except (OSError, StoreError) as error:
         await discard(catalogue, request.workflow_id, directory)
-        raise SpecError(f"cannot create {directory}: {error}; it must be writable and have room") from error
+        cause = error.__cause__ or error
+        raise SpecError(f"cannot create {directory}: {cause}; it must be writable and have room") from error
     except BaseException:
         await discard(catalogue, request.workflow_id, directory)
         raise
-    await catalogue.update(info)
+    with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
+        await catalogue.update(info)
     return info
 
 
@@ -186,10 +189,17 @@ def _describe_context(aside: Path, directory: Path, row: WorkflowRow) -> None:
 
 
 def _reveal(aside: Path, directory: Path) -> None:
-    """Gives the directory its name, for good: its entries and its name are on disk before anybody is told."""
+    """Gives the directory its name, for good, or not at all.
+
+    Its entries and its name are on disk before anybody is told.
+    """
     _sync(aside)
     aside.rename(directory)
-    _sync(directory.parent)
+    try:
+        _sync(directory.parent)
+    except BaseException:
+        directory.rename(aside)
+        raise
 
 
 def _sync(directory: Path) -> None:

@@ -22,13 +22,16 @@ from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
 from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, discard
 from penstock.domain.errors import ConflictError, NotFoundError, StoreError
+from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow
+from penstock.store.queries import load_spec
 
 WORK_FOLDER: Final = ".penstock"
 _POLICY: Final = Policy(restarts=5, period_s=30.0, backoff_s=0.1, backoff_max_s=2.0)
 _LIVE: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
+_SOME_CLUSTER: Final = "local"  # there always is one of this name; who cannot read its database is only faulted there
 _HEAL_FIRST_S: Final = 2.0
 _HEAL_MAX_S: Final = 60.0
 _TEMPLATE_MAX: Final = 1 << 20
@@ -108,7 +111,7 @@ class Workflows:
             if row.state == CREATING and not await anyio.Path(row.directory).exists():
                 await discard(self._catalogue, row.id, Path(row.directory))  # it was never accepted
                 continue
-            info = row.snapshot or _unknown_info(row)
+            info = row.snapshot or await anyio.to_thread.run_sync(_unknown_info, row)
             self._board.pin(info)
             around = self._around(info.cluster)
             if around is None:
@@ -206,14 +209,18 @@ def _is_hopeless(error: BaseException) -> bool:
 
 
 def _unknown_info(row: CatalogueRow) -> WorkflowInfo:
-    """A workflow that was recorded but never described; its own database knows the rest."""
+    """A workflow that was recorded but never described: its own database knows its cluster, and later the rest."""
+    try:
+        cluster = msgspec.json.decode(load_spec(Path(row.directory), row.id), type=WorkflowSpec).cluster
+    except StoreError:
+        cluster = _SOME_CLUSTER
     return WorkflowInfo(
         id=row.id,
         recipe="",
         state=WorkflowState.RUNNING,
         directory=row.directory,
         mode="isolated",
-        cluster="local",
+        cluster=cluster,
         engine="",
         slots=1,
         priority=0,

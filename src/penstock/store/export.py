@@ -27,6 +27,8 @@ Record = dict[str, Any]
 _COLUMNS: Final = (*COLUMNS, "geometry", "final_geometry")
 _HARTREE_EV: Final = 27.211386024367243  # ASE's value (CODATA 2014): an energy goes back to eV as it came
 _SUFFIXES: Final = {"csv": "csv", "json": "json", "extxyz": "extxyz", "ase": "db"}
+_READ_AS_TRUTH: Final = frozenset({"T", "F", "True", "False", "true", "false", "TRUE", "FALSE"})
+"""Words that readers of ext-XYZ take for booleans; fluorine is none."""
 FORMATS: Final = tuple(_SUFFIXES)
 
 
@@ -131,6 +133,8 @@ def _comment_values(record: Record, workflow_id: str) -> list[str]:
 def _quoted(value: Any) -> str:
     if not isinstance(value, str):
         return repr(value)
+    if value in _READ_AS_TRUTH:
+        return f"'_JSON \"{value}\"'"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
     return f'"{escaped}"'
 

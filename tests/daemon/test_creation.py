@@ -1,0 +1,216 @@
+"""A creation that is broken off at any step: the workflow is there and runs, or nothing of it is and its id is free."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.daemon.house import House, KeepingWorkers, Life
+
+from penstock.daemon import creation
+from penstock.domain.errors import ConflictError, SpecError, StoreError
+from penstock.store.catalogue import CREATING, Catalogue
+from penstock.store.workflow_store import WorkflowStore
+
+STEPS = {
+    "add": (Catalogue, "add"),
+    "lay_out": (creation, "_lay_out"),
+    "keep": (KeepingWorkers, "run"),
+    "store": (WorkflowStore, "create"),
+    "context": (creation, "_describe_context"),
+    "reveal": (creation, "_reveal"),
+    "update": (Catalogue, "update"),
+}
+MOMENTS = [(step, when) for step in STEPS for when in ("before", "after")]
+MOMENTS.remove(("reveal", "after"))  # nothing lies between that and "update, before"
+BUILT = [("synced", "before"), ("update", "before"), ("update", "after")]
+"""Moments at which the directory has its name."""
+ENDED = ("completed", {"completed": 3})
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+def breaks(monkeypatch: pytest.MonkeyPatch, step: str, when: str, error: BaseException) -> None:
+    """`error` comes right before or after `step`."""
+    if step == "synced":
+        _breaks_after_rename(monkeypatch, error)
+        return
+    owner, name = STEPS[step]
+    monkeypatch.setattr(owner, name, _broken(getattr(owner, name), when, error))
+
+
+def _broken(function: Callable[..., Any], when: str, error: BaseException) -> Callable[..., Any]:
+    def called(*args: Any) -> Any:
+        if when == "before":
+            raise error
+        function(*args)
+        raise error
+
+    async def awaited(*args: Any) -> Any:
+        if when == "before":
+            raise error
+        await function(*args)
+        raise error
+
+    return awaited if inspect.iscoroutinefunction(function) else called
+
+
+def _breaks_after_rename(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    sync = creation._sync
+
+    def broken(directory: Path) -> None:
+        if not directory.name.startswith(".new-"):
+            raise error
+        sync(directory)
+
+    monkeypatch.setattr(creation, "_sync", broken)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with House(tmp_path) as house:
+        yield house
+
+
+async def is_nowhere(house: House, life: Life) -> bool:
+    return house.leftovers() == [] and await life.row() is None and "w" not in life.board.workflows
+
+
+async def test_a_workflow_is_built_whole_and_runs(house: House) -> None:
+    async with house.life() as life:
+        await life.create(house.request())
+        row = await life.row()
+        assert row is not None
+        assert row.snapshot is not None
+        assert row.snapshot.state == row.state == "running"
+        assert house.leftovers() == ["w"]
+        assert {entry.name for entry in house.directory.iterdir()} >= {
+            *("workflow.db", "context.toml", "source", "jobs", "storage", "locks", "exports")
+        }
+        assert (house.directory / "source" / "m.csv").read_bytes() == house.source.read_bytes()
+        assert f'database = "{house.directory}/workflow.db"\n' in (house.directory / "context.toml").read_text()
+        assert await life.until_ended() == ENDED
+
+
+@pytest.mark.parametrize(("step", "when"), [m for m in MOMENTS if m[0] not in {"add", "update"}] + [BUILT[0]])
+@pytest.mark.parametrize("error", [KilledError(), OSError(28, "No space left"), ValueError("unforeseen")])
+async def test_what_breaks_is_undone(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str, when: str, error: BaseException
+) -> None:
+    async with house.life() as life:
+        with monkeypatch.context() as patched:
+            breaks(patched, step, when, error)
+            request = house.request()
+            said = SpecError if isinstance(error, OSError) else type(error)
+            with pytest.raises(said) as caught:
+                await creation.create_workflow(request, life.catalogue, house.workers, house.clock)
+        if isinstance(error, OSError):
+            assert f"cannot create {house.directory}" in str(caught.value)
+        assert await is_nowhere(house, life)
+        await life.create(request)
+        assert await life.until_ended() == ENDED
+
+
+@pytest.mark.parametrize(("step", "when"), [*MOMENTS, BUILT[0]])
+async def test_a_daemon_killed_while_it_creates_leaves_all_or_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    async with house.life() as life:
+        with monkeypatch.context() as patched:
+            patched.setattr(creation, "discard", _no_time)
+            patched.setattr(Path, "rename", _once(Path.rename))
+            breaks(patched, step, when, KilledError())
+            with pytest.raises(KilledError):
+                await creation.create_workflow(house.request(), life.catalogue, house.workers, house.clock)
+    async with house.life() as life:
+        await life.workflows.find_again()
+        if (step, when) in BUILT:
+            assert house.leftovers() == ["w"]
+            with pytest.raises(ConflictError, match="exists already"):
+                await life.create(house.request())
+        else:
+            assert await is_nowhere(house, life)
+            await life.create(house.request())
+        assert await life.until_ended() == ENDED
+
+
+async def _no_time(*_: Any) -> None:
+    """A killed process cleans nothing up."""
+
+
+def _once(rename: Callable[..., Any]) -> Callable[..., Any]:
+    """A killed process gives no name back either."""
+    return lambda path, target: None if path.name == "w" else rename(path, target)
+
+
+async def test_a_killed_daemon_starts_what_it_had_created_on_the_cluster_it_was_meant_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.life() as life:
+        with monkeypatch.context() as patched:
+            breaks(patched, "update", "before", KilledError())
+            with pytest.raises(KilledError):
+                await life.create(house.request(cluster="other"))
+        row = await life.row()
+        assert row is not None
+        assert (row.state, row.snapshot) == (CREATING, None)
+    async with house.life() as life:
+        await life.workflows.find_again()
+        await house.clock.run_until(lambda: any(life.owners.values()), 10.0)
+        assert {name: list(owners) for name, owners in life.owners.items()} == {"local": [], "other": ["w"]}
+        assert await life.until_ended() == ENDED
+
+
+async def test_a_catalogue_that_is_full_at_the_last_step_takes_the_workflow_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.life() as life:
+        with monkeypatch.context() as patched:
+            breaks(patched, "update", "before", StoreError("full", healable=True))
+            await life.create(house.request())
+        await life.workflows.flush()
+        row = await life.row()
+        assert row is not None
+        assert row.state == "running"
+        assert await life.until_ended() == ENDED
+
+
+async def test_somebody_elses_directory_is_left_alone(house: House) -> None:
+    house.directory.mkdir(parents=True)
+    (house.directory / "precious").touch()
+    async with house.life() as life:
+        with pytest.raises(ConflictError, match="exists, but no workflow of this daemon"):
+            await life.create(house.request())
+        assert await life.row() is None
+    assert [entry.name for entry in house.directory.iterdir()] == ["precious"]
+
+
+async def test_a_directory_of_another_id_is_refused(house: House) -> None:
+    async with house.life() as life:
+        await life.catalogue.add("first", str(house.directory))
+        with pytest.raises(ConflictError, match="'first' exists already"):
+            await life.create(house.request())
+        row = await life.row("first")
+        assert row is not None
+        assert await life.row() is None
+
+
+async def test_a_catalogue_that_cannot_forget_keeps_the_row_until_the_next_start(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.life() as life:
+        with monkeypatch.context() as patched:
+            breaks(patched, "keep", "before", OSError(28, "No space left"))
+            patched.setattr(Catalogue, "remove", _broken(Catalogue.remove, "before", StoreError("full", healable=True)))
+            with pytest.raises(StoreError):
+                await creation.create_workflow(house.request(), life.catalogue, house.workers, house.clock)
+        assert await life.row() is not None
+    async with house.life() as life:
+        await life.workflows.find_again()
+        assert await is_nowhere(house, life)
+
