@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -95,11 +95,11 @@ class House:
         self.source = root / "m.csv"
         self.source.write_text("geometry\nH 0 0 0\n")
 
-    async def __aenter__(self) -> House:
+    async def __aenter__(self) -> Self:
         await self.world.__aenter__()
         return self
 
-    async def __aexit__(self, *error: Any) -> bool | None:
+    async def __aexit__(self, *error: object) -> bool | None:
         return await self.world.__aexit__(*error)
 
     @contextlib.asynccontextmanager
@@ -118,9 +118,7 @@ class House:
 
     def request(self, *, cluster: str = "local", slots: int = 2) -> Request:
         """A wish for the workflow `w`."""
-        spec = WorkflowSpec(
-            "campaign", StructureSource("m.csv"), {"name": "emt"}, id="w", cluster=cluster, slots=slots
-        )
+        spec = WorkflowSpec("campaign", StructureSource("m.csv"), {"name": "emt"}, id="w", cluster=cluster, slots=slots)
         return Request("w", self.directory, spec, b"{}", self.source, "spec")
 
     def leftovers(self) -> list[str]:

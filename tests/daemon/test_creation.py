@@ -213,4 +213,3 @@ async def test_a_catalogue_that_cannot_forget_keeps_the_row_until_the_next_start
     async with house.life() as life:
         await life.workflows.find_again()
         assert await is_nowhere(house, life)
-

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from penstock.domain.errors import StoreError
@@ -75,6 +78,83 @@ async def test_a_cancelled_caller_leaves_a_transaction_whole(database: Database)
             scope.cancel()
             await db.execute("INSERT INTO t VALUES (2, NULL)")
     assert await numbers(database) == [1, 2]
+
+
+class Turns:
+    """Two tasks at one database, each in the middle of its transaction when it can be."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.inside = 0
+        self.most = 0
+
+    async def insert(self, number: int) -> None:
+        async with self._database.transaction() as db:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            await db.execute("INSERT INTO t VALUES (?, NULL)", (number,))
+            await anyio.lowlevel.checkpoint()
+            await db.execute("INSERT INTO t VALUES (?, NULL)", (number,))
+            self.inside -= 1
+
+
+async def test_tasks_at_one_database_take_turns(database: Database) -> None:
+    turns = Turns(database)
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(turns.insert, number)
+    assert turns.most == 1
+    assert await numbers(database) == sorted([*range(10), *range(10)])
+
+
+async def test_a_task_that_fails_in_its_turn_takes_nothing_of_the_others_with_it(database: Database) -> None:
+    async def failing() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await insert_and(database, 100, "SELECT 1", ZeroDivisionError())
+
+    turns = Turns(database)
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            tasks.start_soon(turns.insert, number)
+            tasks.start_soon(failing)
+    assert await numbers(database) == sorted([*range(5), *range(5)])
+
+
+@pytest.mark.parametrize("turns_before", range(12))
+async def test_a_task_cancelled_at_any_moment_leaves_the_database_usable(database: Database, turns_before: int) -> None:
+    turns = Turns(database)
+    await insert(database, 100)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(turns.insert, 1)
+        tasks.start_soon(turns.insert, 2)
+        for _ in range(turns_before):
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    found = await numbers(database)
+    assert found in ([100], [1, 1, 100], [2, 2, 100], [1, 1, 2, 2, 100])
+    await insert(database, 3)
+    assert await numbers(database) == sorted([*found, 3])
+    with contextlib.closing(sqlite3.connect(database.path, timeout=0)) as other, other:
+        other.execute("INSERT INTO t VALUES (4, NULL)")  # and no lock is left behind
+
+
+async def test_a_task_that_is_cancelled_inside_commits_all_or_nothing(database: Database) -> None:
+    """By asyncio's own cancellation, which knows of no shield."""
+    inside, go_on = anyio.Event(), anyio.Event()
+
+    async def waiting() -> None:
+        async with database.transaction() as db:
+            await db.execute("INSERT INTO t VALUES (1, NULL)")
+            inside.set()
+            await go_on.wait()
+
+    task = asyncio.create_task(waiting())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await insert(database, 2)
+    assert await numbers(database) == [2]
 
 
 @pytest.mark.parametrize("what", ["vanished", "was replaced", "was emptied"])

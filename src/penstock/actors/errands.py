@@ -15,7 +15,7 @@ from penstock.actors.order_book import Order
 from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderItem
 from penstock.actors.workers import WorkerLostError, Workers
 from penstock.actors.workflow_messages import ChunkRead, Collected, CollectingSlowly, Projected, ReadingEnded, Staged
-from penstock.domain.calculation import Calculation, Exit
+from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import BusyError, SpecError
 from penstock.domain.submission import Manifest
 from penstock.domain.views import Selection
@@ -23,7 +23,7 @@ from penstock.store.rows import ReadyJob
 
 _CHUNK: Final = 8000
 _AHEAD: Final = 2  # chunks read and not yet committed
-_WORKER_TRIES: Final = 5
+_WORKER_TRIES: Final = 3
 _RETRY_S: Final = 1.0
 _SLOW_S: Final = 2.0
 PROJECTED_MAX: Final = 20_000
@@ -111,13 +111,22 @@ class Errands:
         ]
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._say_when_slow, order, ended)
-            outcomes = await self._work(
-                Collect(self._ledger.spec.engine_name, self._ledger.row.parameters.encode(), items)
-            )
+            outcomes = await self._read_outputs(items)
             beside.cancel_scope.cancel()
         ends = {position: (ended[position], outcome) for position, outcome in outcomes}
         ulid = order.submission.ulid
         self._me.post(("collected", ulid), Collected(ulid, ends), _both_collected)
+
+    async def _read_outputs(self, items: list[CollectItem]) -> list[tuple[int, Outcome]]:
+        """Outputs that take the reader down are found by reading one attempt after another."""
+        engine, parameters = self._ledger.spec.engine_name, self._ledger.row.parameters.encode()
+        try:
+            outcomes: list[tuple[int, Outcome]] = await self._work(Collect(engine, parameters, items))
+        except WorkerLostError as error:
+            if len(items) == 1:
+                return [(items[0].position, Outcome(FailureClass.OUTPUT_INVALID, f"reading its outputs: {error}"))]
+            outcomes = [outcome for item in items for outcome in await self._read_outputs([item])]
+        return outcomes
 
     async def project(self) -> None:
         """Writes `structures.db`: a view of the results for ASE users, never a second truth.

@@ -97,7 +97,12 @@ class Ledger:
     async def mark(self, selection: Selection, *, never_rerun: bool) -> Touched:
         """Sets or clears the never-rerun mark."""
         where = where_selected(self.workflow_id, selection)
-        return Touched(await self.store.mark_never_rerun(where, marked=never_rerun))
+        touched = await self.store.mark_never_rerun(where, marked=never_rerun)
+        if never_rerun:  # a job that only waits for its next try has failed, then
+            waiting = where & in_states(JobState.READY) & Where("failure IS NOT NULL")
+            _, events = await self.store.move_jobs(waiting, JobState.FAILED, Event("jobs_given_up", 0))
+            self.emit(events)
+        return Touched(touched)
 
     async def _switch(self, before: WorkflowState, after: WorkflowState, reason: str | None) -> Touched:
         if self.row.state == after:
@@ -124,16 +129,18 @@ class Ledger:
         again = where & in_states(*ended)
         marked = await self.store.count(again & Where("never_rerun = 1"))
         total = await self.store.count(where) if selection.jobs else await self.store.count(again)
+        unfinished = self.step.state == "failed"
+        if not unfinished and not await self.store.count(again & Where("never_rerun = 0")):
+            return Touched(0, total, _left_note(total, marked))
+        # The workflow runs before its jobs are ready: killed in between, it finds that it has ended once more.
+        if unfinished:
+            await self.set_step("expanding")  # the source is tried again from where it could not be read
+        if self.state not in (WorkflowState.RUNNING, WorkflowState.PAUSED):
+            await self.set_state(WorkflowState.RUNNING, None)
         moved, events = await self.store.move_jobs(
             again & Where("never_rerun = 0"), JobState.READY, Event("jobs_reset", 0), reset=True
         )
         self.emit(events)
-        if self.step.state == "failed":
-            await self.set_step("expanding")  # the source is tried again from where it could not be read
-        elif not moved:
-            return Touched(0, total, _left_note(total, marked))
-        if self.state not in (WorkflowState.RUNNING, WorkflowState.PAUSED):
-            await self.set_state(WorkflowState.RUNNING, None)
         return Touched(moved, total - moved, _left_note(total - moved, marked))
 
     async def change_budget(self, slots: int | None, priority: int | None) -> Touched:
@@ -168,6 +175,8 @@ class Ledger:
             return WorkflowState.FAILED, f"the source gave no usable structure ({self.store.rejected} rejected)"
         if bad:
             return WorkflowState.FAILED, f"{counted(bad)} failed"
+        if not self.store.tally[JobState.COMPLETED] and self.store.tally[JobState.CANCELLED]:
+            return WorkflowState.CANCELLED, "all its jobs were cancelled"
         return WorkflowState.COMPLETED, None
 
     async def take_in(self, chunk: PackedChunk) -> None:

@@ -100,7 +100,8 @@ class OrderBook:
         Idle slots come first.
         """
         held = Counter(order.submission.lane for order in self.orders.values() if not order.closed)
-        idle = [(lane, False) for lane in range(slots) if not held[lane]]
+        room = max(0, slots - len(held))  # slots given up may still be held
+        idle = [(lane, False) for lane in range(slots) if not held[lane]][:room]
         behind = [(lane, True) for lane in range(slots) if held[lane] <= 1] if may_prefetch(pace) else []
         return idle + behind
 

@@ -24,6 +24,7 @@ from penstock import __version__, engines
 from penstock.domain.calculation import (
     Calculation,
     Exit,
+    FailureClass,
     Outcome,
     PackedChunk,
     Rendered,
@@ -38,7 +39,7 @@ from penstock.recipes import structures
 from penstock.store import export
 
 T = TypeVar("T")
-_LENGTH: Final = struct.Struct("!I")
+LENGTH: Final = struct.Struct("!I")
 _COPY_BYTES: Final = 1 << 20
 _SOURCE_FOLDER: Final = "source"
 UPGRADED: Final = "Penstock was upgraded while the daemon ran; restart penstockd"
@@ -65,6 +66,8 @@ class Task(msgspec.Struct, Generic[T], frozen=True, tag=True):
     """Base of all tasks; `result` is the type of the answer."""
 
     result: ClassVar[Any]
+    limit_s: ClassVar[float] = 600.0  # after which the process is taken for stuck
+    is_long: ClassVar[bool] = False  # may take minutes by its nature: never gets the last worker
 
     def run(self) -> T:
         """Does it; only ever called in a worker process."""
@@ -125,6 +128,8 @@ class KeepSource(Task[KeptSource], frozen=True):
     source: StructureSource
     path: str
     directory: str
+    limit_s = 7200.0
+    is_long = True
     result = KeptSource
 
     def run(self) -> KeptSource:
@@ -183,7 +188,7 @@ class Render(Task[RenderedManifest], frozen=True):
         for item in self.items:
             try:
                 rendered = engine.render(item.calculation, parameters)
-            except (ValueError, SpecError) as error:
+            except Exception as error:  # noqa: BLE001 - one poisonous structure must not stop its workflow
                 errors.append((item.position, str(error)))
             else:
                 entries.append(Entry(item.position, item.directory, item.job_id, rendered))
@@ -211,7 +216,15 @@ class Collect(Task[list[tuple[int, Outcome]]], frozen=True):
         """An outcome for every item."""
         engine = engines.get(self.engine)
         parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
-        return [(item.position, engine.read(Path(item.directory), item.exit, parameters)) for item in self.items]
+        return [(item.position, _read_outputs(engine, item, parameters)) for item in self.items]
+
+
+def _read_outputs(engine: engines.Engine[Any], item: CollectItem, parameters: Any) -> Outcome:
+    """What the attempt came to. Engines do not raise over outputs; should one do, that is this attempt's failure."""
+    try:
+        return engine.read(Path(item.directory), item.exit, parameters)
+    except Exception as error:  # noqa: BLE001 - one poisonous attempt must not stop its workflow
+        return Outcome(FailureClass.OUTPUT_INVALID, f"its outputs cannot be read: {type(error).__name__}: {error}")
 
 
 class SourcePlan(msgspec.Struct, frozen=True, array_like=True):
@@ -232,6 +245,8 @@ class PlanSource(Task[SourcePlan], frozen=True):
     parameters: bytes
     cores: int
     memory_mb: int
+    limit_s = 7200.0
+    is_long = True
     result = SourcePlan
 
     def run(self) -> SourcePlan:
@@ -265,6 +280,8 @@ class ExportJobs(Task[int], frozen=True):
     path: str
     selection: Selection
     overwrite: bool
+    limit_s = 7200.0
+    is_long = True
     result = int
 
     def run(self) -> int:
@@ -328,9 +345,9 @@ def main(daemon_version: str) -> None:
         contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyboardInterrupt),
         channel.makefile("rb") as stream,
     ):
-        while len(header := stream.read(_LENGTH.size)) == _LENGTH.size:
-            payload = respond(stream.read(_LENGTH.unpack(header)[0]))
-            channel.sendall(_LENGTH.pack(len(payload)) + payload)
+        while len(header := stream.read(LENGTH.size)) == LENGTH.size:
+            payload = respond(stream.read(LENGTH.unpack(header)[0]))
+            channel.sendall(LENGTH.pack(len(payload)) + payload)
 
 
 if __name__ == "__main__":

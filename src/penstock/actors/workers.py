@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 import socket
-import struct
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
@@ -16,11 +16,10 @@ import msgspec
 
 from penstock import __version__
 from penstock.actors.clock import Clock
-from penstock.actors.worker_tasks import FAILURES, Failed, Task
+from penstock.actors.worker_tasks import FAILURES, LENGTH, Failed, Task
 from penstock.domain.errors import BusyError, PenstockError
 
 T = TypeVar("T")
-LENGTH: Final = struct.Struct("!I")
 _IDLE_S: Final = 60.0
 _BUFFER_BYTES: Final = 4 << 20  # a whole answer fits, so a worker is not held up by a busy event loop
 
@@ -44,11 +43,15 @@ class WorkerPool:
         self.lost = 0
         self._clock = clock
         self._slots = anyio.Semaphore(size)
+        self._long = anyio.Semaphore(max(1, size - 1))
         self._idle: list[_Worker] = []
 
     async def run(self, task: Task[T]) -> T:
         """The result of `task`. Raises the PenstockError it raised there, or WorkerLostError."""
-        async with self._slots:
+        async with AsyncExitStack() as stack:
+            if task.is_long:
+                await stack.enter_async_context(self._long)
+            await stack.enter_async_context(self._slots)
             worker = self._idle.pop() if self._idle else await _Worker.start()
             self.busy += 1
             try:
@@ -109,10 +112,14 @@ class _Worker:
 
     async def run(self, task: Task[T]) -> T:
         try:
-            self._writer.write(frame(msgspec.msgpack.encode(task)))
-            await self._writer.drain()
-            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-            answer = await self._reader.readexactly(length)
+            with anyio.fail_after(task.limit_s):
+                self._writer.write(frame(msgspec.msgpack.encode(task)))
+                await self._writer.drain()
+                (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+                answer = await self._reader.readexactly(length)
+        except TimeoutError as error:
+            message = f"a worker process did not get through {type(task).__name__} in {task.limit_s:g} s"
+            raise WorkerLostError(message) from error
         except (OSError, EOFError) as error:
             raise WorkerLostError("the worker process died over its task; try again") from error
         self.tasks_done += 1

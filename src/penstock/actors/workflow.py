@@ -5,6 +5,7 @@ Owns its database, its slots and its plan; decides nothing that a pure function 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -66,6 +67,8 @@ from penstock.store.rows import AttemptResult, OpenSubmission, ReadyJob
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
+_TOLD: Final = itertools.count()
+"""Numbers what clusters are told, across workflows and their restarts: nothing is ever taken for an older word."""
 _UNREAD_MAX: Final = 5000
 _IDLE_S: Final = 5.0
 
@@ -103,7 +106,6 @@ class WorkflowActor(Actor[Message]):
         self._wake_at: float | None = None
         self._idle_armed = False
         self._last_activity = 0.0
-        self._told = 0
         self._log = structlog.get_logger().bind(workflow=workflow_id)
 
     # ---- life -------------------------------------------------------------------------------------------------------
@@ -460,8 +462,7 @@ class WorkflowActor(Actor[Message]):
 
     def _tell_cluster(self, what: str, message: ClusterMessage) -> None:
         """In order, and never refused: what can wait at the cluster is bounded by our own slots."""
-        self._told += 1
-        self._around.cluster.post((what, self.workflow_id, self._told), message)
+        self._around.cluster.post((what, self.workflow_id, next(_TOLD)), message)
 
     def _pump_soon(self) -> None:
         self._me.post("pump", Pump())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -156,14 +157,21 @@ def _aside(directory: Path) -> Path:
 
 
 def _read_template(path: Path, name: str) -> str:
+    """The text of a template: a regular file of sane size, so that nothing named by mistake can block or fill us."""
     try:
-        if path.stat().st_size > _TEMPLATE_MAX:
-            raise SpecError(f"the template {name} is larger than {_TEMPLATE_MAX} bytes", key="engine.templates")
-        return path.read_text(encoding="utf-8")
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise SpecError(f"the template {name} is not a regular file", key="engine.templates")
+            data = file.read(_TEMPLATE_MAX + 1)
+        text = data.decode()
     except OSError as error:
         raise SpecError(f"the template {name} cannot be read: {error.strerror}", key="engine.templates") from error
     except UnicodeDecodeError as error:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
+    if len(data) > _TEMPLATE_MAX:
+        raise SpecError(f"the template {name} is larger than {_TEMPLATE_MAX} bytes", key="engine.templates")
+    return text
 
 
 def _lay_out(directory: Path) -> None:

@@ -158,7 +158,9 @@ class Daemon:
                 for ref in self._workflows.running().values():
                     with anyio.move_on_after(1.0):
                         try:
-                            unread += int(str(await ref.ask(DrainWorkflow(), 1.0)))
+                            answer = await ref.ask(DrainWorkflow(), 1.0)
+                            assert isinstance(answer, int)
+                            unread += answer
                         except PenstockError:
                             continue
                 if not unread:

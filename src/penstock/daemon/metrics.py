@@ -129,7 +129,7 @@ class _BoardCollector:
             "penstock_attempts_ended", "Attempts that ended, by how", labels=["cluster", "end"]
         )
         submissions = CounterMetricFamily("penstock_submissions", "Submissions told to a cluster", labels=["cluster"])
-        for (kind, *labels), count in self._sources.board.counts.items():
+        for (kind, *labels), count in list(self._sources.board.counts.items()):
             (attempts if kind == "attempt" else submissions).add_metric(labels, count)
         yield attempts
         yield submissions
@@ -137,7 +137,7 @@ class _BoardCollector:
     def _clusters(self) -> Iterable[Metric]:
         for name, text, value in _CLUSTER_GAUGES:
             family = GaugeMetricFamily(name, text, labels=["cluster"])
-            for info in self._sources.board.clusters.values():
+            for info in list(self._sources.board.clusters.values()):
                 family.add_metric([info.name], value(info))
             yield family
 

@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +85,7 @@ class Service:
     async def _before_creation(self, request: m.Submit | m.Plan | m.GetSettings) -> m.AnyReply:
         match request:
             case m.Submit():
-                wish = self._checked(request)
+                wish = await anyio.to_thread.run_sync(self._checked, request)
                 try:
                     workflow_id, directory = await self._workflows.create(wish, self._board.clusters)
                 except SpecError as error:
@@ -168,7 +169,7 @@ class Service:
             raise _in_file(error, request.text, request.file) from error
 
     async def _plan(self, request: m.Plan) -> m.Planned:
-        wish = self._checked(request)
+        wish = await anyio.to_thread.run_sync(self._checked, request)
         try:
             source = await self._workflows.plan(wish, self._board.clusters)
         except SpecError as error:
@@ -272,9 +273,9 @@ class Service:
     async def stream(self, request: m.Watch | m.Logs, peer: Peer) -> AsyncGenerator[m.AnyItem]:  # noqa: ARG002
         """The elements of a stream."""
         self._metrics.requests.labels(type(request).__name__).inc()
-        items = self._watch(request) if isinstance(request, m.Watch) else self._logs(request)
-        async for item in items:
-            yield item
+        async with aclosing(self._watch(request) if isinstance(request, m.Watch) else self._logs(request)) as items:
+            async for item in items:
+                yield item
 
     async def _watch(self, request: m.Watch) -> AsyncGenerator[m.AnyItem]:
         if request.id is not None:
@@ -286,12 +287,13 @@ class Service:
                     last = event.seq
                     yield event
             while not (request.until_end and request.id and self._has_ended(request.id) and subscription.is_empty):
-                with anyio.move_on_after(1.0):
-                    event = await subscription.take()
-                    if dropped := subscription.take_dropped():
-                        yield m.Lagged(dropped)
-                    if request.id is None or event.seq > last:
-                        yield event
+                news: EventInfo | None = None
+                with anyio.move_on_after(1.0):  # around the wait alone: a slow client takes its own time
+                    news = await subscription.take()
+                if dropped := subscription.take_dropped():
+                    yield m.Lagged(dropped)
+                if news is not None and (request.id is None or news.seq > last):
+                    yield news
 
     async def _history(self, workflow_id: str, since: int) -> AsyncGenerator[EventInfo]:
         directory = Path(self._workflows.info(workflow_id).directory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,15 +26,13 @@ from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow
-from penstock.store.queries import load_spec
+from penstock.store.queries import load_spec, load_state
 
-WORK_FOLDER: Final = ".penstock"
 _POLICY: Final = Policy(restarts=5, period_s=30.0, backoff_s=0.1, backoff_max_s=2.0)
 _LIVE: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
 _SOME_CLUSTER: Final = "local"  # there always is one of this name; who cannot read its database is only faulted there
 _HEAL_FIRST_S: Final = 2.0
 _HEAL_MAX_S: Final = 60.0
-_TEMPLATE_MAX: Final = 1 << 20
 
 
 class Workflows:
@@ -49,7 +47,6 @@ class Workflows:
         self._clock = clock
         self._refs: dict[str, Ref[Message]] = {}
         self._faults: dict[str, tuple[float, float]] = {}  # when it last broke, and how long was waited then
-        self._creating = anyio.Lock()
         self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
         self._log = structlog.get_logger()
         self.supervisor = Supervisor("workflows", clock, _POLICY, self._given_up, hopeless=_is_hopeless)
@@ -111,13 +108,15 @@ class Workflows:
             if row.state == CREATING and not await anyio.Path(row.directory).exists():
                 await discard(self._catalogue, row.id, Path(row.directory))  # it was never accepted
                 continue
-            info = row.snapshot or await anyio.to_thread.run_sync(_unknown_info, row)
+            info = row.snapshot
+            if info is None:
+                info = await anyio.to_thread.run_sync(_unknown_info, row)
             self._board.pin(info)
             around = self._around(info.cluster)
             if around is None:
                 reason = f"cluster {info.cluster!r} is not configured any more"
                 self._board.pin(msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=reason))
-            elif row.state == CREATING or _has_work(info):
+            elif row.state == CREATING or _has_work(info) or await anyio.to_thread.run_sync(_was_woken, info):
                 self.start(row.id, Path(row.directory), info.cluster)
             else:
                 around.cluster.post(("detach", row.id), Detach(row.id))
@@ -146,7 +145,7 @@ class Workflows:
 
     def running(self) -> dict[str, Ref[Message]]:
         """The actors that run now."""
-        return {name: ref for name, ref in self._refs.items() if self.supervisor.has_child(name)}
+        return {name: ref for name, ref in list(self._refs.items()) if self.supervisor.has_child(name)}
 
     # ---- faults -----------------------------------------------------------------------------------------------------
 
@@ -199,9 +198,21 @@ class Workflows:
 
 def _has_work(info: WorkflowInfo) -> bool:
     """Whether something is left to do: jobs, attempts whose end is not recorded, or the view for ASE users."""
-    if WorkflowState(info.state) in _LIVE or any(info.states.get(state) for state in ACTIVE):
+    if _is_live(info.state, info.states):
         return True
     return 0 < info.jobs <= PROJECTED_MAX and not Path(info.directory, STRUCTURES_NAME).exists()
+
+
+def _was_woken(info: WorkflowInfo) -> bool:
+    """Whether its database knows of work that the catalogue had not heard of when the daemon was killed."""
+    try:
+        return _is_live(*load_state(Path(info.directory), info.id))
+    except StoreError:
+        return False  # it was at rest, as far as anybody knows
+
+
+def _is_live(state: str, jobs: Mapping[str, int]) -> bool:
+    return WorkflowState(state) in _LIVE or any(jobs.get(active) for active in ACTIVE)
 
 
 def _is_hopeless(error: BaseException) -> bool:

@@ -44,6 +44,7 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "job_not_run": lambda d: f"attempt {d['attempt']} never started ({d['reason']}); it costs nothing",
     "job_cancelled": lambda d: f"attempt {d['attempt']} cancelled",
     "jobs_cancelled": lambda d: f"{counted(d['jobs'], 'waiting job')} cancelled",
+    "jobs_given_up": lambda d: f"{counted(d['jobs'])} marked never-rerun while waiting for another try: given up",
     "jobs_held": lambda d: f"{counted(d['jobs'])} held",
     "jobs_released": lambda d: f"{counted(d['jobs'])} released",
     "jobs_reset": lambda d: f"{counted(d['jobs'])} made ready again",

@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,9 @@ from penstock.domain.errors import SpecError
 from penstock.domain.geometry import parse_geometry
 from penstock.domain.views import Selection
 from penstock.store.queries import reading
+from penstock.store.schema import store_errors
 from penstock.store.selection import COLUMNS, where_selected
+from penstock.store.workflow_store import DATABASE_NAME
 
 Record = dict[str, Any]
 _COLUMNS: Final = (*COLUMNS, "geometry", "final_geometry")
@@ -29,6 +32,7 @@ _HARTREE_EV: Final = 27.211386024367243  # ASE's value (CODATA 2014): an energy 
 _SUFFIXES: Final = {"csv": "csv", "json": "json", "extxyz": "extxyz", "ase": "db"}
 _READ_AS_TRUTH: Final = frozenset({"T", "F", "True", "False", "true", "false", "TRUE", "FALSE"})
 """Words that readers of ext-XYZ take for booleans; fluorine is none."""
+_LINE_ENDS: Final = re.compile(r"\r\n|\r|\n")
 FORMATS: Final = tuple(_SUFFIXES)
 
 
@@ -47,30 +51,41 @@ def export_jobs(
     SpecError for a path that cannot be.
     """
     default_path(directory, workflow_id, file_format)
-    if path.exists() and not overwrite:
-        raise SpecError(f"{path} exists; choose another path, or overwrite it with --overwrite", key="path")
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with _writing(path):
+        if path.exists() and not overwrite:
+            raise SpecError(f"{path} exists; choose another path, or overwrite it with --overwrite", key="path")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with reading(directory) as db:
-            written = _WRITERS[file_format](partial, _records(db, workflow_id, selection), workflow_id)
-        partial.replace(path)
-    except OSError as error:
-        raise SpecError(f"{path} cannot be written: {error.strerror or error}", key="path") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        try:
+            with reading(directory) as db, _writing(path):
+                written = _WRITERS[file_format](partial, _records(db, directory, workflow_id, selection), workflow_id)
+            partial.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
     return written
 
 
-def _records(db: sqlite3.Connection, workflow_id: str, selection: Selection) -> Iterator[Record]:
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What goes wrong with the file that is written is said of that file, not of the database that is read."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError(f"{path} cannot be written: {reason}; choose another path", key="path") from error
+
+
+def _records(db: sqlite3.Connection, directory: Path, workflow_id: str, selection: Selection) -> Iterator[Record]:
     where = where_selected(workflow_id, selection)
-    rows = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM job WHERE {where.sql} ORDER BY id", where.parameters)
-    for row in rows:
-        record = dict(zip(_COLUMNS, row, strict=True))
-        record["never_rerun"] = bool(record["never_rerun"])
-        found = db.execute("SELECT name, value FROM property WHERE job_id = ? ORDER BY name", (record["id"],))
-        record["properties"] = {name: json.loads(value) for name, value in found}
-        yield record
+    with store_errors(directory / DATABASE_NAME):
+        rows = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM job WHERE {where.sql} ORDER BY id", where.parameters)
+        for row in rows:
+            record = dict(zip(_COLUMNS, row, strict=True))
+            record["never_rerun"] = bool(record["never_rerun"])
+            found = db.execute("SELECT name, value FROM property WHERE job_id = ? ORDER BY name", (record["id"],))
+            record["properties"] = {name: json.loads(value) for name, value in found}
+            yield record
 
 
 def _write_csv(path: Path, records: Iterator[Record], _workflow_id: str) -> int:
@@ -135,8 +150,8 @@ def _quoted(value: Any) -> str:
         return repr(value)
     if value in _READ_AS_TRUTH:
         return f"'_JSON \"{value}\"'"
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-    return f'"{escaped}"'
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_LINE_ENDS.sub(" ", escaped)}"'
 
 
 def _write_ase(path: Path, records: Iterator[Record], workflow_id: str) -> int:

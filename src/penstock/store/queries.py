@@ -133,6 +133,14 @@ def load_spec(directory: Path, workflow_id: str) -> str:
         return str(db.execute("SELECT spec FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()[0])
 
 
+def load_state(directory: Path, workflow_id: str) -> tuple[str, dict[str, int]]:
+    """The workflow's state, and its jobs counted by theirs."""
+    with reading(directory) as db:
+        (state,) = db.execute("SELECT state FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()
+        tally = db.execute("SELECT state, jobs FROM tally WHERE workflow_id = ? AND jobs", (workflow_id,)).fetchall()
+    return str(state), dict(tally)
+
+
 def events_since(directory: Path, workflow_id: str, seq: int, limit: int) -> list[EventInfo]:
     """The history after event number `seq`, oldest first."""
     with reading(directory) as db:

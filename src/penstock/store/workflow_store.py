@@ -281,11 +281,7 @@ class WorkflowStore:
         self, where: Where, to: JobState, event: Event, *, reset: bool = False
     ) -> tuple[int, list[EventInfo]]:
         """Puts all jobs that `where` holds into state `to`; `reset` clears failure and counters for a fresh start."""
-        clear = (
-            ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0"
-            if reset
-            else ""
-        )
+        clear = _CLEARED if reset else ""
         async with self._db.transaction() as db:
             left = await db.execute_fetchall(
                 f"SELECT state, count(*) FROM job WHERE {where.sql} GROUP BY state", where.parameters
@@ -294,6 +290,11 @@ class WorkflowStore:
             moved = -sum(shift.values())
             if not moved:
                 return 0, []
+            if reset:
+                for table in ("property", "file"):  # of results that do not count any more
+                    await db.execute(
+                        f"DELETE FROM {table} WHERE job_id IN (SELECT id FROM job WHERE {where.sql})", where.parameters
+                    )
             await db.execute(
                 f"UPDATE job SET state = ?, status = ?, updated_at = ?{clear} WHERE {where.sql}",
                 (to, PUBLIC_STATUS[to], timestamp(), *where.parameters),
@@ -364,6 +365,10 @@ _INSERT_MATERIALS: Final = """
     INSERT INTO material (id, workflow_id, namespace, name, step_id, source_index)
     SELECT material_id, workflow_id, ?, name, step_id, orig_index FROM job WHERE id > ? ORDER BY id
 """
+_CLEARED: Final = (
+    ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0, "
+    "final_energy = NULL, max_forces = NULL, scf_steps = NULL, wall_time_s = NULL, final_geometry = NULL"
+)
 _UPDATE_JOB: Final = (
     "UPDATE job SET state = ?, status = ?, failure = ?, error_message = ?, not_before = ?, blamed = blamed + ?, "
     "blameless = blameless + ?, max_forces = coalesce(?, max_forces), scf_steps = coalesce(?, scf_steps), "

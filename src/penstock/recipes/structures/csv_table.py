@@ -195,9 +195,7 @@ def _read_run(file: BinaryIO, chunk: ChunkBuilder, layout: _Layout, position: _P
     try:
         for fields in reader:
             end = position.line + reader.line_num
-            if (
-                len(fields) == layout.width and not lines.undecodable
-            ):  # nearly always
+            if len(fields) == layout.width and not lines.undecodable:  # nearly always
                 fields.append("")  # what a missing column reads
                 chunk.add(row, start + 1, fields[name], fields[geometry], fields[charge], fields[spin])
                 row += 1
