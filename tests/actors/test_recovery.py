@@ -157,6 +157,7 @@ async def test_a_cancelled_workflow_is_followed_to_its_end_by_the_next_daemon(
         assert life.state() == ("cancelled", {"running": 2, "cancelled": 1})
         if not catalogue_is_behind:
             await life.workflows.flush()
+    (house.directory / "structures.db").touch()  # so that it has nothing else to do
     async with house.life() as life:
         await life.workflows.find_again()
         assert await life.until_ended() == ("cancelled", {"cancelled": 3})
@@ -181,6 +182,19 @@ async def test_what_is_tried_again_goes_on_though_the_catalogue_had_not_heard_of
             assert await life.until_ended() == ("completed", {"completed": 3})
         assert house.world.violations == []
         assert house.world.succeeded == {("w", job): 2 for job in (1, 2, 3)}
+
+
+async def test_what_was_running_and_cannot_be_read_any_more_is_faulted(house: House) -> None:
+    async with house.life() as life:
+        await life.create(house.request())
+        await until_running(house, life)
+        await life.workflows.flush()
+    for file in house.directory.glob("workflow.db*"):
+        file.unlink()
+    async with house.life() as life:
+        await life.workflows.find_again()
+        assert (await life.until_ended())[0] == "faulted"
+        assert "is missing" in str(life.board.workflows["w"].reason)
 
 
 async def test_what_is_at_rest_stays_at_rest(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 import anyio
@@ -99,8 +100,10 @@ class House:
         await self.world.__aenter__()
         return self
 
-    async def __aexit__(self, *error: object) -> bool | None:
-        return await self.world.__aexit__(*error)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self.world.__aexit__(kind, error, trace)
 
     @contextlib.asynccontextmanager
     async def life(self) -> AsyncIterator[Life]:

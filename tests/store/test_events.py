@@ -52,6 +52,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "jobs_held": [({"jobs": 2}, "2 jobs held")],
     "jobs_released": [({"jobs": 1}, "1 job released")],
     "jobs_reset": [({"jobs": 3}, "3 jobs made ready again")],
+    "jobs_given_up": [({"jobs": 1}, "1 job marked never-rerun while waiting for another try: given up")],
     "workflow_state": [
         ({"state": "completed", "reason": None}, "workflow is completed"),
         ({"state": "failed", "reason": "2 jobs failed"}, "workflow is failed: 2 jobs failed"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,9 @@ WATER = "3\n\nO 0.0 0.0 0.119262\nH 0.0 0.763239 -0.477047\nH 0.0 -0.763239 -0.4
 RELAXED = WATER.replace("0.119262", "0.125")
 CELL = [[0.0, 1.805, 1.805], [1.805, 0.0, 1.805], [1.805, 1.805, 0.1]]
 COPPER = format_geometry(["Cu"], [(0.1, 0.2, 0.3)], CELL, (True, True, True))
-SLAB = format_geometry(["Cu", "H"], [(0.0, 0.0, 0.0), (0.0, 0.0, 1.5)], np.diag([2.5, 2.5, 12.0]).tolist(), (1, 1, 0))
+SLAB = format_geometry(
+    ["Cu", "H"], [(0.0, 0.0, 0.0), (0.0, 0.0, 1.5)], np.diag([2.5, 2.5, 12.0]).tolist(), (True, True, False)
+)
 ODD_NAMES = [
     'a "quoted" name',
     "commas, and; more",
@@ -149,7 +152,7 @@ async def test_extxyz(directory: Path) -> None:
 @pytest.mark.parametrize("name", [*ODD_NAMES, "T", "False"])
 async def test_a_name_in_extxyz_is_the_name(directory: Path, name: str) -> None:
     path = write(directory, "extxyz")
-    found = ase.io.read(path, NAMES.index(name))
+    [found] = ase.io.iread(path, NAMES.index(name), "extxyz")
     assert found.info["name"] == name.replace("\n", " ").replace("\r", " ")
 
 
@@ -172,6 +175,13 @@ async def test_ase_database(directory: Path) -> None:
     assert (failed.status, failed.get("energy"), failed.data["error"]) == ("failed", None, BAD.message)
     assert (water.workflow, water.total_charge, water.multiplicity) == ("w:w", -1, 1)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]  # and no lock beside it
+
+
+async def test_a_lock_left_by_a_killed_worker_is_not_waited_for(directory: Path) -> None:
+    path = directory / "exports" / "x"
+    path.parent.mkdir()
+    (path.parent / f".x.partial-{os.getpid()}.lock").touch()
+    assert len(read_ase(write(directory, "ase", path))) == len(NAMES)
 
 
 async def test_an_energy_that_is_no_number_is_left_out_of_an_ase_database(directory: Path) -> None:
@@ -251,7 +261,7 @@ async def test_a_place_that_cannot_be_written_is_named(directory: Path, file_for
 async def test_a_full_disk_is_said_of_the_file_and_not_of_the_database(directory: Path, file_format: str) -> None:
     path = directory / "exports" / "x"
     path.parent.mkdir()
-    (path.parent / f".x.partial-{export.os.getpid()}").symlink_to("/dev/full")
+    (path.parent / f".x.partial-{os.getpid()}").symlink_to("/dev/full")
     with pytest.raises(SpecError) as caught:
         write(directory, file_format, path)
     assert caught.value.message.startswith(f"{path} cannot be written: ")

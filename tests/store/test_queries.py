@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from penstock.domain.errors import NotFoundError, SpecError, StoreError
 from penstock.domain.states import JobState
-from penstock.domain.views import Selection, Statistic
+from penstock.domain.views import EventInfo, Selection, Statistic
 from penstock.store import queries
 from penstock.store.events import Event
 from penstock.store.queries import (
@@ -141,12 +141,13 @@ async def test_the_history_page_by_page(directory: Path) -> None:
     everything = events_since(directory, "w", 0, 1000)
     assert [event.seq for event in everything] == list(range(1, len(everything) + 1))
     assert everything[0].text == "created from recipe campaign"
-    paged, seq = [], 0
-    while found := events_since(directory, "w", seq, 2):
-        assert len(found) <= 2
+    paged: list[EventInfo] = []
+    for _ in everything[::2]:
+        found = events_since(directory, "w", paged[-1].seq if paged else 0, 2)
+        assert 0 < len(found) <= 2
         paged += found
-        seq = found[-1].seq
     assert paged == everything
+    assert events_since(directory, "w", everything[-1].seq, 2) == []
     assert events_since(directory, "other", 0, 1000) == []
 
 

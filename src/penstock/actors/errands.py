@@ -82,6 +82,7 @@ class Errands:
             cores=self._ledger.needs.cores,
             walltime_s=self._ledger.needs.walltime_s,
             entries=[],
+            memory_mb=self._ledger.needs.memory_mb,
         )
         items = [
             RenderItem(

@@ -11,6 +11,8 @@ import contextlib
 import os
 import socket
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,12 +34,10 @@ from penstock.clusters.runner import MARKER
 from penstock.clusters.runner_worker import ORDER_BYTES
 from penstock.domain.calculation import Exit
 from penstock.domain.resources import Resources
-from penstock.domain.submission import AttemptSeen, Observed, Seen, Submission
+from penstock.domain.submission import AttemptSeen, Manifest, Observed, Seen, Submission
 from penstock.domain.views import ClusterInfo
 
 _TICK_S: Final = 1.0
-_LINGER_S: Final = 10.0
-_LOG_TAIL_BYTES: Final = 2000
 _BELL_BYTES: Final = 64
 
 
@@ -70,6 +70,7 @@ class _RunnerEnded(msgspec.Struct, frozen=True):
 
 
 LocalMessage = ClusterMessage | Reconfigure | _News | _RunnerEnded
+Chore = Callable[[], Awaitable[None]]
 Owners = dict[str, Ref[Any]]
 
 
@@ -83,7 +84,8 @@ class LocalCluster(Actor[LocalMessage]):
         self._clock = clock
         self._owners = owners
         self._orders: dict[str, Order] = {}
-        self._unstaged: dict[str, bytes] = {}  # manifests that could not be written yet
+        self._chores: dict[tuple[str, str], Chore] = {}  # what the machine refused to do, to be tried again
+        self._leftovers: dict[str, set[str]] = {}  # by workflow: what was in the spool before our time
         self._waiting: list[Order] = []
         self._runners: dict[str, Runner] = {}
         self._bell: socket.socket | None = None
@@ -96,6 +98,7 @@ class LocalCluster(Actor[LocalMessage]):
         self.config.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._bell = _listen(self.config.spool)
         asyncio.get_running_loop().add_reader(self._bell, self._rung)
+        self._take_stock()
         for owner in self._owners.values():
             owner.post(("restarted", self.config.name), ClusterRestarted(self.config.name))
         self.tasks.start_soon(self._tick)
@@ -113,24 +116,21 @@ class LocalCluster(Actor[LocalMessage]):
     async def handle(self, message: LocalMessage) -> None:
         """One message."""
         match message:
-            case Submit():
-                await self._submit(message)
+            case Submit(submission, manifest):
+                await self._submit(submission, manifest)
             case Attach():
                 await self._attach(message)
             case Detach(workflow_id):
                 self._owners.pop(workflow_id, None)
-                self._sweep(workflow_id, frozenset())
+                await self._sweep(workflow_id, frozenset())
             case Cancel(ulid, attempts):
-                await anyio.to_thread.run_sync(self._cancel, ulid, attempts)
-                self._tell(
-                    ulid, {position: _not_run("cancelled before it started") for position in self._just_barred(ulid)}
-                )
+                await self._do("cancel", ulid, partial(self._cancel, ulid, attempts))
             case Forget(ulid):
                 self._orders.pop(ulid, None)
-                self._unstaged.pop(ulid, None)
-                await anyio.to_thread.run_sync(spooling.forget, self.config.spool, ulid)
+                await self._do("forget", ulid, partial(self._forget, ulid))
             case _News(ulids):
-                await self._stage()
+                for kind, name in list(self._chores):
+                    await self._do(kind, name, self._chores[kind, name])
                 for ulid in list(self._orders) if ulids is None else ulids:
                     self._read(ulid)
             case _RunnerEnded(name):
@@ -159,26 +159,35 @@ class LocalCluster(Actor[LocalMessage]):
 
     # ---- orders -----------------------------------------------------------------------------------------------------
 
-    async def _submit(self, message: Submit) -> None:
-        submission = message.submission
-        if submission.ulid in self._orders:
+    async def _submit(self, submission: Submission, manifest: bytes) -> None:
+        ulid = submission.ulid
+        if ulid in self._orders:
             return
-        self._orders[submission.ulid] = Order(submission, self.config.spool)
-        self._unstaged[submission.ulid] = message.manifest
-        await self._stage()
-        self._tell(submission.ulid, {n: AttemptSeen(Seen.QUEUED) for n in range(submission.size)})
+        self._orders[ulid] = Order(submission, self.config.spool)
+        await self._do("stage", ulid, partial(self._stage, ulid, manifest))
+        self._tell(ulid, {n: AttemptSeen(Seen.QUEUED) for n in range(submission.size)})
 
-    async def _stage(self) -> None:
-        """Writes the manifests that are not written yet. While the disk is full they wait for the next tick."""
-        for ulid, manifest in list(self._unstaged.items()):
-            try:
-                with self._clock.busy():
-                    await anyio.to_thread.run_sync(spooling.write_manifest, self.config.spool, ulid, manifest)
-            except OSError as error:
-                self._log.warning("cannot stage, trying again", submission=ulid, error=str(error))
-                return
-            del self._unstaged[ulid]
-            self._waiting.append(self._orders[ulid])
+    async def _stage(self, ulid: str, manifest: bytes) -> None:
+        with self._clock.busy():
+            await anyio.to_thread.run_sync(spooling.write_manifest, self.config.spool, ulid, manifest)
+        self._waiting.append(self._orders[ulid])
+
+    async def _forget(self, ulid: str) -> None:
+        self._chores.pop(("stage", ulid), None)
+        await anyio.to_thread.run_sync(spooling.forget, self.config.spool, ulid)
+
+    async def _do(self, kind: str, name: str, chore: Chore) -> None:
+        """Does a chore, or puts it off to the next tick when the machine refuses: no disk, no processes, no handles.
+
+        One order's trouble is never another's, nor the cluster's.
+        """
+        try:
+            await chore()
+        except (OSError, TimeoutError) as error:
+            self._chores[kind, name] = chore
+            self._log.warning("put off", chore=kind, subject=name, error=str(error))
+        else:
+            self._chores.pop((kind, name), None)
 
     def _dispatch(self) -> None:
         """Hands waiting orders to runners.
@@ -201,8 +210,10 @@ class LocalCluster(Actor[LocalMessage]):
                     self._hand(order, runner)
             elif blocked or not self._fits(order.submission.resources):
                 blocked = True
+            elif (runner := self._idle_runner(order) or self._start(order)) is None:
+                return
             else:
-                self._hand(order, self._idle_runner(order) or self._start(order))
+                self._hand(order, runner)
 
     def _idle_runner(self, order: Order) -> Runner | None:
         """A warm runner of the same workflow: it has imported what the order needs."""
@@ -230,8 +241,13 @@ class LocalCluster(Actor[LocalMessage]):
 
     # ---- runners ----------------------------------------------------------------------------------------------------
 
-    def _start(self, order: Order) -> Runner:
-        runner = spawn_runner(order, self.config.spool, self.config.nice)
+    def _start(self, order: Order) -> Runner | None:
+        """A new runner; None when the machine refuses, and the order waits on."""
+        try:
+            runner = spawn_runner(order, self.config.spool, self.config.nice)
+        except OSError as error:
+            self._log.warning("no runner can be started, trying again", error=str(error))
+            return None
         self._watch(runner)
         return runner
 
@@ -252,24 +268,30 @@ class LocalCluster(Actor[LocalMessage]):
         status = reap(runner.process.pid)
         words = last_words(runner)
         trouble = None if status in (0, None) else words
+        await self._do("settle", name, partial(self._settle, runner, trouble, ended_well=status == 0))
+
+    async def _settle(self, runner: Runner, trouble: str | None, *, ended_well: bool) -> None:
+        """What becomes of a dead runner's orders, once nothing that it started lives."""
         if runner.orders:
             await anyio.to_thread.run_sync(fence, runner.process, f"{MARKER}={runner.name}")
-        claimed = {
-            order: read_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim")) is not None
-            for order in runner.orders
-        }
-        could_start = runner.has_served or status == 0 or any(claimed.values())
-        for order in runner.orders:
+        claimed = {order: self._claim(order) is not None for order in runner.orders}
+        could_start = runner.has_served or ended_well or any(claimed.values())
+        for order in list(runner.orders):
             if not claimed[order] and could_start:
                 self._waiting.append(order)  # it never reached the dead runner, and nobody else was told of it
             else:
                 self._conclude(order, trouble)
+            runner.orders.remove(order)
+
+    def _claim(self, order: Order) -> str | None:
+        return read_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim"))
 
     def _conclude(self, order: Order, trouble: str | None) -> None:
         """No runner works on the order any more, and none can: what has no end by now is lost or never ran."""
         news = order.journal.read()
-        claimed = take_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim"), TOMBSTONE)
+        take_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim"), TOMBSTONE)
         now = self._clock.time()
+        own_trouble = trouble is not None and not order.journal.running  # it did not die over an attempt
         for position in range(order.submission.size):
             if position in order.journal.ended or position in order.barred:
                 continue
@@ -277,8 +299,8 @@ class LocalCluster(Actor[LocalMessage]):
             if started is not None:
                 lost = Exit(None, None, started, now, "lost", trouble or "its runner was killed")
                 news[position] = AttemptSeen(Seen.ENDED, started, lost)
-            elif claimed and trouble:
-                lost = Exit(None, None, now, now, "lost", f"its runner could not start: {trouble}")
+            elif own_trouble:  # lost, not unrun: trying again at once could go on for ever
+                lost = Exit(None, None, now, now, "lost", f"its runner could not go on: {trouble}")
                 news[position] = AttemptSeen(Seen.ENDED, now, lost)
             else:
                 news[position] = _not_run("its runner ended before it")
@@ -299,7 +321,7 @@ class LocalCluster(Actor[LocalMessage]):
         """A lost bell costs a second, no more."""
         while True:
             await self._clock.sleep(_TICK_S)
-            if self._unstaged or any(runner.orders for runner in self._runners.values()):
+            if self._chores or self._waiting or any(runner.orders for runner in self._runners.values()):
                 self._me.post("news", _News(None), _both_news)
 
     def _read(self, ulid: str) -> None:
@@ -307,7 +329,12 @@ class LocalCluster(Actor[LocalMessage]):
         order = self._orders.get(ulid)
         if order is None or order.closed:
             return
-        news = {n: seen for n, seen in order.journal.read().items() if n not in order.barred}
+        try:
+            read = order.journal.read()
+        except OSError as error:
+            self._log.warning("journal not read, trying again", submission=ulid, error=str(error))
+            return
+        news = {n: seen for n, seen in read.items() if n not in order.barred}
         if order.journal.finished:
             order.closed = True
             for runner in self._runners.values():
@@ -327,36 +354,61 @@ class LocalCluster(Actor[LocalMessage]):
 
     # ---- cancelling -------------------------------------------------------------------------------------------------
 
-    def _cancel(self, ulid: str, attempts: dict[int, str]) -> None:
-        """Takes the claims of what has not started, and asks the runner to end the rest. Runs in a thread."""
+    async def _cancel(self, ulid: str, attempts: dict[int, str]) -> None:
+        """Takes the claims of what has not started, and asks the runner to end the rest."""
         order = self._orders.get(ulid)
-        if order is None:
+        if order is None or order.closed:
             return
-        running = []
-        for position, directory in attempts.items():
-            Path(directory).mkdir(parents=True, exist_ok=True)
-            if take_claim(Path(directory, spooling.ATTEMPT_CLAIM), TOMBSTONE):
-                order.barred.add(position)
-            else:
-                running.append(position)
-        if running:
-            spooling.request_cancel(self.config.spool, ulid, running)
+        barred = await anyio.to_thread.run_sync(self._bar, order, attempts)
+        order.barred |= barred
+        self._tell(ulid, {position: _not_run("cancelled before it started") for position in order.barred})
+        if order in self._waiting and len(order.barred) == order.submission.size:
+            self._waiting.remove(order)
+            self._conclude(order, None)
 
-    def _just_barred(self, ulid: str) -> set[int]:
-        order = self._orders.get(ulid)
-        return set(order.barred) if order else set()
+    def _bar(self, order: Order, attempts: dict[int, str]) -> set[int]:
+        """Positions that now can never start; of what may be running, its runner is asked. Runs in a thread."""
+        barred = set()
+        for position, directory in attempts.items():
+            with contextlib.suppress(OSError):
+                if Path(order.submission.workflow_dir).is_dir():
+                    Path(directory).mkdir(parents=True, exist_ok=True)
+                if take_claim(Path(directory, spooling.ATTEMPT_CLAIM), TOMBSTONE):
+                    barred.add(position)
+        if rest := sorted(attempts.keys() - barred):
+            spooling.request_cancel(self.config.spool, order.submission.ulid, rest)
+        return barred
 
     # ---- finding again ----------------------------------------------------------------------------------------------
 
+    def _take_stock(self) -> None:
+        """What an earlier life left in the spool: whose it is, and which runners live and hold cores."""
+        for ulid in spooling.submissions(self.config.spool):
+            owner = spooling.read_owner(self.config.spool, ulid)
+            self._leftovers.setdefault(owner or "", set()).add(ulid)
+            if (
+                owner is not None
+                and self._lives(ulid)
+                and (manifest := spooling.read_manifest(self.config.spool, ulid))
+            ):
+                self._orders[ulid] = order = Order(_as_found(manifest), self.config.spool)
+                if not self._adopt(order):
+                    del self._orders[ulid]
+        for stale in (*self.config.spool.glob("*.log"), *self.config.spool.glob("*.partial")):
+            if stale.stem not in self._runners:
+                stale.unlink(missing_ok=True)
+
     async def _attach(self, message: Attach) -> None:
         self._owners[message.workflow_id] = message.owner
-        self._sweep(message.workflow_id, frozenset(submission.ulid for submission in message.open))
+        await self._sweep(message.workflow_id, frozenset(submission.ulid for submission in message.open))
         for submission in message.open:
-            known = self._orders.get(submission.ulid)
-            if known is None:
-                await self._find(submission)
+            order = self._orders.get(submission.ulid)
+            if order is None:
+                self._orders[submission.ulid] = order = Order(submission, self.config.spool)
+                await self._do("find", submission.ulid, partial(self._find, order))
             else:
-                self._retell(known)
+                order.submission = submission
+                self._retell(order)
 
     def _retell(self, order: Order) -> None:
         """The whole story again, for an owner that lost its memory."""
@@ -369,47 +421,49 @@ class LocalCluster(Actor[LocalMessage]):
         self._tell(ulid, {n: AttemptSeen(Seen.QUEUED) for n in set(range(order.submission.size)) - order.barred})
         self._read(ulid)
 
-    async def _find(self, submission: Submission) -> None:
+    async def _find(self, order: Order) -> None:
         """A submission of an earlier life: its claim says whether anybody runs it."""
-        order = self._orders[submission.ulid] = Order(submission, self.config.spool)
-        claim = spooling.spool_path(self.config.spool, submission.ulid, "claim")
+        claim = spooling.spool_path(self.config.spool, order.submission.ulid, "claim")
         if take_claim(claim, TOMBSTONE):
             self._conclude(order, None)
-            return
-        token, _, runner = (read_claim(claim) or "").rpartition(":")
-        process = ProcessId.from_token(token)
-        if process is not None and self._adopt(order, process, runner):
+        elif self._adopt(order):
             self._retell(order)
-            return
-        if process is not None:
-            await anyio.to_thread.run_sync(fence, process, f"{MARKER}={runner}")
-        self._conclude(order, None)
+        else:
+            process, runner = self._claimant(order.submission.ulid)
+            if process is not None:
+                await anyio.to_thread.run_sync(fence, process, f"{MARKER}={runner}")
+            self._conclude(order, None)
 
-    def _adopt(self, order: Order, process: ProcessId, name: str) -> bool:
+    def _claimant(self, ulid: str) -> tuple[ProcessId | None, str]:
+        """The process that holds a submission's claim, dead or alive, and its runner's name."""
+        claim = read_claim(spooling.spool_path(self.config.spool, ulid, "claim"))
+        token, _, name = (claim or "").rpartition(":")
+        return ProcessId.from_token(token), name
+
+    def _adopt(self, order: Order) -> bool:
         """Takes a living runner of an earlier life as ours; False when it is dead."""
+        process, name = self._claimant(order.submission.ulid)
         if name not in self._runners:
-            try:
-                runner = Runner(name, process, order.submission.workflow_id, None, self.config.spool)
-            except ProcessLookupError:
+            if process is None or not process.alive():
                 return False
-            if not process.alive():  # asked after the handle is open, so the answer stays true for this handle
+            runner = Runner(name, process, order.submission.workflow_id, None, self.config.spool)
+            if not process.alive():  # asked again now that the handle is open: the answer stays true for this handle
                 os.close(runner.pidfd)
                 return False
             self._watch(runner)
         self._runners[name].orders.append(order)
         return True
 
-    def _sweep(self, workflow_id: str, keep: frozenset[str]) -> None:
-        """Removes what an earlier life left in the spool after its end was recorded."""
-        for ulid in spooling.submissions(self.config.spool) - keep - self._orders.keys():
-            manifest = spooling.read_manifest(self.config.spool, ulid)
-            if manifest is not None and manifest.workflow_id == workflow_id and not self._lives(ulid):
-                spooling.forget(self.config.spool, ulid)
+    async def _sweep(self, workflow_id: str, keep: frozenset[str]) -> None:
+        """Removes what an earlier life left in the spool after its end was recorded, or what nobody can run."""
+        left = self._leftovers.pop(workflow_id, set()) | self._leftovers.pop("", set())
+        for ulid in left - keep - self._orders.keys():
+            if not self._lives(ulid):
+                await self._do("forget", ulid, partial(self._forget, ulid))
 
     def _lives(self, ulid: str) -> bool:
         """Whether a runner may still be working on a submission."""
-        token = read_claim(spooling.spool_path(self.config.spool, ulid, "claim")) or ""
-        process = ProcessId.from_token(token.rpartition(":")[0])
+        process, _ = self._claimant(ulid)
         return process is not None and process.alive()
 
 
@@ -423,6 +477,22 @@ def _listen(spool: Path) -> socket.socket:
     finally:
         os.close(directory)
     return bell
+
+
+def _as_found(manifest: Manifest) -> Submission:
+    """What a manifest tells of its submission; the rest (its slot, its priority) its workflow knows."""
+    return Submission(
+        ulid=manifest.ulid,
+        workflow_id=manifest.workflow_id,
+        workflow_dir=manifest.workflow_dir,
+        mode=manifest.mode,
+        engine=manifest.engine,
+        lane=-1,
+        priority=0,
+        prefetch=False,
+        size=len(manifest.entries),
+        resources=Resources(manifest.cores, manifest.memory_mb, manifest.walltime_s),
+    )
 
 
 def _not_run(reason: str) -> AttemptSeen:

@@ -81,7 +81,11 @@ def spawn_runner(order: Order, spool: Path, nice: int) -> Runner:
     finally:
         os.close(theirs)
     process = ProcessId.of(pid) or ProcessId(pid, 0, "")
-    return Runner(name, process, submission.workflow_id, ours, spool)
+    try:
+        return Runner(name, process, submission.workflow_id, ours, spool)
+    except OSError:
+        os.close(ours)  # it takes no orders, then, and ends by itself
+        raise
 
 
 def runner_environment(submission: Submission, runner: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ class Policy(msgspec.Struct, frozen=True):
     period_s: float
     backoff_s: float = 0.0
     backoff_max_s: float = 60.0
+    again_after_s: float | None = None  # a child given up is started anew after this, its mailbox kept; None: never
 
 
 class Actor(Generic[M]):
@@ -133,7 +134,13 @@ class Supervisor:
                         return
                     if self._hopeless(last_error) or not self._may_restart(failures):
                         reason = f"given up after {len(failures)} failures: {last_error}"
-                        break
+                        if self._policy.again_after_s is None:
+                            break
+                        self._log.error("actor given up for a while", actor=name, error=str(last_error))
+                        await self._given_up(name, last_error)
+                        await self._clock.sleep(self._policy.again_after_s)
+                        failures.clear()
+                        continue
                     self.restarts[name] = self.restarts.get(name, 0) + 1
                     self._log.warning(
                         "actor restarted",

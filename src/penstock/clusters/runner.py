@@ -46,6 +46,7 @@ class Keeper:
         self._engine = engine
         self._token = f"{me.token()}:{os.environ.get(MARKER, '')}"
         self._current = Current()
+        self._struck = 0  # the attempt over which the worker was last killed
         self._bell = Bell(spool)
 
     def keep(self) -> None:
@@ -91,12 +92,12 @@ class Keeper:
                     continue
                 if serial == judged:
                     if time.monotonic() >= kill_at:
-                        self._signal(worker, signal.SIGKILL)
+                        self._signal(worker, serial, signal.SIGKILL)
                     continue
                 if verdict := self._verdict():
                     self._current.judge(serial, verdict)
                     judged, kill_at = serial, time.monotonic() + KILL_GRACE_S
-                    self._signal(worker, signal.SIGTERM)
+                    self._signal(worker, serial, signal.SIGTERM)
                 elif self._current.order:
                     self._bell.ring(self._current.order)
             return os.waitpid(worker, 0)[1]
@@ -109,12 +110,16 @@ class Keeper:
         cancelled = spooling.read_cancel(spooling.spool_path(self._spool, self._current.order, "cancel"))
         return CANCELLED if self._current.position in cancelled else 0
 
-    def _signal(self, worker: int, number: int) -> None:
+    def _signal(self, worker: int, serial: int, number: int) -> None:
         """To the program's whole group, or to the worker where the calculation is in the worker itself."""
+        group = self._current.group
+        if self._current.serial != serial or group == SPAWNING:
+            return  # it has just ended by itself
         with contextlib.suppress(ProcessLookupError):
-            if (group := self._current.group) > 0:
+            if group > 0:
                 os.killpg(group, number)
             else:
+                self._struck = serial
                 os.kill(worker, number)
 
     def _account_for_death(self, status: int) -> int | None:
@@ -125,6 +130,8 @@ class Keeper:
         kill_children()
         code = os.waitstatus_to_exitcode(status)
         verdict = self._current.verdict(serial)
+        if self._struck not in (0, serial):
+            verdict = "lost"  # the blow was meant for the attempt before it
         ended = Exit(
             code if code >= 0 else None, -code if code < 0 else None, self._current.started_at, time.time(), verdict
         )

@@ -49,16 +49,15 @@ class Worker:
 
     def _run(self, ulid: str, after: int) -> None:
         manifest = spooling.read_manifest(self._spool, ulid)
-        if manifest is None:  # the daemon settled it without us; its manifest goes before its claim, so this is certain
-            spooling.forget(self._spool, ulid)
-        else:
-            journal = Journal(self._spool, ulid)
-            for entry in manifest.entries:
-                if entry.index > after:
-                    self._attempt(ulid, manifest, entry, journal)
-                    self._bell.ring(ulid)
-            journal.write(spooling.Finish())
-            journal.close()
+        journal = Journal(self._spool, ulid)
+        # No manifest: the daemon settled it without us (its manifest goes before its claim, so this is certain).
+        for entry in manifest.entries if manifest else ():
+            if entry.index > after:
+                assert manifest is not None
+                self._attempt(ulid, manifest, entry, journal)
+                self._bell.ring(ulid)
+        journal.write(spooling.Finish())
+        journal.close()
         self._current.order = ""
 
     def _attempt(self, ulid: str, manifest: Manifest, entry: Entry, journal: Journal) -> None:
@@ -80,8 +79,8 @@ class Worker:
         except OSError as error:
             message = f"{error.strerror}: {error.filename or directory}"
             ended = Exit(None, None, started_at, time.time(), message=f"[Errno {error.errno}] {message}")
-        self._current.end()
         journal.write(spooling.End(entry.index, ended))
+        self._current.end()
 
     def _execute(self, manifest: Manifest, entry: Entry, directory: Path, started_at: float) -> Exit:
         if entry.rendered.argv is None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from penstock.domain.calculation import Exit
-from penstock.domain.submission import AttemptSeen, Manifest, Seen
+from penstock.domain.submission import AttemptSeen, Manifest, ManifestHead, Seen
 
+S = TypeVar("S", Manifest, ManifestHead)
 BELL: Final = "bell"
 ATTEMPT_CLAIM: Final = ".claim"
 _SUFFIXES: Final = ("manifest", "claim", "journal", "cancel")
@@ -68,10 +69,20 @@ def write_manifest(spool: Path, ulid: str, manifest: bytes) -> None:
 
 
 def read_manifest(spool: Path, ulid: str) -> Manifest | None:
-    """The staged submission, None when there is none."""
+    """The staged submission, None when there is none (or only what a power cut or an upgrade left of it)."""
+    return _read_staged(spool, ulid, Manifest)
+
+
+def read_owner(spool: Path, ulid: str) -> str | None:
+    """Whose submission it is, None when nobody can say."""
+    head = _read_staged(spool, ulid, ManifestHead)
+    return head.workflow_id if head else None
+
+
+def _read_staged(spool: Path, ulid: str, kind: type[S]) -> S | None:
     try:
-        return msgspec.msgpack.decode(spool_path(spool, ulid, "manifest").read_bytes(), type=Manifest)
-    except FileNotFoundError:
+        return msgspec.msgpack.decode(spool_path(spool, ulid, "manifest").read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
@@ -142,7 +153,9 @@ class JournalReader:
             case Start(position, at):
                 self.running[position] = at
                 news[position] = AttemptSeen(Seen.RUNNING, at)
-            case End(position, exit_):
+            case End(position, exit_) if (
+                position not in self.ended
+            ):  # the first end counts; a second was told in a crash
                 self.running.pop(position, None)
                 self.ended.add(position)
                 news[position] = AttemptSeen(Seen.ENDED, exit_.started_at, exit_)

@@ -35,8 +35,7 @@ from penstock.domain.errors import PenstockError, SpecError
 from penstock.domain.settings import BUILT_IN, Layer, resolve
 from penstock.store.catalogue import Catalogue
 
-_CLUSTER_POLICY: Final = Policy(restarts=10, period_s=60.0, backoff_s=0.5, backoff_max_s=10.0)
-_CLUSTER_AGAIN_S: Final = 60.0
+_CLUSTER_POLICY: Final = Policy(restarts=10, period_s=60.0, backoff_s=0.1, backoff_max_s=2.0, again_after_s=60.0)
 _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.05
@@ -179,11 +178,13 @@ class Daemon:
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
-        self._config = config
+        if config.clusters.keys() != self._config.clusters.keys():
+            self._log.warning("clusters come and go with a restart only", known=sorted(self._config.clusters))
+        clusters = {name: config.clusters.get(name, table) for name, table in self._config.clusters.items()}
+        self._config = msgspec.structs.replace(config, clusters=clusters)
         set_log_level(config.daemon.log_level)
         for name, ref in self._clusters.items():
-            if name in config.clusters:
-                ref.post("reconfigure", Reconfigure(self._local_config(name)))
+            ref.post("reconfigure", Reconfigure(self._local_config(name)))
         slots = resolve(self._layers())["slots"].value
         for ref in self._workflows.running().values():
             ref.post("reload", ReloadSlots(slots, frozenset({BUILT_IN, config.file})))
@@ -206,12 +207,10 @@ class Daemon:
         )
 
     async def _cluster_given_up(self, name: str, error: BaseException) -> None:
-        """A cluster is down, the daemon is not; it is tried again, and workflows attach to it anew."""
+        """A cluster is down, the daemon is not. It is tried again, and asks its workflows to attach anew."""
         info = self._board.clusters.get(name)
         if info is not None:
             self._board.clusters[name] = msgspec.structs.replace(info, state="down", reason=str(error))
-        await self._clock.sleep(_CLUSTER_AGAIN_S)
-        self._start_cluster(name)
 
     def _around(self, cluster: str) -> Surroundings | None:
         if cluster not in self._clusters:

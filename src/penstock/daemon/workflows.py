@@ -116,7 +116,7 @@ class Workflows:
             if around is None:
                 reason = f"cluster {info.cluster!r} is not configured any more"
                 self._board.pin(msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=reason))
-            elif row.state == CREATING or _has_work(info) or await anyio.to_thread.run_sync(_was_woken, info):
+            elif _has_work(info) or await anyio.to_thread.run_sync(_was_woken, info):
                 self.start(row.id, Path(row.directory), info.cluster)
             else:
                 around.cluster.post(("detach", row.id), Detach(row.id))

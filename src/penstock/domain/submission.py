@@ -54,6 +54,14 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     cores: int
     walltime_s: int
     entries: list[Entry]
+    memory_mb: int = 0  # with the cores: what a daemon that finds the runner again must count as taken
+
+
+class ManifestHead(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of a manifest: whose it is."""
+
+    ulid: str
+    workflow_id: str
 
 
 class Seen(StrEnum):

@@ -160,7 +160,8 @@ def _write_ase(path: Path, records: Iterator[Record], workflow_id: str) -> int:
     from ase.db import connect
 
     count = 0
-    with contextlib.closing(_AseDatabase(connect(str(path), type="db", append=False))) as target, target.database as db:
+    # nobody else writes to this file, and a lock that a killed worker left would be waited for without end
+    with connect(str(path), type="db", append=False, use_lock_file=False) as db:
         for record in records:
             count += 1
             symbols, positions, lattice, pbc = parse_geometry(_geometry(record))
@@ -180,18 +181,6 @@ def _write_ase(path: Path, records: Iterator[Record], workflow_id: str) -> int:
                 **{key: value for key, value in numbers.items() if value is not None},
             )
     return count
-
-
-class _AseDatabase:
-    """Gives ASE's database the `close` that removes its lock file."""
-
-    def __init__(self, database: Any) -> None:
-        self.database = database
-
-    def close(self) -> None:
-        """Removes the lock file beside the database."""
-        if self.database.lock is not None:
-            Path(f"{self.database.filename}.lock").unlink(missing_ok=True)
 
 
 def _geometry(record: Record) -> str:
