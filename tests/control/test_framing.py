@@ -15,6 +15,7 @@ from penstock.control.messages import (
     Call,
     Done,
     Fail,
+    GetJob,
     Hello,
     Item,
     Lagged,
@@ -134,3 +135,8 @@ def test_text_that_is_not_unicode_is_not_sent() -> None:
 def test_an_unknown_field_of_a_newer_peer_is_ignored() -> None:
     payload = msgspec.msgpack.encode({"type": "Hello", "oldest": 1, "newest": 3, "client": "x", "colour": "red"})
     assert decode_client(payload) == Hello(1, 3, "x")
+
+
+def test_a_number_of_more_than_64_bits_cannot_be_sent() -> None:
+    with pytest.raises(ProtocolError, match="more than 64 bits"):
+        encode(Call(1, GetJob("w", 10**23)))

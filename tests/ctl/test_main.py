@@ -22,7 +22,7 @@ from penstock.control import messages
 from penstock.control.messages import AnyItem
 from penstock.domain import errors
 from penstock.domain.settings import Layer
-from penstock.domain.views import Filter, Selection, WorkflowInfo
+from penstock.domain.views import Filter, Selection, Statistic, WorkflowInfo
 from penstock.testing.scripted_daemon import Script, ScriptedDaemon
 
 Status = Callable[[str], messages.WorkflowStatus]
@@ -143,6 +143,39 @@ def test_wide_tables_are_not_cut_in_a_pipe(daemon: ScriptedDaemon, script: Scrip
     assert "n" * 500 in run("jobs", "g2").out
 
 
+def test_a_narrow_terminal_gets_every_digit(daemon: ScriptedDaemon, script: Script) -> None:
+    [job] = script.answers[messages.ListJobs](None).jobs
+    page = tuple(
+        msgspec.structs.replace(job, id=id, name=f"a rather long name of molecule {id}", final_energy=-1234.56789012)
+        for id in range(100_001, 100_017)
+    )
+    script.answers[messages.ListJobs] = lambda _: messages.Jobs(page, len(page))
+    text = on_a_terminal("jobs", "g2", COLUMNS="80")
+    for shown in page:
+        assert f"{shown.id}  {shown.name} " in text
+    assert text.count("-1234.56789012") == len(page)
+    assert "─" not in text
+
+
+def test_a_summary_on_a_narrow_terminal_has_every_digit(daemon: ScriptedDaemon, script: Script) -> None:
+    reply = script.answers[messages.Summarize](None)
+    large = Statistic(1_234_567, -12345.12345678, -22345.12345678, -32345.12345678, -42345.12345678)
+    script.answers[messages.Summarize] = lambda _: msgspec.structs.replace(reply, energy_hartree=large)
+    text = on_a_terminal("summary", "g2", COLUMNS="80")
+    for number in ("1234567", "-12345.12345678", "-22345.12345678", "-32345.12345678", "-42345.12345678"):
+        assert number in text
+    assert "─" in text  # the table of statuses fits
+
+
+def test_a_table_that_fits_by_folding_its_names_is_folded(daemon: ScriptedDaemon, script: Script) -> None:
+    [job] = script.answers[messages.ListJobs](None).jobs
+    script.answers[messages.ListJobs] = lambda _: messages.Jobs((msgspec.structs.replace(job, name="n" * 500),), 1)
+    text = on_a_terminal("jobs", "g2", NO_COLOR="1")
+    assert "─" in text
+    assert text.count("n" * 10) < 50
+    assert "-5.07012346" in text
+
+
 # ---- submit -------------------------------------------------------------------------------------------------------
 
 
@@ -254,7 +287,19 @@ def test_interrupting_the_wait_leaves_the_workflow_running_and_says_how_to_look_
         ("watch --since 3", "need a workflow's ID"),
         ("submit spec.toml --wait --dry-run", "exclude each other"),
         ("export g2 --to xls", "'xls' is not one of"),
-        ("frobnicate", "No such command 'frobnicate'"),
+        ("frobnicate", "no such command 'frobnicate'; there are submit, list"),
+        ("sumbit spec.toml", "no such command 'sumbit'; did you mean 'submit'?"),
+        ("export g2 --to csv -o -", "an export is a file"),
+        ("show g2 9223372036854775808", "9223372036854775808 is too large for a job number"),
+        ("logs g2 " + "9" * 5000, "a number of 5000 digits is too large"),
+        ("logs g2 7 --attempt 99999999999999999999999", "99999999999999999999999 is not in the range"),
+        ("logs g2 7 --tail " + "9" * 5000, "a number of 5000 characters is too large"),
+        ("jobs g2 --offset 9223372036854775808", "is not in the range"),
+        ("jobs g2 --limit 10001", "is not in the range"),
+        ("watch g2 --since 9223372036854775808", "is not in the range"),
+        ("set g2 --slots 9223372036854775808", "is not in the range"),
+        ("set g2 --priority -" + "9" * 5000, "too large"),
+        ("submit spec.toml --slots 9223372036854775808", "is not in the range"),
     ],
 )
 def test_wrong_use_is_2_and_asks_nothing_of_the_daemon(
@@ -408,6 +453,51 @@ def test_interrupting_a_stream_is_130(daemon: ScriptedDaemon, script: Script, sp
     assert "Traceback" not in err
 
 
+def test_an_interrupt_while_the_program_is_loading_is_130() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "import penstock.ctl.main\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_working_directory_that_is_gone_is_said(
+    daemon: ScriptedDaemon, tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said = "the working directory is gone; change into one that exists"
+    assert run("config") == (1, "", f"penstockctl: {said}\n")
+    ran = run("submit", "spec.toml", "--json")
+    assert ran.code == 1
+    assert json.loads(ran.err)["error"] == {"code": "system", "message": said, "file": None, "line": None, "key": None}
+
+
+def test_output_that_cannot_be_written_is_said_in_json(daemon: ScriptedDaemon) -> None:
+    command = [sys.executable, "-m", "penstock.ctl.main", "version", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    error = json.loads(done.stderr)["error"]
+    assert error["code"] == "system"
+    assert "No space left on device" in error["message"]
+
+
+def test_files_of_an_editor_that_marks_utf8_are_read(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    Path("spec.toml").write_text('id = "g2"\n', encoding="utf-8-sig")
+    Path(".penstock.toml").write_text("slots = 3\n", encoding="utf-8-sig")
+    assert run("submit", "spec.toml").code == 0
+    [request] = daemon.script.seen
+    assert isinstance(request, messages.Submit)
+    assert request.text == 'id = "g2"\n'
+    assert request.layers[0].values == {"slots": 3}
+
+
 def test_the_status_command_imports_no_event_loop_and_no_table_library(daemon: ScriptedDaemon) -> None:
     code = (
         "import sys; from penstock.ctl.main import main; code = main(['status', 'g2']);"
@@ -480,6 +570,14 @@ def test_commands_and_workflows_complete(daemon: ScriptedDaemon) -> None:
     assert completed_words("penstockctl st") == ["status"]
     assert completed_words("penstockctl status g") == ["g2", "gold"]
     assert completed_words("penstockctl why go") == ["gold"]
+
+
+def test_statuses_states_and_columns_complete(daemon: ScriptedDaemon) -> None:
+    assert completed_words("penstockctl jobs g2 --status co") == ["completed"]
+    assert completed_words("penstockctl jobs g2 --status failed,ti") == ["failed,timeout"]
+    assert completed_words("penstockctl jobs g2 --state he") == ["held"]
+    assert completed_words("penstockctl jobs g2 --order na") == ["name", "natoms"]
+    assert completed_words("penstockctl jobs g2 --order -max") == ["-max_forces"]
 
 
 def test_completion_is_silent_without_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -60,5 +61,16 @@ def test_numbers_shares_and_counts() -> None:
 
 def test_a_moment_that_cannot_be_read_is_shown_as_it_is() -> None:
     assert local_time_of("yesterday") == "yesterday"
-    assert local_time_of("2026-01-01T00:00:00") == "2026-01-01T00:00:00"
     assert "T" not in local_time_of("2026-01-01T00:00:00+00:00")
+
+
+def test_a_moment_without_a_zone_is_utc_and_shown_in_the_readers_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert local_time_of("2026-01-01 20:00:00") == "2026-01-02 05:00:00"
+        assert local_time_of("2026-01-01T20:00:00.5Z") == "2026-01-02 05:00:00"
+        assert local_time_of("2026-01-01T20:00:00-01:00") == "2026-01-02 06:00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -57,6 +57,22 @@ def test_further_columns_are_dropped_and_letter_case_is_mended() -> None:
     assert normalise("CL 0 0 0 -0.3 label\nh 0 0 1.27").block == "2\n\nCl 0 0 0\nH 0 0 1.27\n"
 
 
+def test_further_columns_may_be_letters_and_numbers() -> None:
+    assert normalise("C 0 0 0 C 12.011 sp3 1 2 3\nH 0 0 1 H\x0c").block == "2\n\nC 0 0 0\nH 0 0 1\n"
+
+
+def test_properties_may_tell_of_element_names_and_numbers_behind_the_position() -> None:
+    text = "1\nProperties=name:S:1:species:S:1:pos:R:3:near:S:1:there:R:3\nx O 0 0 1 H 0 0 2\n"
+    assert normalise(text).block == "1\n\nO 0 0 1\n"
+
+
+def test_the_keys_of_a_comment_may_be_in_any_case() -> None:
+    text = "1\nPROPERTIES=id:I:1:species:S:1:pos:R:3 LATTICE='2 0 0 0 2 0 0 0 2' PBC='T F F'\n7 Fe 1 2 3\n"
+    assert normalise(text).block == '1\nLattice="2 0 0 0 2 0 0 0 2" pbc="T F F"\nFe 1 2 3\n'
+    with pytest.raises(ValueError, match="unknown element '7'"):
+        normalise(text.replace("PROPERTIES", "columns"))
+
+
 def test_properties_say_which_columns_count() -> None:
     text = "1\nProperties=id:I:1:species:S:1:forces:R:3:pos:R:3\n7 Fe 9 9 9 1 2 3\n"
     assert normalise(text).block == "1\n\nFe 1 2 3\n"
@@ -95,6 +111,13 @@ def test_a_lattice_is_kept_and_implies_periodicity() -> None:
         ('1\npbc="T T T"\nH 0 0 0', "pbc without a Lattice"),
         ('1\nLattice="1 0 0 0 1 0 0 0 1" pbc="T maybe F"\nH 0 0 0', "three of T and F"),
         ("1\nProperties=id:I:1\nH 0 0 0", "names no species"),
+        ("1\nproperties=id:I:1\nH 0 0 0", "names no species"),
+        ("O 0 0 0.119 H 0 0.763 -0.477 H 0 -0.763 -0.477", "line 1: several atoms on one line"),
+        ("O 0 0 0.119 | h 0 0.763 -0.477", "line 1: several atoms on one line"),
+        ("1\n\nO 0 0 0.119 0.5 H 0 0.763", "line 3: several atoms on one line"),
+        ("H 0 0 0\x0bH 0 0 1", "line 1: several atoms on one line"),
+        ("1\nProperties=species:S:1:pos:R:3\nH 0 0 0\x0cH 0 0 1", "line 3: several atoms on one line"),
+        ("2\nO 0 0 0\nH 0 0 1\nH 0 1 0", "promises 2 atoms, but 3 follow"),
     ],
 )
 def test_what_cannot_be_read_is_told(text: str, reason: str) -> None:

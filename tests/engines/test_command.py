@@ -29,11 +29,22 @@ def refused(read_file: Callable[[str], str] = no_files, **table: Any) -> tuple[s
 
 
 def test_a_command_line_is_split_as_a_shell_would_but_sees_no_shell() -> None:
-    given = parameters(command="prog 'two words' ${name}.inp -q $charge; $$HOME | cat")
+    given = parameters(command="prog 'two words' ${name}.inp -q $charge; $$HOME '|' cat")
     argv = ENGINE.render(CALCULATION, given).argv
     assert argv == ["prog", "two words", "the $water; rm.inp", "-q", "-1;", "$HOME", "|", "cat"]
     done = subprocess.run(["printf", "%s", argv[2]], capture_output=True, text=True, check=True)
     assert done.stdout == "the $water; rm.inp"
+
+
+@pytest.mark.parametrize("command", ["run '>' \">\" \\> 'a | b'", 'run "a \\" ; b"', "run a>b x|y"])
+def test_what_is_quoted_is_no_shell_mark(command: str) -> None:
+    assert parameters(command=command).argv[0] == "run"
+    assert parameters(command=["run", ">", "|"]).argv == ["run", ">", "|"]
+
+
+def test_other_names_are_properties() -> None:
+    for name in ("gap_ev", "dipole", "correlation_energy", "atoms_read", "scf_seconds"):
+        assert parameters(command="x", results={"patterns": {name: "(a)"}}).results.patterns == {name: "(a)"}
 
 
 def test_a_list_is_taken_as_it_is() -> None:
@@ -59,6 +70,12 @@ def test_what_is_filled_in_is_not_filled_in_again() -> None:
         ({}, "engine.command", "missing"),
         ({"command": ""}, "engine.command", "empty"),
         ({"command": []}, "engine.command", "empty"),
+        ({"command": "run in > out"}, "engine.command", "'>' is for a shell"),
+        ({"command": "run in 2>&1"}, "engine.command", "'2>&1' is for a shell"),
+        ({"command": "run < 'in'"}, "engine.command", '["sh", "-c", "..."]'),
+        ({"command": "run | tail"}, "engine.command", "'|' is for a shell"),
+        ({"command": "cd x && run"}, "engine.command", "'&&' is for a shell"),
+        ({"command": "run '>' ; other"}, "engine.command", "';' is for a shell"),
         ({"command": [""]}, "engine.command", "empty"),
         ({"command": "run 'open"}, "engine.command", "cannot be split"),
         ({"command": ["run", "a\0b"]}, "engine.command", "NUL"),
@@ -82,6 +99,17 @@ def test_what_is_filled_in_is_not_filled_in_again() -> None:
             "not a regular expression",
         ),
         ({"command": "x", "results": {"patterns": {"e": "a"}}}, "engine.results.patterns.e", "exactly one group"),
+        *(
+            ({"command": "x", "results": {"patterns": {name: "(a)"}}}, f"engine.results.patterns.{name}", meant)
+            for name, meant in {
+                "energy": "did you mean 'energy_hartree'?",
+                "Energy_Hartree": "did you mean 'energy_hartree'?",
+                "energy_hartre": "did you mean 'energy_hartree'?",
+                "energy_eV": "did you mean 'energy_ev'?",
+                "max_force": "did you mean 'max_force_hartree_per_bohr'?",
+                "scf_cycle": "did you mean 'scf_cycles'?",
+            }.items()
+        ),
         ({"command": "x", "results": {"success": "["}}, "engine.results.success", "not a regular expression"),
         (
             {"command": "x", "results": {"patterns": {"energy_ev": "(a)", "energy_hartree": "(b)"}}},

@@ -283,6 +283,26 @@ async def test_a_database_that_cannot_be_read_is_named(directory: Path, file_for
         write(directory, file_format, path)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_what_is_no_regular_file_is_never_replaced(directory: Path, overwrite: bool) -> None:
+    (directory / "folder").mkdir()
+    (directory / "link").symlink_to("nowhere")
+    os.mkfifo(directory / "pipe")
+    for path in (directory / "folder", directory / "link", directory / "pipe", Path("/dev/null")):
+        with pytest.raises(SpecError, match="exists and is not a regular file; choose another path") as caught:
+            export_jobs(directory, "w", "csv", path, ALL, overwrite=overwrite)
+        assert caught.value.key == "path"
+    assert (directory / "pipe").is_fifo()
+    assert (directory / "link").is_symlink()
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+async def test_a_folder_in_which_no_file_can_be_made_is_said_of_the_file(directory: Path, file_format: str) -> None:
+    with pytest.raises(SpecError, match=r"^path: /proc/x\.csv cannot be written: ") as caught:
+        write(directory, file_format, Path("/proc/x.csv"))
+    assert caught.value.key == "path"
+
+
 async def test_an_unknown_format_is_refused_before_anything_is_touched(directory: Path) -> None:
     with pytest.raises(SpecError, match="unknown format 'xlsx'; use one of csv, json, extxyz, ase") as caught:
         export_jobs(directory, "w", "xlsx", directory / "new" / "x", ALL, overwrite=False)

@@ -235,5 +235,5 @@ async def test_a_database_that_cannot_be_read(directory: Path, question: Callabl
     database.write_bytes(b"")
     assert "has schema 0" in said()
     database.unlink()
-    assert "is missing; restore it from a backup" in said()
+    assert "is missing" in said()
     assert not database.exists()

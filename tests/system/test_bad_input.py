@@ -176,8 +176,10 @@ def test_a_source_without_a_single_usable_row(daemon: Penstockd) -> None:
     daemon.write_table("none.csv", [("bad", "Qq 0 0 0"), ("worse", "H")])
     (daemon.work / "spec.toml").write_text(GOOD.replace("table.csv", "none.csv"))
     ran = daemon.ctl("submit", "spec.toml", "--wait")
-    assert ran.returncode == 1
-    assert "the source gave no usable structure (2 rejected)" in ran.stdout
+    assert ran.returncode == 2
+    assert "can be taken in" in ran.stderr
+    assert "unknown element 'Qq'" in ran.stderr
+    assert daemon.ctl("list").stdout == ""  # its id is still free
 
 
 def test_an_id_is_taken_once(daemon: Penstockd, gate: Gate) -> None:

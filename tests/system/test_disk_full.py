@@ -128,7 +128,7 @@ def test_a_full_disk_under_the_state_directory(state_disk: Path, daemon: Penstoc
     directory = submit_pages(daemon, gate)
     filler = fill(state_disk)
     daemon.client.set("full", slots=2)
-    eventually(lambda: daemon.logged("cannot stage, trying again"), "the next submission cannot be staged")
+    eventually(lambda: daemon.logged("put off"), "the next submission cannot be staged")
     with pytest.raises(PenstockError, match=r"catalogue\.db: database or disk is full"):
         daemon.submit_command("late", "true")
     assert [path.name for path in directory.parent.iterdir()] == ["full"]

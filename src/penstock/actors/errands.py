@@ -13,7 +13,7 @@ from penstock.actors.ledger import Ledger
 from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import Order
 from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderItem
-from penstock.actors.workers import WorkerLostError, Workers
+from penstock.actors.workers import WorkerLostError, Workers, WorkerStuckError
 from penstock.actors.workflow_messages import ChunkRead, Collected, CollectingSlowly, Projected, ReadingEnded, Staged
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import BusyError, SpecError
@@ -157,6 +157,8 @@ class Errands:
         for _ in range(_WORKER_TRIES - 1):
             try:
                 return await self._workers.run(task)
+            except WorkerStuckError:
+                raise
             except WorkerLostError as error:
                 self._log.warning("worker lost, asking another", task=type(task).__name__, error=str(error))
                 await self._clock.sleep(_RETRY_S)

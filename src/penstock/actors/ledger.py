@@ -27,6 +27,7 @@ from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
 
 _ROUTINE: Final = frozenset({"job_started", "job_completed", "submission_intended"})
+_NO_JOB: Final = "the selection holds no job"
 LOG_NAME: Final = "workflow.log"
 
 
@@ -102,7 +103,7 @@ class Ledger:
             waiting = where & in_states(JobState.READY) & Where("failure IS NOT NULL")
             _, events = await self.store.move_jobs(waiting, JobState.FAILED, Event("jobs_given_up", 0))
             self.emit(events)
-        return Touched(touched)
+        return Touched(touched, note=None if touched else _NO_JOB)
 
     async def _switch(self, before: WorkflowState, after: WorkflowState, reason: str | None) -> Touched:
         if self.row.state == after:
@@ -118,7 +119,7 @@ class Ledger:
         moved, events = await self.store.move_jobs(where & in_states(before), after, Event(kind, 0))
         self.emit(events)
         left = total - moved
-        return Touched(moved, left, f"{left} were not {before}" if left else None)
+        return Touched(moved, left, f"{left} were not {before}" if left else None if total else _NO_JOB)
 
     async def retry(self, selection: Selection) -> Touched:
         """Makes selected ended jobs ready again, those marked never-rerun left out."""

@@ -85,6 +85,7 @@ class LocalCluster(Actor[LocalMessage]):
         self._owners = owners
         self._orders: dict[str, Order] = {}
         self._chores: dict[tuple[str, str], Chore] = {}  # what the machine refused to do, to be tried again
+        self._trouble = ""  # why the last of them was refused
         self._leftovers: dict[str, set[str]] = {}  # by workflow: what was in the spool before our time
         self._waiting: list[Order] = []
         self._runners: dict[str, Runner] = {}
@@ -148,7 +149,7 @@ class LocalCluster(Actor[LocalMessage]):
             self.config.name,
             "local",
             "up",
-            None,
+            self._trouble if self._chores else None,
             self.config.cores,
             cores,
             self.config.memory_mb,
@@ -185,6 +186,7 @@ class LocalCluster(Actor[LocalMessage]):
             await chore()
         except (OSError, TimeoutError) as error:
             self._chores[kind, name] = chore
+            self._trouble = f"cannot {kind} {name}, trying again: {error}"
             self._log.warning("put off", chore=kind, subject=name, error=str(error))
         else:
             self._chores.pop((kind, name), None)

@@ -31,7 +31,7 @@ from penstock.domain.calculation import (
     StructureChunk,
     pack_chunk,
 )
-from penstock.domain.errors import BusyError, PenstockError, SpecError
+from penstock.domain.errors import BusyError, PenstockError, SpecError, StoreError
 from penstock.domain.spec import StructureSource
 from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import Selection
@@ -39,6 +39,9 @@ from penstock.recipes import structures
 from penstock.store import export
 
 T = TypeVar("T")
+_LIMIT_S: Final = 600.0
+_LONG_LIMIT_S: Final = 7200.0
+_READ_LIMIT_S: Final = 30.0  # for one attempt's outputs; a pattern that takes longer never ends
 LENGTH: Final = struct.Struct("!I")
 _COPY_BYTES: Final = 1 << 20
 _SOURCE_FOLDER: Final = "source"
@@ -58,6 +61,7 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 FAILURES: Final[dict[str, Callable[[Failed], PenstockError]]] = {
     "spec": lambda f: SpecError(f.message, file=f.file, line=f.line, key=f.key),
+    "store": lambda f: StoreError(f.message, healable=False),
     "internal": lambda f: BusyError(f"a worker process failed: {f.message}"),
 }
 
@@ -66,12 +70,15 @@ class Task(msgspec.Struct, Generic[T], frozen=True, tag=True):
     """Base of all tasks; `result` is the type of the answer."""
 
     result: ClassVar[Any]
-    limit_s: ClassVar[float] = 600.0  # after which the process is taken for stuck
     is_long: ClassVar[bool] = False  # may take minutes by its nature: never gets the last worker
 
     def run(self) -> T:
         """Does it; only ever called in a worker process."""
         raise NotImplementedError
+
+    def limit_s(self) -> float:
+        """How long it may take before its process is taken for stuck."""
+        return _LONG_LIMIT_S if self.is_long else _LIMIT_S
 
 
 class SourceFile(msgspec.Struct, frozen=True, array_like=True):
@@ -115,11 +122,13 @@ class CheckWork(Task[None], frozen=True):
     def _check_program(self, engine: engines.Engine[Any]) -> None:
         """Looks for the program as the first structure asks for it; one in the attempt's own directory comes later."""
         parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
-        for s in structures.read_chunk(self.source, self.path, "", 1).structures:
-            argv = engine.render(Calculation(s.name, s.geometry, s.charge, s.multiplicity, 1, 1), parameters).argv
-            program = argv[0] if argv else ""
-            if (Path(program).is_absolute() or "/" not in program) and shutil.which(program) is None:
-                raise SpecError(f"there is no program {program!r} where the daemon looks (PATH)", key="engine.command")
+        s = structures.first_structure(self.source, Path(self.path))
+        argv = engine.render(Calculation(s.name, s.geometry, s.charge, s.multiplicity, 1, 1), parameters).argv
+        program = argv[0] if argv else ""
+        if (Path(program).is_absolute() or "/" not in program) and shutil.which(program) is None:
+            if found := shutil.which(program, os.F_OK):
+                raise SpecError(f"the program {found} is not executable; chmod +x it", key="engine.command")
+            raise SpecError(f"there is no program {program!r} where the daemon looks (PATH)", key="engine.command")
 
 
 class KeepSource(Task[KeptSource], frozen=True):
@@ -128,7 +137,6 @@ class KeepSource(Task[KeptSource], frozen=True):
     source: StructureSource
     path: str
     directory: str
-    limit_s = 7200.0
     is_long = True
     result = KeptSource
 
@@ -218,6 +226,10 @@ class Collect(Task[list[tuple[int, Outcome]]], frozen=True):
         parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
         return [(item.position, _read_outputs(engine, item, parameters)) for item in self.items]
 
+    def limit_s(self) -> float:
+        """More for more attempts."""
+        return _READ_LIMIT_S + len(self.items)
+
 
 def _read_outputs(engine: engines.Engine[Any], item: CollectItem, parameters: Any) -> Outcome:
     """What the attempt came to. Engines do not raise over outputs; should one do, that is this attempt's failure."""
@@ -245,7 +257,6 @@ class PlanSource(Task[SourcePlan], frozen=True):
     parameters: bytes
     cores: int
     memory_mb: int
-    limit_s = 7200.0
     is_long = True
     result = SourcePlan
 
@@ -280,7 +291,6 @@ class ExportJobs(Task[int], frozen=True):
     path: str
     selection: Selection
     overwrite: bool
-    limit_s = 7200.0
     is_long = True
     result = int
 
@@ -322,6 +332,8 @@ def answer(decoder: msgspec.msgpack.Decoder[AnyTask], payload: bytes) -> bytes:
         return b"=" + msgspec.msgpack.encode(decoder.decode(payload).run())
     except SpecError as error:
         failed = Failed("spec", error.message, error.file, error.line, error.key)
+    except StoreError as error:
+        failed = Failed("store", str(error))
     except OSError as error:
         failed = Failed("spec", f"{error.filename or 'a file'}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - a worker outlives whatever a task raises

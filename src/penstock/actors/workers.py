@@ -35,6 +35,10 @@ class Workers(Protocol):
         """The result of `task`. Raises the PenstockError it raised, or WorkerLostError."""
 
 
+class WorkerStuckError(WorkerLostError):
+    """The process was killed because the task took too long; asking again would take as long."""
+
+
 class WorkerPool:
     """At most `size` processes, started on demand and stopped when nobody needed them for a minute."""
 
@@ -112,14 +116,14 @@ class _Worker:
 
     async def run(self, task: Task[T]) -> T:
         try:
-            with anyio.fail_after(task.limit_s):
+            with anyio.fail_after(task.limit_s()):
                 self._writer.write(frame(msgspec.msgpack.encode(task)))
                 await self._writer.drain()
                 (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
                 answer = await self._reader.readexactly(length)
         except TimeoutError as error:
-            message = f"a worker process did not get through {type(task).__name__} in {task.limit_s:g} s"
-            raise WorkerLostError(message) from error
+            message = f"a worker process did not get through it in {task.limit_s():g} s"
+            raise WorkerStuckError(message) from error
         except (OSError, EOFError) as error:
             raise WorkerLostError("the worker process died over its task; try again") from error
         self.tasks_done += 1

@@ -6,7 +6,7 @@ import grp
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -17,6 +17,9 @@ from penstock.domain.spec import locate_key, parse_toml, readable_error, unknown
 
 _MEMORY_SHARE: Final = 0.8
 _PORT_MAX: Final = 65535
+
+
+ClusterKind = Literal["local"]
 
 
 class DaemonTable(msgspec.Struct, frozen=True):
@@ -35,7 +38,7 @@ class DaemonTable(msgspec.Struct, frozen=True):
 class ClusterTable(msgspec.Struct, frozen=True):
     """`[clusters.NAME]`."""
 
-    kind: Literal["local"] = "local"
+    kind: ClusterKind = "local"
     cores: int = 0
     memory: str = ""
     nice: int = 5
@@ -112,7 +115,7 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return _with_local(Config())
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", file=str(path)) from error
     except UnicodeDecodeError as error:
@@ -132,6 +135,8 @@ def parse_config(text: str, file: str) -> Config:
         message, key = readable_error(str(error))
         if key.startswith("clusters[...]"):
             key = key.replace("[...]", f".{_wrong_cluster(tables['clusters'])}")
+            if key.endswith(".kind"):
+                message += f"; the kinds of cluster in this release: {', '.join(get_args(ClusterKind))}"
         raise SpecError(message, file=file, line=locate_key(text, key), key=key or None) from error
     except SpecError as error:
         key = error.key or ""

@@ -26,7 +26,7 @@ from penstock.actors.workflow import Surroundings
 from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
 from penstock.control.listener import bind_listener
 from penstock.control.server import serve
-from penstock.daemon.config import Config, load_config
+from penstock.daemon.config import Config, find_config, load_config
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service
@@ -173,8 +173,9 @@ class Daemon:
 
         Log level, the clusters' limits, and the slots of workflows that took theirs from the configuration.
         """
+        path = self._config_path or find_config(os.environ)
         try:
-            config = load_config(self._config_path)
+            config = load_config(path)
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
@@ -188,7 +189,7 @@ class Daemon:
         slots = resolve(self._layers())["slots"].value
         for ref in self._workflows.running().values():
             ref.post("reload", ReloadSlots(slots, frozenset({BUILT_IN, config.file})))
-        self._log.info("configuration reloaded", slots=slots, log_level=config.daemon.log_level)
+        self._log.info("configuration reloaded", file=config.file, slots=slots, log_level=config.daemon.log_level)
 
     def _layers(self) -> list[Layer]:
         return self._config.layers()

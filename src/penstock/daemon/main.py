@@ -26,11 +26,10 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=f"penstockd {__version__}")
     options = parser.parse_args()
-    path = options.config or find_config(os.environ)
     try:
-        config = load_config(path)
+        config = load_config(options.config or find_config(os.environ))
         configure_logs(config.daemon.log_format, config.daemon.log_level)
-        run_daemon(config, path, os.environ)
+        run_daemon(config, options.config, os.environ)
     except Exception as error:
         cause = innermost(error)
         if not isinstance(cause, (PenstockError, OSError)):

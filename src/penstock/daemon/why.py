@@ -102,8 +102,9 @@ def _cluster_reasons(cluster: ClusterInfo | None, spec: WorkflowSpec | None) -> 
         return ["its cluster is not configured any more"]
     if cluster.state != "up":
         return [f"cluster {cluster.name} is {cluster.state}: {cluster.reason}"]
+    trouble = [f"cluster {cluster.name}: {cluster.reason}"] if cluster.reason else []
     needs = f"; each job asks for {spec.resources.cores} cores and {spec.resources.memory}" if spec else ""
     used = (
         f"{cluster.cores_used} of {cluster.cores} cores and {cluster.memory_used_mb} of {cluster.memory_mb} MB in use"
     )
-    return [f"cluster {cluster.name}: {used}, {cluster.submissions_waiting} submissions waiting{needs}"]
+    return [*trouble, f"cluster {cluster.name}: {used}, {cluster.submissions_waiting} submissions waiting{needs}"]

@@ -56,6 +56,7 @@ class Workflows:
     async def create(self, request: Request, clusters: dict[str, ClusterInfo]) -> tuple[str, Path]:
         """Records a workflow so that it will run, whatever happens next; returns its id and directory."""
         workflow_id, cluster = request.workflow_id, request.spec.cluster
+        await self._forget_if_gone(workflow_id, request.directory)
         self._refuse_taken(workflow_id)
         check_fits(request.spec.needs(), clusters[cluster])
         workers = self._surroundings(cluster).workers
@@ -83,6 +84,17 @@ class Workflows:
         if around is None:
             raise ConflictError(f"cluster {cluster!r} is not configured any more; add it to the daemon's configuration")
         return around
+
+    async def _forget_if_gone(self, workflow_id: str, directory: Path) -> None:
+        """A workflow whose directory somebody removed makes room for a new one in the same place."""
+        taken = self._board.workflows.get(workflow_id)
+        if taken is None or taken.state != WorkflowState.FAULTED or taken.directory != str(directory):
+            return
+        if not await anyio.Path(directory).exists() and not self.supervisor.has_child(workflow_id):
+            self._log.warning("forgotten: its directory is gone", workflow=workflow_id, directory=str(directory))
+            del self._board.workflows[workflow_id]
+            self._board.changed.discard(workflow_id)
+            await self._catalogue.remove(workflow_id)
 
     def _refuse_taken(self, workflow_id: str) -> None:
         taken = self._board.workflows.get(workflow_id)

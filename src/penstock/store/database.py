@@ -106,6 +106,4 @@ class Database:
             found = None
         if found is None or found.st_ino != self._inode or found.st_size == 0:
             what = "vanished" if found is None else "was replaced" if found.st_ino != self._inode else "was emptied"
-            raise StoreError(
-                f"{self.path} {what} while in use; restore it from a backup, then resume the workflow", healable=False
-            )
+            raise StoreError(f"{self.path} {what} while in use; restore it from a backup", healable=False)

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +54,8 @@ def export_jobs(
     default_path(directory, workflow_id, file_format)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     with _writing(path):
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise SpecError(f"{path} exists and is not a regular file; choose another path", key="path")
         if path.exists() and not overwrite:
             raise SpecError(f"{path} exists; choose another path, or overwrite it with --overwrite", key="path")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,9 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection. StoreError when the database is missing, damaged or of another schema."""
     path = directory / DATABASE_NAME
     if not path.is_file():
-        raise StoreError(f"{path} is missing; restore it from a backup, then resume the workflow", healable=False)
+        raise StoreError(
+            f"{path} is missing; if it was moved, move it back, else restore it from a backup", healable=False
+        )
     with (
         store_errors(path),
         contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db,

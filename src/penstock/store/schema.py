@@ -32,7 +32,7 @@ def store_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         text = str(error)
         healable = not any(word in text for word in _UNHEALABLE) and isinstance(error, sqlite3.OperationalError)
-        advice = "it is tried again by itself" if healable else "restore it from a backup, then resume the workflow"
+        advice = "it is tried again by itself" if healable else "restore it from a backup"
         raise StoreError(f"{path}: {text}; {advice}", healable=healable) from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}; it is tried again by itself", healable=True) from error
@@ -45,11 +45,13 @@ def prepare(path: Path, migrations: list[str], *, create: bool) -> None:
     program.
     """
     if not create and not path.is_file():
-        raise StoreError(f"{path} is missing; restore it from a backup, then resume the workflow", healable=False)
+        raise StoreError(
+            f"{path} is missing; if it was moved, move it back, else restore it from a backup", healable=False
+        )
     with store_errors(path), contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
         version = _checked_version(connection, path, len(migrations))
         if not version and not create:
-            raise StoreError(f"{path} is empty; restore it from a backup, then resume the workflow", healable=False)
+            raise StoreError(f"{path} is empty; restore it from a backup", healable=False)
         if version == len(migrations):
             return
         if not version:

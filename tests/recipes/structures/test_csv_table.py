@@ -221,6 +221,9 @@ def test_chunks_end_early_when_their_geometries_are_large(write: Callable[..., P
         (HEADER, row(), {"name_column": "nam"}, "structures.name_column", "did you mean 'name'?"),
         ("name," + HEADER, row(), {}, "structures.name_column", "2 columns named 'name'"),
         ('"name,' + HEADER, row(), {}, "structures.source", "the header of"),
+        (HEADER.replace(",", ";"), row(), {}, "structures.source", "separated by semicolons?"),
+        (HEADER.replace(",", "\t"), row(), {"geometry_column": None}, "structures.source", "separated by tabs?"),
+        ('name, "aligned_csd_core"\n', row(), {}, "structures.source", "a blank stands between a comma and a quote"),
         ("\udcff", "", {}, "structures.source", "is not UTF-8"),
     ],
 )
@@ -236,8 +239,17 @@ def test_what_cannot_be_a_campaign_is_refused_at_submission(
     assert message in raised.value.message
 
 
-def test_a_source_whose_rows_are_all_bad_is_still_a_source(write: Callable[..., Path]) -> None:
-    check_source(SOURCE, write(row(charge="x")))
+def test_a_source_whose_rows_are_all_bad_is_refused_with_the_first_reason(write: Callable[..., Path]) -> None:
+    with pytest.raises(SpecError, match="none of the 2 records of .*; line 2: the charge is not an integer"):
+        check_source(SOURCE, write(row(charge="x") + row(geometry="")))
+    check_source(SOURCE, write(row(charge="x") + row()))
+
+
+def test_a_blank_before_a_quote_is_told(write: Callable[..., Path]) -> None:
+    for text in (f'w, "{WATER}",0,0,O;H\n', '"w, ""1""","He 0 0 0",0,0,\t"He"\n'.replace('"He 0', ' "He 0')):
+        with pytest.raises(SpecError, match=r"structures\.source: .*a blank stands between a comma and a quote"):
+            check_source(SOURCE, write(text))
+    check_source(SOURCE, write(row('"one, ""two"', charge="x") + row()))
 
 
 cells = st.text(alphabet='O He0.1 -\n\r",;é\0', max_size=40)

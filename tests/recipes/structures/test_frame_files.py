@@ -79,6 +79,9 @@ def test_a_file_of_atom_lines_only_is_one_structure(write: Callable[..., Path]) 
     ("bad", "reason"),
     [
         (f"5\ntoo few\n{WATER}", "promises 5 atoms, but 3 lines follow"),
+        (f"2\ntoo many\n{WATER}", "promises 2 atoms, but more follow"),
+        (f"2\n{WATER}", "promises 2 atoms, but 3 follow"),
+        ("1\n\nHe 0 0 0\n \nHe 0 0 1\nHe 0 0 2\n", "promises 1 atoms, but more follow"),
         ("1\n\nQq 0 0 0\n", "unknown element 'Qq'"),
         ("1\n\nHe 0 0 nan\n", "not finite"),
         ("0\nempty\n", "expected a count of atoms from 1"),
@@ -128,6 +131,15 @@ def test_a_folder_is_read_in_order_of_name(write: Callable[..., Path], tmp_path:
         (4, "deep/c", 1),
     ]
     assert [(r.orig_index, r.reason) for r in rejected] == [(3, "d.xyz: holds no structure")]
+
+
+def test_a_chunk_that_ends_with_a_file_does_not_open_the_next(write: Callable[..., Path], tmp_path: Path) -> None:
+    write(HELIUM, "set/a.xyz")
+    write(HELIUM, "set/b.xyz")
+    first = read_chunk(SOURCE, str(tmp_path / "set"), "", 1)
+    assert (len(first.structures), first.cursor, first.done) == (1, "1:1:0:0:0", False)
+    last = read_chunk(SOURCE, str(tmp_path / "set"), first.cursor, 1)
+    assert ([s.name for s in last.structures], last.done) == (["b"], True)
 
 
 def test_a_glob(write: Callable[..., Path], tmp_path: Path) -> None:

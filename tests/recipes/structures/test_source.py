@@ -9,7 +9,7 @@ import pytest
 
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import StructureSource
-from penstock.recipes.structures import check_source, read_chunk, source_files
+from penstock.recipes.structures import check_source, first_structure, read_chunk, source_files
 
 HELIUM = "1\n\nHe 0 0 0\n"
 SOURCE = StructureSource("x")
@@ -57,6 +57,22 @@ def test_a_source_that_is_not_there_is_refused(
         check_source(StructureSource("x", **changes), folder / name)
     assert raised.value.key == key
     assert message in raised.value.message
+
+
+def test_a_source_without_one_sound_record_is_refused_with_the_first_reason(folder: Path) -> None:
+    path = folder / "b.xyz"
+    path.write_text("1\n\nQq 0 0 0\n" * 3)
+    with pytest.raises(SpecError) as raised:
+        check_source(SOURCE, path)
+    assert raised.value.key == "structures.source"
+    reason = "line 1: geometry: line 3: unknown element 'Qq'"
+    assert raised.value.message == f"none of the 3 records of {path} can be taken in; {reason}"
+    path.write_text("1\n\nQq 0 0 0\n" * 200 + HELIUM)
+    with pytest.raises(SpecError, match="none of the first 100 records of"):
+        check_source(SOURCE, path)
+    path.write_text("1\n\nQq 0 0 0\n" * 99 + HELIUM)
+    check_source(SOURCE, path)
+    assert first_structure(SOURCE, path).orig_index == 99
 
 
 def test_a_format_that_is_given_beats_the_name(folder: Path) -> None:
