@@ -85,6 +85,21 @@ async def test_an_error_comes_back_as_what_it_was_and_the_worker_stays(pool: Wor
     assert pool.lost == 0
 
 
+async def test_a_program_is_looked_for_as_the_first_sound_record_asks_for_it(pool: WorkerPool, tmp_path: Path) -> None:
+    source = tmp_path / "m.xyz"
+    source.write_text(f"1\n\nQq 0 0 0\n{WATER}")
+    program = tmp_path / "program"
+    check = CheckWork(SOURCE, str(source), "command", msgspec.json.encode(CommandParameters([str(program)])))
+    with pytest.raises(SpecError, match="there is no program"):
+        await pool.run(check)
+    program.write_text("#!/bin/sh\n")
+    with pytest.raises(SpecError, match="program is not executable") as caught:
+        await pool.run(check)
+    assert caught.value.key == "engine.command"
+    program.chmod(0o755)
+    await pool.run(check)
+
+
 async def test_an_error_nobody_foresaw_is_told_and_the_worker_stays(pool: WorkerPool) -> None:
     with pytest.raises(BusyError, match="a worker process failed: ") as caught:
         await pool.run(Collect("command", b"not json", []))

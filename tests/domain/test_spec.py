@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.errors import SpecError
-from penstock.domain.spec import WorkflowSpec, decode_spec, locate_key, parse_toml
+from penstock.domain.spec import WorkflowSpec, decode_spec, locate_key, nearest, parse_toml
 
 GOOD = """\
 id = "g2"
@@ -184,3 +184,9 @@ def test_locating_a_key(key: str, line: int | None) -> None:
 def test_locating_quoted_and_dotted_keys() -> None:
     assert locate_key('a = 1\n"retry".delay = 3\n', "retry.delay") == 2
     assert locate_key("[[a.b]]\nc = 1\n", "a.b.c") == 2
+
+
+def test_the_nearest_name_is_asked_for() -> None:
+    assert nearest("slot", ["slots", "cluster"]) == "did you mean 'slots'?"
+    assert nearest("slot", ["slots", "cluster"], 0.95) == ""
+    assert nearest("slot", []) == ""

@@ -20,6 +20,7 @@ from penstock import engines
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import format_geometry, parse_geometry
+from penstock.engines.ase_calculation import TASKS, solve, write_result
 
 DONE = Exit(0, None, 0.0, 1.0)
 
@@ -220,6 +221,34 @@ def test_a_result_that_is_none_is_invalid(tmp_path: Path, content: bytes) -> Non
     found = engine.read(tmp_path, DONE, engine.parameters({}, str))
     assert found.failure == FailureClass.OUTPUT_INVALID
     assert found.message
+
+
+class _OddForces:
+    """A calculator's outputs with one force that is no number."""
+
+    def __init__(self, force: float) -> None:
+        self.results = {"energy": -1.0, "forces": np.array([[0.0, 0.0, force]])}
+
+    def calculate(self, *_: object) -> None:
+        """Nothing: the results are there."""
+
+
+@pytest.mark.parametrize("force", [np.nan, np.inf])
+def test_forces_that_are_not_finite_are_invalid(tmp_path: Path, force: float) -> None:
+    engine = engines.get_python("emt")
+    parameters = engine.parameters({"task": "gradient"}, str)
+    write_result(tmp_path, solve(tmp_path, Atoms("Cu"), _OddForces(force), parameters))
+    found = engine.read(tmp_path, DONE, parameters)
+    assert (found.failure, found.message) == (FailureClass.OUTPUT_INVALID, "the forces are not finite numbers")
+
+
+@pytest.mark.parametrize("name", ["emt", "tblite"])
+def test_forces_must_be_there_where_the_task_asks_for_them(tmp_path: Path, name: str) -> None:
+    engine = engines.get_python(name)
+    (tmp_path / "result.json").write_bytes(b'{"energy_hartree": -1.0, "steps": 3}')
+    found = {task: engine.read(tmp_path, DONE, engine.parameters({"task": task}, str)).failure for task in TASKS}
+    invalid = FailureClass.OUTPUT_INVALID
+    assert found == {"energy": None, "gradient": invalid, "optimize": invalid}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

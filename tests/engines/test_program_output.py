@@ -66,6 +66,22 @@ def test_the_last_match_counts(tmp_path: Path, write: Callable[[str, str | bytes
     assert found.properties == {"gap_ev": 3.5, "label": "abc"}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1.0D-05", 1e-5), ("-.5d2", -50.0), ("1.E3", 1000.0), ("1D2", "1D2"), ("2d", "2d"), ("P2d1", "P2d1")],
+)
+def test_only_a_number_with_a_point_has_a_fortran_exponent(
+    tmp_path: Path, write: Callable[[str, str | bytes], None], text: str, value: Any
+) -> None:
+    write("stdout", f"label: {text}\n")
+    assert read(tmp_path, {"patterns": {"label": r"label: (\S+)"}}).properties == {"label": value}
+
+
+def test_json_may_begin_with_a_byte_order_mark(tmp_path: Path, write: Callable[[str, str | bytes], None]) -> None:
+    write("r.json", '\ufeff{"energy_hartree": -1}')
+    assert read(tmp_path, {"file": "r.json"}).final_energy_hartree == -1.0
+
+
 def test_another_file_electronvolts_and_forces(tmp_path: Path, write: Callable[[str, str | bytes], None]) -> None:
     write("prog.out", "E = -27.211386024367243 eV\nforce: -0.01\n")
     patterns = {"energy_ev": r"E = (\S+)", "max_force_hartree_per_bohr": r"force: (\S+)"}
@@ -79,6 +95,7 @@ def test_another_file_electronvolts_and_forces(tmp_path: Path, write: Callable[[
     [
         ("nothing here\n", FailureClass.OUTPUT_MISSING, "stdout nowhere matches energy_hartree"),
         ("FINAL ENERGY none\n", FailureClass.OUTPUT_INVALID, "energy_hartree is not a number: 'none'"),
+        ("FINAL ENERGY 1D2\n", FailureClass.OUTPUT_INVALID, "energy_hartree is not a number: '1D2'"),
         ("FINAL ENERGY nan\n", FailureClass.OUTPUT_INVALID, "energy_hartree is not finite"),
         ("FINAL ENERGY 1e999\n", FailureClass.OUTPUT_INVALID, "energy_hartree is not finite"),
         (None, FailureClass.OUTPUT_MISSING, "stdout is missing"),

@@ -150,7 +150,7 @@ def _read_clean(text: str) -> _Atoms | None:
         return None
     count, comment, body = block.groups()
     symbols = body.split()[::4]
-    if len(symbols) != int(count) or "Properties" in comment:
+    if len(symbols) != int(count) or "properties" in comment.lower() or is_atom_line(comment):
         return None
     return _Atoms(symbols, _parse_cell(comment) if "=" in comment else None, body)
 
@@ -178,6 +178,8 @@ def _split_head(lines: list[str]) -> tuple[str, int]:
     if natoms == 0:
         raise ValueError("line 1: the geometry has no atoms")
     if len(lines) == natoms + 2:
+        if is_atom_line(lines[1]):
+            raise ValueError(f"line 1 promises {natoms} atoms, but {natoms + 1} follow; line 2 should be a comment")
         return lines[1], 2
     if len(lines) == natoms + 1 and is_atom_line(lines[1]):
         return "", 1
@@ -189,6 +191,8 @@ def _parse_atom(line: str, number: int, symbol_column: int, position_column: int
     if not columns:
         raise ValueError(f"line {number}: blank line among the atoms")
     given = columns[symbol_column : symbol_column + 1] + columns[position_column : position_column + 3]
+    if len(line.strip().splitlines()) > 1 or (position_column == 1 and _holds_atom(columns[4:])):
+        raise ValueError(f"line {number}: several atoms on one line: {_excerpt(line)}; write one a line")
     if len(given) < 4:
         raise ValueError(f"line {number}: expected 'El x y z', found {_excerpt(line)}")
     symbol = given[0] if given[0] in ATOMIC_NUMBERS else given[0].capitalize()
@@ -197,6 +201,14 @@ def _parse_atom(line: str, number: int, symbol_column: int, position_column: int
     for coordinate in given[1:]:
         _parse_float(coordinate, number)
     return symbol, f"{symbol} {given[1]} {given[2]} {given[3]}"
+
+
+def _holds_atom(columns: list[str]) -> bool:
+    """Whether an element and numbers are among the further columns of an atom line."""
+    return any(
+        name.capitalize() in ATOMIC_NUMBERS and _FLOAT.fullmatch(x) and _FLOAT.fullmatch(y)
+        for name, x, y in zip(columns, columns[1:], columns[2:], strict=False)
+    )
 
 
 def _parse_float(text: str, number: int) -> float:
@@ -209,8 +221,13 @@ def _parse_float(text: str, number: int) -> float:
     return value
 
 
+def _parse_keys(comment: str) -> dict[str, str]:
+    """The pairs of a comment by their keys in lower case, for those keys that ext-XYZ itself defines."""
+    return {key.lower(): value for key, value in parse_comment(comment).items()}
+
+
 def _parse_cell(comment: str) -> _Cell | None:
-    pairs = {key.lower(): value for key, value in parse_comment(comment).items()}
+    pairs = _parse_keys(comment)
     pbc = _parse_pbc(pairs["pbc"]) if "pbc" in pairs else None
     if "lattice" not in pairs:
         if pbc is not None and any(pbc):
@@ -248,7 +265,7 @@ def _volume(lattice: Lattice) -> float:
 
 def _columns(comment: str) -> tuple[int, int]:
     """Where an extended-XYZ comment's `Properties` puts the symbol and x; 0 and 1 where it has none."""
-    properties = parse_comment(comment).get("Properties")
+    properties = _parse_keys(comment).get("properties")
     if properties is None:
         return 0, 1
     parts = properties.split(":")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -133,10 +134,15 @@ def decode_spec(tables: dict[str, Any], text: str, file: str) -> WorkflowSpec:
     return spec
 
 
+def nearest(given: str, known: Iterable[str], likeness: float = 0.5) -> str:
+    """The question whether the most alike of `known` was meant; empty where none is at least `likeness` (0 to 1) so."""
+    near = difflib.get_close_matches(given, list(known), n=1, cutoff=likeness)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
 def unknown_key(given: str, known: list[str], where: str = "") -> SpecError:
     """The error for a key that does not exist, naming the nearest one that does."""
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+    hint = nearest(given, known) or f"known keys: {', '.join(sorted(known))}"
     full = f"{where}.{given}" if where else given
     return SpecError(f"unknown key {given!r}; {hint}", key=full)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Final
 
 from penstock.domain.errors import SpecError
+from penstock.domain.spec import nearest
 from penstock.engines.command import CommandEngine
 from penstock.engines.emt import EmtEngine
 from penstock.engines.engine import Engine, PythonEngine
@@ -21,9 +21,8 @@ def get(name: str) -> Engine[Any]:
     """The engine called `name`; SpecError names those there are."""
     if name in _ENGINES:
         return _ENGINES[name]
-    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise SpecError(f"unknown engine {name!r}; {hint}known: {', '.join(names())}", key="engine.name")
+    hint = " ".join(filter(None, [nearest(name, names()), f"known: {', '.join(names())}"]))
+    raise SpecError(f"unknown engine {name!r}; {hint}", key="engine.name")
 
 
 def get_python(name: str) -> PythonEngine[Any]:

@@ -55,7 +55,7 @@ class Input(msgspec.Struct, Generic[P], frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`result.json`: what came out. An energy that is not finite is written as null."""
+    """`result.json`: what came out. An energy or force that is not finite is written as null."""
 
     energy_hartree: float | None
     max_force_hartree_per_bohr: float | None = None
@@ -129,8 +129,8 @@ def write_result(directory: Path, result: Result) -> None:
     partial.rename(directory / RESULT)
 
 
-def read_result(directory: Path, exit: Exit) -> Outcome:  # noqa: A002 - the contract's word
-    """The outcome of an attempt from its exit and `result.json`."""
+def read_result(directory: Path, exit: Exit, parameters: AseParameters) -> Outcome:  # noqa: A002 - the contract's word
+    """The outcome of an attempt from its exit and `result.json`, which must hold what the task asks for."""
     if (ended := read_verdict(exit) or _read_exit(exit)) is not None:
         return ended
     try:
@@ -141,13 +141,15 @@ def read_result(directory: Path, exit: Exit) -> Outcome:  # noqa: A002 - the con
         return fail(FailureClass.OUTPUT_INVALID, f"{RESULT} cannot be read: {error.strerror}")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return fail(FailureClass.OUTPUT_INVALID, f"{RESULT}: {error}")
-    return _to_outcome(result)
+    return _to_outcome(result, parameters)
 
 
-def _to_outcome(result: Result) -> Outcome:
+def _to_outcome(result: Result, parameters: AseParameters) -> Outcome:
     failure = message = None
     if result.energy_hartree is None:
         failure, message = FailureClass.OUTPUT_INVALID, "the energy is not a finite number"
+    elif result.max_force_hartree_per_bohr is None and parameters.task != "energy":
+        failure, message = FailureClass.OUTPUT_INVALID, "the forces are not finite numbers"
     elif not result.converged:
         failure = FailureClass.GEOMETRY_NOT_CONVERGED
         message = f"forces still above fmax after {result.steps} steps; raise max_steps or start from {TRAJECTORY}"

@@ -29,6 +29,8 @@ _PLACEHOLDERS: Final[dict[str, Callable[[Calculation], str]]] = {
     "xyz": lambda calculation: calculation.geometry,
 }
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=,@-]{0,199}")
+_QUOTED: Final = re.compile(r"""(?s)\\.|'[^']*'|"(?:\\.|[^"\\])*\"""")
+_SHELL_MARK: Final = re.compile(r"[0-9&]?>.*|<<?|\|[|&]?|&&?|;")
 _OURS: Final = frozenset({"stdout", "stderr"})
 
 
@@ -106,6 +108,9 @@ def _check_argv(command: str | list[str]) -> list[str]:
         argv = shlex.split(command) if isinstance(command, str) else command
     except ValueError as error:
         raise SpecError(f"cannot be split into arguments: {error}", key="engine.command") from error
+    if isinstance(command, str) and (mark := _shell_mark(command)):
+        message = f'{mark!r} is for a shell, but there is none; write command = ["sh", "-c", "..."]'
+        raise SpecError(f"{message}, or quote it if it is an argument", key="engine.command")
     if not argv or not argv[0]:
         raise SpecError("empty; give the program to run", key="engine.command")
     if any("\0" in argument for argument in argv):
@@ -115,6 +120,12 @@ def _check_argv(command: str | list[str]) -> list[str]:
     if Template(argv[0]).get_identifiers():
         raise SpecError("the program itself cannot be a placeholder", key="engine.command")
     return argv
+
+
+def _shell_mark(command: str) -> str | None:
+    """The first word of `command` that only a shell would understand: a redirection, a pipe, a list."""
+    words = _QUOTED.sub("x", command).split()
+    return next((word for word in words if _SHELL_MARK.fullmatch(word)), None)
 
 
 def _check_template(text: str, key: str, path: str | None) -> None:

@@ -48,9 +48,9 @@ class EmtEngine:
         """`input.json`."""
         return render_input(calculation, parameters)
 
-    def read(self, directory: Path, exit: Exit, parameters: EmtParameters) -> Outcome:  # noqa: A002, ARG002
+    def read(self, directory: Path, exit: Exit, parameters: EmtParameters) -> Outcome:  # noqa: A002
         """The outcome from `result.json`."""
-        return read_result(directory, exit)
+        return read_result(directory, exit, parameters)
 
     def load(self) -> None:
         """Import ASE's calculator."""

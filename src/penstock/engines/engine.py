@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import signal
 import stat
@@ -14,7 +13,7 @@ import msgspec
 
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
 from penstock.domain.errors import SpecError
-from penstock.domain.spec import readable_error, unknown_key
+from penstock.domain.spec import nearest, readable_error, unknown_key
 
 P = TypeVar("P", bound=msgspec.Struct)
 ReadFile = Callable[[str], str]
@@ -90,9 +89,8 @@ def _check_choices(table: Mapping[str, Any], parameters_type: type[P], where: st
         if not choices or not all(isinstance(choice, str) for choice in choices):
             continue
         if value not in choices:
-            near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise SpecError(f"{value!r} is not known; {hint}use one of {', '.join(choices)}", key=f"{where}.{given}")
+            hint = " ".join(filter(None, [nearest(str(value), choices), f"use one of {', '.join(choices)}"]))
+            raise SpecError(f"{value!r} is not known; {hint}", key=f"{where}.{given}")
 
 
 def fail(failure: FailureClass, message: str) -> Outcome:

@@ -14,6 +14,7 @@ import msgspec
 from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import normalise
+from penstock.domain.spec import nearest
 from penstock.engines.engine import (
     classify_exhausted,
     fail,
@@ -32,6 +33,21 @@ _MESSAGE_MAX: Final = 500
 _ENERGIES: Final = ("energy_hartree", "energy_ev")
 _FLOATS: Final = frozenset({*_ENERGIES, "max_force_hartree_per_bohr"})
 _KNOWN: Final = _FLOATS | {"scf_cycles", "geometry"}
+_OFTEN_MEANT: Final = {
+    "energy": "energy_hartree",
+    "energy_eh": "energy_hartree",
+    "energy_au": "energy_hartree",
+    "final_energy": "energy_hartree",
+    "total_energy": "energy_hartree",
+    "force": "max_force_hartree_per_bohr",
+    "forces": "max_force_hartree_per_bohr",
+    "max_force": "max_force_hartree_per_bohr",
+    "max_forces": "max_force_hartree_per_bohr",
+    "scf_steps": "scf_cycles",
+    "scf_iterations": "scf_cycles",
+}
+_FORTRAN: Final = re.compile(r"([-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+))[dD]([-+]?[0-9]+)")
+_BOM: Final = b"\xef\xbb\xbf"
 _JSON: Final = msgspec.json.Decoder(dict[str, Any])
 
 Properties = dict[str, float | int | str | bool | list[float]]
@@ -65,6 +81,7 @@ def check_rules(rules: ResultRules) -> ResultRules:
     if "geometry" in rules.patterns:
         raise SpecError("a geometry can only come from a JSON file", key=f"{where}.patterns.geometry")
     for name, pattern in rules.patterns.items():
+        _check_name(name, f"{where}.patterns.{name}")
         groups = _compile(pattern, f"{where}.patterns.{name}").groups
         if groups != 1:
             message = f"needs exactly one group, around the value, but has {groups}; write (?:...) for others"
@@ -72,6 +89,15 @@ def check_rules(rules: ResultRules) -> ResultRules:
     if rules.success is not None:
         _compile(rules.success, f"{where}.success")
     return rules
+
+
+def _check_name(name: str, key: str) -> None:
+    """SpecError for a name so near a known result's that a property of that name is not what was meant."""
+    if name in _KNOWN:
+        return
+    meant = _OFTEN_MEANT.get(name.lower())
+    if hint := nearest(meant or name.lower(), _KNOWN, 0.85):
+        raise SpecError(f"no result is called {name!r}; {hint} Name a property of your own less alike", key=key)
 
 
 def read_program(directory: Path, exit: Exit, rules: ResultRules, keep: list[str]) -> Outcome:  # noqa: A002
@@ -140,7 +166,7 @@ def _read_values(directory: Path, rules: ResultRules) -> Mapping[str, Any]:
 
 
 def _read_json(directory: Path, name: str) -> dict[str, Any]:
-    data = read_output(directory / name, _JSON_MAX)
+    data = read_output(directory / name, _JSON_MAX).removeprefix(_BOM)
     try:
         return _JSON.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -183,7 +209,7 @@ def _number(text: str, *, real: bool) -> float | int | str:
     except ValueError:
         pass
     try:
-        return float(re.sub(r"[dD]", "e", stripped))
+        return float(_FORTRAN.sub(r"\1e\2", stripped))
     except ValueError:
         return stripped
 

@@ -59,9 +59,9 @@ class TbliteEngine:
         """`input.json`."""
         return render_input(calculation, parameters)
 
-    def read(self, directory: Path, exit: Exit, parameters: TbliteParameters) -> Outcome:  # noqa: A002, ARG002
+    def read(self, directory: Path, exit: Exit, parameters: TbliteParameters) -> Outcome:  # noqa: A002
         """The outcome from `result.json`."""
-        return read_result(directory, exit)
+        return read_result(directory, exit, parameters)
 
     def load(self) -> None:
         """Import tblite; ImportError tells how to install it."""

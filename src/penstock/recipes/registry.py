@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
 from penstock.domain.errors import SpecError
+from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
 from penstock.recipes.recipe import Recipe
 
@@ -15,7 +15,6 @@ _RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaig
 def get_recipe(name: str) -> Recipe:
     """The recipe called `name`, else SpecError naming the known ones."""
     if name not in _RECIPES:
-        near = difflib.get_close_matches(name, _RECIPES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known recipes: {', '.join(sorted(_RECIPES))}"
+        hint = nearest(name, _RECIPES) or f"known recipes: {', '.join(sorted(_RECIPES))}"
         raise SpecError(f"unknown recipe {name!r}; {hint}", key="recipe")
     return _RECIPES[name]

@@ -240,16 +240,18 @@ def test_what_cannot_be_a_campaign_is_refused_at_submission(
 
 
 def test_a_source_whose_rows_are_all_bad_is_refused_with_the_first_reason(write: Callable[..., Path]) -> None:
-    with pytest.raises(SpecError, match="none of the 2 records of .*; line 2: the charge is not an integer"):
+    with pytest.raises(SpecError, match=r"none of the 2 records of .*; line 2: the charge is not an integer"):
         check_source(SOURCE, write(row(charge="x") + row(geometry="")))
     check_source(SOURCE, write(row(charge="x") + row()))
 
 
 def test_a_blank_before_a_quote_is_told(write: Callable[..., Path]) -> None:
-    for text in (f'w, "{WATER}",0,0,O;H\n', '"w, ""1""","He 0 0 0",0,0,\t"He"\n'.replace('"He 0', ' "He 0')):
+    for text in (f'w, "{WATER}",0,0,O;H\n', '"w, ""1""",\t"He 0 0 0",0,0,He\n', f'"a\nb","", "{WATER}",0,0\n'):
         with pytest.raises(SpecError, match=r"structures\.source: .*a blank stands between a comma and a quote"):
             check_source(SOURCE, write(text))
-    check_source(SOURCE, write(row('"one, ""two"', charge="x") + row()))
+        check_source(SOURCE, write(text + row()))
+    with pytest.raises(SpecError, match="the charge is not an integer"):
+        check_source(SOURCE, write(row('"one, ""two"', charge="x")))
 
 
 cells = st.text(alphabet='O He0.1 -\n\r",;é\0', max_size=40)

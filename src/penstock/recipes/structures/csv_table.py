@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ CELL_MAX: Final = 16 * 1024 * 1024
 _BLOCK: Final = 256 * 1024
 _PROBE_BLOCK: Final = 8 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
+_LOOKED_AT: Final = 100
+_FOREIGN: Final = {";": "semicolons", "\t": "tabs"}
+_SPACED: Final = "a blank stands between a comma and a quote; remove it, or the quote opens no cell"
+_SPACED_QUOTE: Final = re.compile(rb'(?:(?:"(?:[^"]|"")*+"|[^",]*+),)*+[ \t]++"')
 _NO_COLUMN: Final = -1  # the empty text that is appended to every record
 
 
@@ -40,6 +45,8 @@ class CsvTable:
         chunk = self.read("", 1)
         if chunk.done and not chunk.structures and not chunk.rejected:
             raise SpecError(f"{self._path} has a header but no rows", key="structures.source")
+        if chunk.rejected and self._has_spaced_quotes() and not self.read("", _LOOKED_AT).structures:
+            raise SpecError(f"{self._path}: {_SPACED}", key="structures.source")
 
     def read(self, cursor: str, limit: int) -> StructureChunk:
         """At most `limit` records from `cursor` on."""
@@ -64,8 +71,17 @@ class CsvTable:
         first = _Position(lines.offset(reader.line_num), 0, reader.line_num)
         return self._layout([name.strip() for name in header], first)
 
+    def _has_spaced_quotes(self) -> bool:
+        """Whether near the beginning there is a blank before a quote that should open a cell."""
+        with self._path.open("rb") as file:
+            layout = self._read_layout(file)
+            file.seek(layout.first.offset)
+            return _SPACED_QUOTE.match(file.read(_BLOCK)) is not None
+
     def _layout(self, header: list[str], first: _Position) -> _Layout:
         source = self._source
+        if source.geometry_column not in header:
+            self._refuse_foreign(header)
         if source.geometry_column is None:
             message = f"name the column of {self._path} that holds the geometries; it has: {', '.join(header)}"
             raise SpecError(message, key="structures.geometry_column")
@@ -80,6 +96,15 @@ class CsvTable:
             name=index.get("name_column", _NO_COLUMN),
             first=first,
         )
+
+    def _refuse_foreign(self, header: list[str]) -> None:
+        """SpecError where the header looks like one of another kind of table."""
+        if any(name.startswith('"') for name in header):
+            raise SpecError(f"the header of {self._path}: {_SPACED}", key="structures.source")
+        for mark, name in _FOREIGN.items():
+            if any(mark in field for field in header):
+                message = f"is {self._path} separated by {name}? Its header has {name}; separate columns by commas"
+                raise SpecError(message, key="structures.source")
 
 
 class _Position(NamedTuple):

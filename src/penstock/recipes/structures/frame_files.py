@@ -57,7 +57,9 @@ class FrameFiles:
                 self._add(chunk, number, row, frame)
                 row, start = row + 1, frame.then
             number, start = number + 1, Place()
-        return chunk.finish(f"{number}:{row}:0:0:0", done=True)
+            if chunk.full:
+                break
+        return chunk.finish(f"{number}:{row}:0:0:0", done=number == len(self._paths))
 
     def _frames(self, number: int, start: Place) -> Iterator[Frame]:
         path = self._paths[number]

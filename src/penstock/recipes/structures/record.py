@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from penstock.domain.calculation import Rejected, Structure, StructureChunk
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import normalise
-from penstock.domain.spec import StructureSource
+from penstock.domain.spec import StructureSource, nearest
 
 CHUNK_CHARACTERS: Final = 8_000_000
 """A chunk ends early once its geometries are this long, so that it stays a message of sane size."""
@@ -91,10 +90,9 @@ def find_column(given: str, known: Sequence[str], key: str, where: str) -> int:
         raise SpecError(f"{where} has {known.count(given)} columns named {given!r}; rename all but one", key=key)
     if given in known:
         return known.index(given)
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     listed = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
-    raise SpecError(f"{where} has no column {given!r}; {hint}it has: {listed or 'none'}", key=key)
+    hint = " ".join(filter(None, [nearest(given, known), f"it has: {listed or 'none'}"]))
+    raise SpecError(f"{where} has no column {given!r}; {hint}", key=key)
 
 
 def value_columns(source: StructureSource) -> dict[str, str]:

@@ -7,7 +7,6 @@ holds the files under their names in `SourceFile`, and that folder is the path g
 
 from __future__ import annotations
 
-import difflib
 import glob
 import itertools
 import os
@@ -16,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from penstock.domain.calculation import StructureChunk
+from penstock.domain.calculation import Structure, StructureChunk
 from penstock.domain.errors import SpecError
-from penstock.domain.spec import StructureSource
+from penstock.domain.spec import StructureSource, nearest
 from penstock.recipes.structures.ase_database import AseDatabase
 from penstock.recipes.structures.csv_table import CsvTable
 from penstock.recipes.structures.frame_files import SUFFIXES, FrameFiles
@@ -26,6 +25,7 @@ from penstock.recipes.structures.parquet_table import ParquetTable
 
 _FORMATS: Final = {"csv": "csv", "parquet": "parquet", "xyz": "xyz", "extxyz": "xyz", "cif": "cif", "ase": "ase"}
 _SUFFIXES: Final = {**SUFFIXES, ".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".db": "ase"}
+_LOOKED_AT: Final = 100
 _TABLES: Final = frozenset({"csv", "parquet"})
 
 
@@ -49,10 +49,25 @@ class SourceFile(NamedTuple):
 def check_source(source: StructureSource, path: Path) -> None:
     """SpecError unless `path` (what `source.source` points to) can be read as the spec says.
 
-    Cheap: looks at headers and first records only. Of Parquet it loads pyarrow, so call it in a worker process.
+    Cheap: looks at headers and first records only, but loads pyarrow or ASE, so call it in a worker process.
     """
     with _readable(path):
         open_source(source, path).check()
+        first_structure(source, path)
+
+
+def first_structure(source: StructureSource, path: Path) -> Structure:
+    """The first structure of a source that has records; SpecError where none of the first `_LOOKED_AT` is one."""
+    reader = open_source(source, path)
+    chunk = reader.read("", 1)
+    if not chunk.structures:
+        chunk = reader.read("", _LOOKED_AT)
+    if chunk.structures:
+        return chunk.structures[0]
+    first, count = chunk.rejected[0], len(chunk.rejected)
+    which = f"none of the {count} records" if chunk.done else f"none of the first {count} records"
+    message = f"{which} of {path} can be taken in; line {first.line}: {first.reason}"
+    raise SpecError(message, key="structures.source")
 
 
 def read_chunk(source: StructureSource, path: str, cursor: str, limit: int) -> StructureChunk:
@@ -138,8 +153,7 @@ def _chosen_format(source: StructureSource) -> str | None:
     if source.format is None:
         return None
     if source.format not in _FORMATS:
-        near = difflib.get_close_matches(source.format, _FORMATS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_FORMATS)}"
+        hint = nearest(source.format, _FORMATS) or f"known: {', '.join(_FORMATS)}"
         raise SpecError(f"unknown format {source.format!r}; {hint}", key="structures.format")
     return _FORMATS[source.format]
 

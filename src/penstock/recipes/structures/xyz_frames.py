@@ -73,6 +73,14 @@ class _LineFile:
                 return True
         return False
 
+    def is_before_atom(self) -> bool:
+        """Step over blank lines; whether an atom line comes then."""
+        if not self.skip_blank():
+            return False
+        text = self.next()
+        self.back(text)
+        return is_atom_line(text.decode("utf-8", "replace"))
+
     def skip_to_count(self) -> None:
         """Step to the next line that holds a count and nothing else, or to the end."""
         while text := self.next():
@@ -110,6 +118,9 @@ def _read_frame(lines: _LineFile) -> Frame:
             lines.back(text)
             break
         atoms.append(text)
+    if len(atoms) == natoms and lines.is_before_atom():
+        lines.skip_to_count()
+        return _bad(start, f"promises {natoms} atoms, but more follow", lines.place)
     return _assembled(start, natoms, comment, atoms, lines.place)
 
 
