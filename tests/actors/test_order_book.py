@@ -154,6 +154,17 @@ def test_fewer_slots_take_nothing_more() -> None:
     assert book(make_order(lane=0, ulid="A"), make_order(lane=5, ulid="B")).free_lanes(1, SLOW) == []
 
 
+def test_slots_given_up_count_for_as_long_as_they_are_held() -> None:
+    given_up = [make_order(lane=lane, ulid=f"U{lane}") for lane in (3, 4)]
+    both = book(*given_up)
+    for pace in (SLOW, QUICK):  # a quick one is not queued on a slot that nothing runs on
+        assert both.free_lanes(2, pace) == []
+    assert both.free_lanes(3, SLOW) == [(0, False)]
+    assert both.free_lanes(3, QUICK) == [(0, False), (0, True)]
+    given_up[0].closed = True
+    assert both.free_lanes(2, SLOW) == [(0, False)]
+
+
 def test_a_slot_never_shows_two_running() -> None:
     first, second = make_order(ulid="A"), make_order(ulid="B")
     first.collecting, second.started = {2}, {0: 5.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable
@@ -19,14 +20,18 @@ from penstock.actors.cluster_port import Attach, Detach
 from penstock.actors.local_cluster import LocalCluster, LocalConfig
 from penstock.actors.mailbox import Mailbox, Ref
 from penstock.actors.supervisor import Policy, Supervisor
+from penstock.actors.worker_tasks import ReadChunk
 from penstock.actors.workflow_messages import CancelWorkflow, RetryJobs
 from penstock.clusters import spool as spooling
 from penstock.clusters.process import ProcessId
-from penstock.domain.errors import BusyError
+from penstock.domain.calculation import FailureClass, Outcome
+from penstock.domain.errors import BusyError, SpecError
+from penstock.domain.spec import RetryTable
 from penstock.domain.states import JobState
 from penstock.domain.views import Selection
 from penstock.store.selection import in_states
 from penstock.store.workflow_store import WorkflowStore
+from penstock.testing.scripted_workers import outcome_of_exit
 from penstock.testing.simulated_world import Behaviour
 
 from .campaign import BrokenError, Campaign
@@ -89,6 +94,62 @@ async def test_jobs_cancelled_before_the_crash_are_cancelled_after_it(tmp_path: 
         run.start()
         await run.until(lambda: run.states()["cancelled"] == 2)
         assert run.clock.monotonic() < 100.0
+
+
+# ---- a retry that is broken off -------------------------------------------------------------------------------------
+
+
+def failing(item: Any) -> Outcome:
+    return Outcome(FailureClass.EXIT_CODE, "as agreed")
+
+
+@pytest.mark.parametrize("point", range(14))
+async def test_a_retry_broken_off_at_any_commit_leaves_no_ready_jobs_in_an_ended_workflow(
+    tmp_path: Path, point: int
+) -> None:
+    broken = BreakOnce(point)
+    async with Campaign(tmp_path, 4, behaviour=STEADY, retry=RetryTable(max_attempts=1), breaks=broken) as run:
+        run.workers._rule = failing
+        assert await run.until_ended() == "failed"
+        run.workers._rule = outcome_of_exit
+        run.start()
+        broken.arm()
+        with contextlib.suppress(BusyError):
+            await run.ask(RetryJobs(Selection()))
+        assert run.query(READY_BUT_ENDED) == []
+        state = await run.until_ended()
+        assert run.supervisor.restarts == {"w": 1}
+        assert (state, run.states()) in [("failed", {"failed": 4}), ("completed", {"completed": 4})]
+        if state == "failed":
+            run.start()
+            await run.ask(RetryJobs(Selection()))
+            assert await run.until_ended() == "completed"
+        run.check_books()
+
+
+READY_BUT_ENDED = (
+    "SELECT id FROM job WHERE state = 'ready' AND (SELECT state FROM workflow) NOT IN ('running', 'paused')"
+)
+
+
+@pytest.mark.parametrize("point", range(10))
+async def test_a_source_is_tried_again_though_the_first_wish_for_it_was_broken_off(tmp_path: Path, point: int) -> None:
+    broken = BreakOnce(point)
+    async with Campaign(tmp_path, 4, breaks=broken) as run:
+        run.workers._trouble = lambda task: SpecError("gone") if isinstance(task, ReadChunk) else None
+        assert await run.until_ended() == "failed"
+        run.workers._trouble = lambda _: None
+        run.start()
+        broken.arm()
+        with contextlib.suppress(BusyError):
+            await run.ask(RetryJobs(Selection()))
+        if await run.until_ended() == "failed":
+            run.start()
+            await run.ask(RetryJobs(Selection()))
+            assert await run.until_ended() == "completed"
+        assert run.supervisor.restarts == {"w": 1}
+        assert run.states() == {"completed": 4}
+        run.check_books()
 
 
 # ---- chunks read ahead of a crash ------------------------------------------------------------------------------------

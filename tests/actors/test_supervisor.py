@@ -240,3 +240,33 @@ async def test_a_name_is_given_once() -> None:
         house.start("parrot")
         with pytest.raises(ConflictError, match="parrot is running already"):
             house.start("parrot")
+
+
+async def test_what_is_given_up_for_a_while_is_started_anew_with_its_mailbox() -> None:
+    house = House(Policy(restarts=1, period_s=60.0, again_after_s=100.0))
+    async with house.supervisor:
+        parrot = house.start("parrot")
+        for word in (RuntimeError("boom"), RuntimeError("boom again"), "left meanwhile"):
+            parrot.tell(word)
+        await house.clock.advance(99.0)
+        assert house.given_up == [("parrot", "boom again")]
+        assert house.diaries["parrot"] == ["started", "stopped"] * 2
+        assert house.supervisor.has_child("parrot")
+        parrot.tell("left late")
+        await house.clock.advance(2.0)
+        assert house.diaries["parrot"][4:] == ["started", "left meanwhile", "left late"]
+        parrot.tell(RuntimeError("forgiven"))  # what went before does not count any more
+        await settle(house)
+        assert await parrot.ask("there", 1.0) == "there"
+        assert house.given_up == [("parrot", "boom again")]
+
+
+async def test_what_is_given_up_for_a_while_can_be_stopped_for_good() -> None:
+    house = House(Policy(restarts=0, period_s=60.0, again_after_s=100.0))
+    async with house.supervisor:
+        house.start("parrot").tell(RuntimeError("boom"))
+        await house.clock.advance(1.0)
+        await house.supervisor.stop_child("parrot")
+        await house.clock.advance(1000.0)
+        assert house.diaries["parrot"] == ["started", "stopped"]
+        assert house.given_up == [("parrot", "boom")]

@@ -185,6 +185,66 @@ async def test_failed_jobs_are_reset_by_retry_except_those_marked(tmp_path: Path
         run.check_books()
 
 
+async def test_a_job_that_waits_for_its_retry_has_failed_once_it_is_marked(tmp_path: Path) -> None:
+    async with Campaign(tmp_path, 3, retry=RetryTable(max_attempts=3, delay="10h")) as run:
+        run.workers._rule = failing(2)
+        await run.until(lambda: run.states() == {"completed": 2, "ready": 1})
+        assert await run.ask(MarkJobs(ALL, never_rerun=True)) == Touched(3)
+        assert await run.until_ended() == "failed"
+        assert run.states() == {"completed": 2, "failed": 1}
+        assert run.query("SELECT status, attempts FROM job WHERE id = 2") == [("failed", 1)]
+        assert run.clock.monotonic() < 1000.0
+        run.check_books()
+
+
+async def test_a_job_that_never_ran_stays_ready_when_it_is_marked(tmp_path: Path) -> None:
+    async with Campaign(tmp_path, 20, behaviour=STEADY) as run:
+        await run.until(lambda: run.states()["running"] == 2)
+        await run.ask(MarkJobs(ALL, never_rerun=True))
+        assert await run.until_ended() == "completed"
+        assert run.states() == {"completed": 20}
+
+
+async def test_a_reset_clears_what_the_last_attempt_gave(tmp_path: Path) -> None:
+    results = "SELECT final_energy, max_forces, scf_steps, wall_time_s, final_geometry FROM job WHERE id = "
+    kept = "SELECT (SELECT count(*) FROM property WHERE job_id = ?1), (SELECT count(*) FROM file WHERE job_id = ?1)"
+    good = Outcome(None, None, -1.0, 0.1, 5, "1\n\nH 0 0 0\n", {"dipole": 1.0}, ["stdout"])
+    async with Campaign(tmp_path, 2, behaviour=STEADY) as run:
+        run.workers._rule = lambda _: good
+        await run.until_ended()
+        assert None not in run.query(f"{results}1")[0]
+        assert run.query(kept, 1) == [(1, 1)]
+        run.workers._rule = failing(1, failure=FailureClass.INPUT_ERROR)
+        run.start()
+        assert await run.ask(RetryJobs(Selection(jobs=(1,)))) == Touched(1)
+        assert await run.until_ended() == "failed"
+        *cleared, wall_time_s, geometry = run.query(f"{results}1")[0]
+        assert [*cleared, geometry] == [None] * 4
+        assert wall_time_s > 0.0  # of the attempt that failed
+        assert run.query(kept, 1) == [(0, 0)]
+        assert None not in run.query(f"{results}2")[0]
+        assert run.query(kept, 2) == [(1, 1)]
+
+
+async def test_a_workflow_whose_jobs_were_all_cancelled_is_cancelled(tmp_path: Path) -> None:
+    async with Campaign(tmp_path, 4, behaviour=STEADY) as run:
+        await run.until(lambda: run.states()["running"] == 2)
+        await run.ask(CancelWorkflow(ALL))
+        assert await run.until_ended() == "cancelled"
+        assert run.info.reason == "all its jobs were cancelled"
+
+
+async def test_fewer_slots_start_nothing_until_those_given_up_are_free(tmp_path: Path) -> None:
+    submitted = "SELECT count(*) FROM submission"
+    async with Campaign(tmp_path, 40, behaviour=Behaviour(attempt_s=(5.0, 15.0)), slots=4) as run:
+        await run.until(lambda: run.states()["completed"] >= 16 and run.states()["running"] == 4)
+        await run.ask(ChangeBudget(slots=2, priority=None))
+        before = run.query(submitted)
+        await run.until(lambda: run.query(submitted) != before)
+        assert sum(not placed.finished for placed in run.world.placed.values()) <= 1
+        assert await run.until_ended() == "completed"
+
+
 async def test_slots_can_be_changed_while_running(tmp_path: Path) -> None:
     async with Campaign(tmp_path, 60, behaviour=STEADY, slots=1) as run:
         await run.until(lambda: run.states()["completed"] == 5)

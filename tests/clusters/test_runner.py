@@ -5,15 +5,19 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from penstock.clusters import runner as runners
 from penstock.clusters import spool as spooling
 from penstock.clusters.claim import TOMBSTONE, read_claim, take_claim
 from penstock.clusters.process import fence
-from penstock.clusters.runner import MARKER
+from penstock.clusters.runner import MARKER, Keeper
+from penstock.clusters.runner_link import TIMEOUT
 from penstock.domain.calculation import Exit
+from penstock.domain.ids import new_ulid
 from penstock.domain.submission import AttemptSeen, Seen
 
 from .spooled import SLEEP, STUBBORN, RunnerProcess, Spool, wait_for_end, wait_for_file
@@ -189,3 +193,44 @@ def test_an_attempt_that_cannot_write_fails_and_the_rest_goes_on(spool: Spool) -
     assert seen[1].exit.code == 0
     assert seen[0].seen is Seen.ENDED
     assert "in the way" not in str(exit_of(seen[0]).message)
+
+
+@pytest.fixture
+def keeper(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeper]:
+    """A keeper without a worker, in this process, whose children it must not kill."""
+    monkeypatch.setattr(runners, "kill_children", lambda: None)
+    keeper = Keeper(spool.path, 1.0, "command")
+    yield keeper
+    keeper._bell._socket.close()
+    os.close(keeper._bell._directory)
+
+
+@pytest.mark.parametrize(
+    ("struck_earlier", "judged", "verdict"),
+    [(True, False, "lost"), (False, True, "timeout"), (False, False, None)],
+)
+def test_a_blow_meant_for_an_earlier_attempt_is_not_blamed_on_the_next(
+    spool: Spool, keeper: Keeper, struck_earlier: bool, judged: bool, verdict: str | None
+) -> None:
+    ulid = spool.stage(["true"], ["true"])
+    keeper._current.order = ulid
+    earlier = keeper._current.begin(0, 10.0, 1.0, 0)
+    if struck_earlier:
+        keeper._current.judge(earlier, TIMEOUT)
+        keeper._struck = earlier
+    serial = keeper._current.begin(1, 20.0, 2.0, 0)
+    if judged:
+        keeper._current.judge(serial, TIMEOUT)
+        keeper._struck = serial
+    assert keeper._account_for_death(signal.SIGKILL) == 1
+    assert ends(spool, ulid) == {1: (None, signal.SIGKILL, verdict)}
+    assert keeper._current.serial == 0
+
+
+def test_a_manifest_that_cannot_be_read_is_nothing_to_run(spool: Spool) -> None:
+    broken, other = new_ulid(), spool.stage(["true"])
+    spooling.write_manifest(spool.path, broken, b"\xc1 rubbish")
+    with RunnerProcess(spool) as runner:
+        assert runner.finish(broken, other) == 0
+    assert lines(spool, broken) == ['["finish"]']
+    assert ends(spool, other) == {0: (0, None, None)}

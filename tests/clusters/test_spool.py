@@ -75,6 +75,16 @@ def test_what_is_written_after_a_torn_line_is_not_lost(tmp_path: Path) -> None:
     assert found.finished
 
 
+def test_the_first_end_of_an_attempt_counts_and_no_other(tmp_path: Path) -> None:
+    second = spooling.encode_line(spooling.End(0, Exit(None, 9, 1.0, 3.0, "timeout")))
+    journal = reader(tmp_path)
+    write(tmp_path, spooling.encode_line(END), second)
+    assert journal.read()[0].exit == END.exit
+    write(tmp_path, second)
+    assert journal.read() == {}
+    assert journal.ended == {0}
+
+
 def test_rubbish_in_a_journal_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path, b"\0\0\0\n", b'["end",0]\n', b'{"a":1}\n', b"\n", b"\xff\xfe\n", spooling.encode_line(END))
     assert list(reader(tmp_path).read()) == [0]

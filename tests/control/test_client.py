@@ -169,6 +169,18 @@ def test_an_error_of_a_newer_daemon_keeps_its_code() -> None:
     assert (error.code, str(error)) == ("quota", "too much")
 
 
+def test_a_number_no_database_can_hold_is_refused_by_the_daemon(daemon: ScriptedDaemon) -> None:
+    with Client(daemon.path) as client:
+        with pytest.raises(errors.SpecError, match="9223372036854775808 is too large"):
+            client.job("x", 2**63)
+        with pytest.raises(errors.SpecError, match="9223372036854775808 is too large"):
+            list(client.logs("x", 2**63))
+        with pytest.raises(errors.ProtocolError, match="more than 64 bits"):
+            client.job("x", 2**64)
+        assert client.ping().version == "9"
+    assert daemon.script.seen == [messages.Ping()]
+
+
 def test_the_connection_outlives_a_failed_call(daemon: ScriptedDaemon) -> None:
     with Client(daemon.path) as client:
         with pytest.raises(errors.NotFoundError, match="nothing is scripted for GetStatus"):

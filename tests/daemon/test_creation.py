@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.daemon.house import House, KeepingWorkers, Life
 
@@ -213,3 +216,83 @@ async def test_a_catalogue_that_cannot_forget_keeps_the_row_until_the_next_start
     async with house.life() as life:
         await life.workflows.find_again()
         assert await is_nowhere(house, life)
+
+
+# ---- templates -------------------------------------------------------------------------------------------------------
+
+
+def test_a_template_is_read(tmp_path: Path) -> None:
+    text = "é" * (creation._TEMPLATE_MAX // 2)
+    (tmp_path / "t").write_text(text, encoding="utf-8")
+    assert creation._read_template(tmp_path / "t", "t") == text
+
+
+def _too_large(path: Path) -> None:
+    path.write_text("x" + "é" * (creation._TEMPLATE_MAX // 2), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+        (Path.mkdir, "not a regular file"),
+        (_too_large, "larger than 1048576 bytes"),
+        (lambda path: path.write_bytes(b"caf\xe9"), "not UTF-8 text"),
+        (lambda path: path.symlink_to("nowhere"), "No such file"),
+    ],
+)
+def test_what_cannot_be_a_template_is_refused_at_once(
+    tmp_path: Path, make: Callable[[Path], Any], message: str
+) -> None:
+    make(tmp_path / "t")
+    handles = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(SpecError, match=message) as caught:
+        creation._read_template(tmp_path / "t", "sub/t")
+    assert "the template sub/t " in str(caught.value)
+    assert caught.value.key == "engine.templates"
+    assert len(os.listdir("/proc/self/fd")) == handles
+
+
+# ---- ids -------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_id_whose_directory_was_removed_by_hand_is_free(house: House) -> None:
+    async with house.life() as life:
+        await life.create(house.request())
+        assert await life.until_ended() == ENDED
+        shutil.rmtree(house.directory)
+        await life.create(house.request())
+        assert await life.until_ended() == ENDED
+        await life.workflows.flush()
+    async with house.life() as life:
+        await life.workflows.find_again()
+        assert life.state() == ENDED
+
+
+async def test_the_id_of_a_workflow_that_lost_its_directory_at_work_is_free(house: House) -> None:
+    async with house.life() as life:
+        await life.create(house.request())
+        with pytest.raises(ConflictError, match="exists already"):  # its actor has not found out yet
+            shutil.rmtree(house.directory)
+            await life.create(house.request())
+        assert (await life.until_ended())[0] == "faulted"
+        await life.create(house.request())
+        assert await life.until_ended() == ENDED
+
+
+@pytest.mark.parametrize("faulted", [False, True])
+async def test_an_id_whose_directory_is_there_is_taken(house: House, faulted: bool) -> None:
+    async with house.life() as life:
+        await life.create(house.request())
+        await life.until_ended()
+        if faulted:
+            info = life.board.workflows["w"]
+            life.board.pin(msgspec.structs.replace(info, state="faulted"))
+        with pytest.raises(ConflictError, match="exists already"):
+            await life.create(house.request())
+        assert (house.directory / "workflow.db").exists()
+        elsewhere = msgspec.structs.replace(house.request(), directory=house.work / "elsewhere")
+        shutil.rmtree(house.directory)
+        with pytest.raises(ConflictError, match="exists already"):  # not in the same place
+            await life.create(elsewhere)

@@ -1,12 +1,21 @@
-"""The parts of the service that need no daemon: places of errors, and logs read piece by piece."""
+"""The parts of the service that need no daemon: places of errors, logs read piece by piece, and watching."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
-from penstock.daemon.service import _in_file, _log_files, _read_log
+import anyio
+import pytest
+
+from penstock.actors import board as boards
+from penstock.actors.board import Board
+from penstock.control import messages as m
+from penstock.daemon.service import Service, _in_file, _log_files, _read_log
 from penstock.domain.errors import SpecError
+from penstock.domain.views import EventInfo
 
 
 def test_an_error_gets_its_place_in_the_file() -> None:
@@ -44,3 +53,70 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "stderr")
     for name in ("stdout", "stderr", "missing"):
         assert _read_log(tmp_path / name, 0, None) == (b"", 0)
+
+
+def events(first: int, last: int) -> list[EventInfo]:
+    return [EventInfo("w", seq, 0.0, "job_started", 1, "") for seq in range(first, last + 1)]
+
+
+@pytest.fixture
+async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Board, Any]]:
+    """A board, and a stream of all that happens on it that looks up every 20 ms."""
+    move_on_after = anyio.move_on_after
+    monkeypatch.setattr(anyio, "move_on_after", lambda _seconds: move_on_after(0.02))
+    board = Board()
+    service = Service(cast("Any", None), board, cast("Any", None), cast("Any", None), list)
+    stream = service._watch(m.Watch())
+    yield board, stream
+    await stream.aclose()
+    assert board._subscriptions == set()
+
+
+async def next_of(stream: Any, board: Board, news: list[EventInfo]) -> Any:
+    """What comes next; `news` happens once somebody waits for it."""
+    found: list[Any] = []
+
+    async def take() -> None:
+        found.append(await anext(stream))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(take)
+        await anyio.wait_all_tasks_blocked()
+        board.emit(news)
+    return found[0]
+
+
+async def test_a_watcher_takes_its_own_time(watched: tuple[Board, Any]) -> None:
+    board, stream = watched
+    seen = []
+    with anyio.fail_after(10.0):
+        board.emit(events(1, 1))  # nobody watches yet
+        task_seen = anyio.Event()
+
+        async def watch() -> None:
+            async for item in stream:
+                seen.append(item.seq)
+                task_seen.set()
+                await anyio.sleep(0.06)  # a slow client, longer than the stream's own wait
+                if item.seq == 5:
+                    return
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            await anyio.wait_all_tasks_blocked()
+            board.emit(events(2, 3))
+            await task_seen.wait()
+            board.emit(events(4, 5))
+    assert seen == [2, 3, 4, 5]
+
+
+async def test_a_watcher_that_fell_behind_is_told_so_and_goes_on(
+    watched: tuple[Board, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "_BACKLOG", 3)
+    board, stream = watched
+    with anyio.fail_after(10.0):
+        first = await next_of(stream, board, events(1, 7))
+        assert first == m.Lagged(4)
+        assert [(await anext(stream)).seq for _ in range(3)] == [1, 2, 3]
+        assert (await next_of(stream, board, events(8, 8))).seq == 8

@@ -288,12 +288,17 @@ async def test_what_is_no_regular_file_is_never_replaced(directory: Path, overwr
     (directory / "folder").mkdir()
     (directory / "link").symlink_to("nowhere")
     os.mkfifo(directory / "pipe")
-    for path in (directory / "folder", directory / "link", directory / "pipe", Path("/dev/null")):
+    for path in (directory / "folder", directory / "link", directory / "pipe", Path("/dev/null"), Path("/")):
         with pytest.raises(SpecError, match="exists and is not a regular file; choose another path") as caught:
             export_jobs(directory, "w", "csv", path, ALL, overwrite=overwrite)
         assert caught.value.key == "path"
     assert (directory / "pipe").is_fifo()
     assert (directory / "link").is_symlink()
+
+
+async def test_a_path_that_no_system_knows_is_refused(directory: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be a path"):
+        write(directory, "csv", directory / "a\0b")
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

@@ -133,11 +133,11 @@ class Ledger:
         unfinished = self.step.state == "failed"
         if not unfinished and not await self.store.count(again & Where("never_rerun = 0")):
             return Touched(0, total, _left_note(total, marked))
-        # The workflow runs before its jobs are ready: killed in between, it finds that it has ended once more.
-        if unfinished:
-            await self.set_step("expanding")  # the source is tried again from where it could not be read
+        # The workflow runs before anything else changes: killed in between, it finds that it has ended once more.
         if self.state not in (WorkflowState.RUNNING, WorkflowState.PAUSED):
             await self.set_state(WorkflowState.RUNNING, None)
+        if unfinished:
+            await self.set_step("expanding")  # the source is tried again from where it could not be read
         moved, events = await self.store.move_jobs(
             again & Where("never_rerun = 0"), JobState.READY, Event("jobs_reset", 0), reset=True
         )

@@ -102,8 +102,10 @@ class OrderBook:
         held = Counter(order.submission.lane for order in self.orders.values() if not order.closed)
         room = max(0, slots - len(held))  # slots given up may still be held
         idle = [(lane, False) for lane in range(slots) if not held[lane]][:room]
-        behind = [(lane, True) for lane in range(slots) if held[lane] <= 1] if may_prefetch(pace) else []
-        return idle + behind
+        if not may_prefetch(pace):
+            return idle
+        used = {lane for lane, _ in idle} | held.keys()
+        return idle + [(lane, True) for lane in range(slots) if lane in used and held[lane] <= 1]
 
     def unread(self) -> int:
         """How many attempts have ended and wait for their outputs to be read."""

@@ -55,12 +55,14 @@ class FrameDecoder:
 
 
 def encode(message: ClientFrame | DaemonFrame) -> bytes:
-    """`message` as one frame; ProtocolError if it is larger than a frame may be or holds text that is not Unicode."""
+    """`message` as one frame; ProtocolError if it is larger than a frame may be or holds what msgpack cannot."""
     frame = bytearray(HEADER)
     try:
         _ENCODER.encode_into(message, frame, HEADER)
     except UnicodeEncodeError as error:
         raise ProtocolError(f"text that is not valid Unicode cannot be sent: {error.object!r}") from error
+    except OverflowError as error:
+        raise ProtocolError("a whole number of more than 64 bits cannot be sent") from error
     size = len(frame) - HEADER
     if size > MAX_FRAME:
         raise ProtocolError(

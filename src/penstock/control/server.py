@@ -20,6 +20,7 @@ from anyio.abc import SocketListener, SocketStream, TaskGroup
 
 from penstock import __version__
 from penstock.control import listener as control_listener
+from penstock.control.bounds import check_numbers
 from penstock.control.framing import FrameDecoder, decode_client, encode
 from penstock.control.listener import Peer
 from penstock.control.messages import (
@@ -266,6 +267,7 @@ class _Connection:
 
     async def _answer(self, number: int, request: Request[Any]) -> None:
         try:
+            check_numbers(request)
             answer: DaemonFrame = Reply(number, await self._handler.call(request, self._peer))
             frame = encode(answer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told and the daemon goes on
@@ -276,6 +278,7 @@ class _Connection:
     async def _stream_out(self, number: int, request: Watch | Logs) -> None:
         end: DaemonFrame = Done(number)
         try:
+            check_numbers(request)
             async with aclosing(self._handler.stream(request, self._peer)) as items:
                 await self._forward(number, items)
         except Exception as error:  # noqa: BLE001 - as above

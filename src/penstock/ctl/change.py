@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from penstock.control.messages import Changed
-from penstock.ctl.options import command, id_argument, selection_options
+from penstock.ctl.options import Whole, command, id_argument, selection_options
 from penstock.ctl.output import Ctl
 from penstock.ctl.query import show_status
 from penstock.domain.states import Status
@@ -73,8 +73,8 @@ def mark(ctl: Ctl, id: str, selection: Selection, never_rerun: bool | None) -> N
 
 @command("set")
 @id_argument()
-@click.option("--slots", type=int, metavar="N", help="Jobs that may run at the same time.")
-@click.option("--priority", type=int, metavar="N", help="Higher goes first.")
+@click.option("--slots", type=Whole(), metavar="N", help="Jobs that may run at the same time.")
+@click.option("--priority", type=Whole(), metavar="N", help="Higher goes first.")
 def set_(ctl: Ctl, id: str, slots: int | None, priority: int | None) -> None:
     """Change a workflow's slots or priority."""
     if slots is None and priority is None:
@@ -94,6 +94,8 @@ def set_(ctl: Ctl, id: str, slots: int | None, priority: int | None) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 def export(ctl: Ctl, id: str, selection: Selection, format_: str, output: str | None, overwrite: bool) -> None:
     """Write a workflow's results to a file."""
+    if output == "-":
+        raise click.UsageError("an export is a file; give -o the path it shall have, or ./- for a file of that name")
     path = None if output is None else str(Path(output).absolute())
     reply = ctl.client.export(id, format_, path, selection, overwrite)
     if ctl.json:

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from penstock.control.messages import Lagged, LogChunk
-from penstock.ctl.options import command, id_argument, job_argument
+from penstock.ctl.options import Whole, command, id_argument, job_argument
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import clean_block, local_time
 from penstock.domain.views import EventInfo
@@ -18,7 +18,7 @@ from penstock.domain.views import EventInfo
 
 @command("watch")
 @id_argument(required=False)
-@click.option("--since", type=click.IntRange(0), metavar="SEQ", help="First replay what came after this event.")
+@click.option("--since", type=Whole(0), metavar="SEQ", help="First replay what came after this event.")
 @click.option("--until-end", is_flag=True, help="Stop when the workflow has ended.")
 def watch(ctl: Ctl, id: str | None, since: int | None, until_end: bool) -> None:
     """Show events as they happen, one on a line."""
@@ -35,8 +35,8 @@ def watch(ctl: Ctl, id: str | None, since: int | None, until_end: bool) -> None:
 @command("logs")
 @job_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the attempt has ended.")
-@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Default: the newest.")
-@click.option("--tail", type=click.IntRange(0), metavar="BYTES", help="Only the last BYTES of each file.")
+@click.option("--attempt", type=Whole(1), metavar="N", help="Default: the newest.")
+@click.option("--tail", type=Whole(0), metavar="BYTES", help="Only the last BYTES of each file.")
 def logs(ctl: Ctl, id: str, job: int, follow: bool, attempt: int | None, tail: int | None) -> None:
     """Print what a job has written."""
     write = _json_writer(ctl) if ctl.json else _terminal_writer() if ctl.is_terminal else _pipe_writer()

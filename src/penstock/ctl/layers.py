@@ -27,7 +27,7 @@ def client_layers(options: Mapping[str, Any]) -> tuple[Layer, ...]:
 def read_text(path: Path) -> str:
     """The text of a file the user names; SpecError says why it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise SpecError(f"not UTF-8 text (byte {error.start})", file=str(path)) from error
     except OSError as error:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
-import io
-import os
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+try:
+    import importlib
+    import io
+    import os
+    import sys
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any, Final
 
-import click
-import msgspec
+    import click
+    import msgspec
 
-from penstock.ctl.options import socket_option
-from penstock.ctl.output import Ctl
-from penstock.ctl.text import clean
-from penstock.domain.errors import (
-    BusyError,
-    ClusterError,
-    ForbiddenError,
-    InternalError,
-    OutputError,
-    PenstockError,
-    ProtocolError,
-    SpecError,
-    StoreError,
-    UnreachableError,
-)
+    from penstock.ctl.options import socket_option
+    from penstock.ctl.output import Ctl
+    from penstock.ctl.text import clean
+    from penstock.domain.errors import (
+        BusyError,
+        ClusterError,
+        ForbiddenError,
+        InternalError,
+        OutputError,
+        PenstockError,
+        ProtocolError,
+        SpecError,
+        StoreError,
+        UnreachableError,
+    )
+except KeyboardInterrupt:  # loading takes long enough to be interrupted; that is no reason for a traceback
+    raise SystemExit(130) from None
 
 EXIT_FAILED: Final = 1
 EXIT_WRONG_USE: Final = 2
@@ -76,6 +79,17 @@ class _Commands(click.Group):
         found: click.Command = module.COMMANDS[cmd_name]
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        given = args[0]
+        if given not in _MODULES and not given.startswith("-") and not ctx.resilient_parsing:
+            from penstock.domain.spec import nearest
+
+            hint = nearest(given, _MODULES) or f"there are {', '.join(_MODULES)}"
+            raise click.UsageError(f"no such command {given!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -108,13 +122,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             error.show()
         return EXIT_WRONG_USE
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except (_PipeClosedError, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit has somewhere to go
         return 0
     except OSError as error:  # a full disk under the output, a working directory that is gone
-        click.echo(f"penstockctl: {clean(str(error))}", err=True)
+        if "--json" in arguments:
+            _report_json("system", _system_message(error))
+        else:
+            click.echo(f"penstockctl: {clean(_system_message(error))}", err=True)
         return EXIT_FAILED
     finally:
         ctl.close()
@@ -126,6 +143,14 @@ def exit_code_of(error: PenstockError) -> int:
     if isinstance(error, _NO_CONVERSATION):
         return EXIT_UNREACHABLE
     return EXIT_FAILED if isinstance(error, _NOT_THE_USERS) else EXIT_WRONG_USE
+
+
+def _system_message(error: OSError) -> str:
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working directory is gone; change into one that exists"
+    return f"{error.filename}: {error.strerror}" if error.filename else f"the output cannot be written: {error}"
 
 
 def _report(ctl: Ctl, error: PenstockError) -> None:

@@ -9,21 +9,37 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
+from penstock.control.bounds import LARGEST
 from penstock.control.client import Client
 from penstock.ctl.output import Ctl
 from penstock.domain.errors import PenstockError
 from penstock.domain.states import JobState, Status
-from penstock.domain.views import Filter, Selection
+from penstock.domain.views import Filter, JobInfo, Selection
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 ID_VARIABLE: Final = "PENSTOCK_WORKFLOW_ID"
+_DIGITS_MOST: Final = 40
 _JOBS_MAX: Final = 1_000_000
 _COMPLETION_TIMEOUT_S: Final = 0.5
 _FILTER: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*")
 _STATUSES: Final = tuple(Status)
 _STATES: Final = tuple(JobState)
+
+
+class Whole(click.IntRange):
+    """A whole number between `least` and `most`, by default what the daemon and its databases can hold."""
+
+    def __init__(self, least: int = -LARGEST, most: int = LARGEST) -> None:
+        super().__init__(least, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; click.BadParameter for what is none, too small or too large."""
+        if isinstance(value, str) and len(value) > _DIGITS_MOST:
+            self.fail(f"a number of {len(value)} characters is too large; the largest is {self.max}", param, ctx)
+        number: int = super().convert(value, param, ctx)
+        return number
 
 
 def command(name: str) -> Callable[[Callable[..., T]], click.Command]:
@@ -70,6 +86,11 @@ def complete_id(context: click.Context, _: click.Parameter, incomplete: str) -> 
     return [workflow.id for workflow in workflows if workflow.id.startswith(incomplete)]
 
 
+def complete_order(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Columns to order by, rising ones only: click completes a word that begins with `-` as an option."""
+    return [name for name in JobInfo.__struct_fields__ if name.startswith(incomplete)]
+
+
 def id_argument(*, required: bool = True) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """`ID`; inside a job, the workflow the job belongs to when it is left out."""
     return click.argument("id", required=required, envvar=ID_VARIABLE, shell_complete=complete_id)
@@ -96,9 +117,13 @@ def _target(context: click.Context, words: Sequence[str]) -> tuple[str, int]:
         words = (inherited, *words)
     if len(words) != 2:
         raise click.UsageError("give a workflow's ID and a JOB number", context)
-    if not words[1].isdecimal():
-        raise click.UsageError(f"{words[1]!r} is not a job number", context)
-    return words[0], int(words[1])
+    digits = words[1]
+    if not re.fullmatch(r"\d+", digits, re.ASCII):
+        raise click.UsageError(f"{digits!r} is not a job number", context)
+    if len(digits) > _DIGITS_MOST or int(digits) > LARGEST:
+        shown = digits if len(digits) <= _DIGITS_MOST else f"a number of {len(digits)} digits"
+        raise click.UsageError(f"{shown} is too large for a job number; the largest is {LARGEST}", context)
+    return words[0], int(digits)
 
 
 def selection_options(function: Callable[..., T]) -> Callable[..., T]:
@@ -106,10 +131,22 @@ def selection_options(function: Callable[..., T]) -> Callable[..., T]:
 
     @click.option("--job", "jobs", multiple=True, metavar="N,N-M", callback=_jobs, help="Job numbers and ranges.")
     @click.option(
-        "--status", "statuses", multiple=True, metavar="STATUS", callback=_names(_STATUSES), help=", ".join(_STATUSES)
+        "--status",
+        "statuses",
+        multiple=True,
+        metavar="STATUS",
+        callback=_names(_STATUSES),
+        shell_complete=_complete(_STATUSES),
+        help=", ".join(_STATUSES),
     )
     @click.option(
-        "--state", "states", multiple=True, metavar="STATE", callback=_names(_STATES), help="Exact state, such as held."
+        "--state",
+        "states",
+        multiple=True,
+        metavar="STATE",
+        callback=_names(_STATES),
+        shell_complete=_complete(_STATES),
+        help="Exact state, such as held.",
     )
     @click.option(
         "--filter",
@@ -155,6 +192,14 @@ def parse_filter(text: str) -> Filter:
     if match is None:
         raise ValueError(f"{text!r} is no condition; write it like 'natoms>50'")
     return Filter(match[1], match[2], match[3])
+
+
+def _complete(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+        *before, last = incomplete.split(",")
+        return [",".join([*before, name]) for name in known if name.startswith(last)]
+
+    return complete
 
 
 def _jobs(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[int, ...]:

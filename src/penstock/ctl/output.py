@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
 _FOLDED: Final = frozenset({"name", "counts", "message", "reason", "directory", "origin", "value", "after", "failure"})
+_FOLDED_LEAST: Final = 10
+"""Characters that a folded column keeps, however narrow the terminal."""
+_FRAME_MOST: Final = 8
+"""More than the characters around one column's cells."""
 _COLOURS: Final = {
     "completed": "green",
     "running": "cyan",
@@ -92,9 +96,7 @@ class Ctl:
         cells = [[clean(cell) for cell in row] for row in rows]
         names = [column.lstrip(">") for column in columns]
         right = [column.startswith(">") for column in columns]
-        if self.is_terminal:
-            self._rich_table(names, right, cells)
-        else:
+        if not self.is_terminal or not self._rich_table(names, right, cells):
             self._plain_table(names, right, cells)
 
     def _plain_table(self, names: list[str], right: list[bool], cells: list[list[str]]) -> None:
@@ -107,8 +109,10 @@ class Ctl:
             )
             click.echo("  ".join(padded).rstrip())
 
-    def _rich_table(self, names: list[str], right: list[bool], cells: list[list[str]]) -> None:
+    def _rich_table(self, names: list[str], right: list[bool], cells: list[list[str]]) -> bool:
+        """Print a table that fits the terminal; False, and nothing printed, where cells would have to be cropped."""
         from rich.box import SIMPLE_HEAD
+        from rich.cells import cell_len
         from rich.table import Table
         from rich.text import Text
 
@@ -118,7 +122,14 @@ class Ctl:
             table.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
         for row in cells:
             table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+        longest = [max(cell_len(line[index]) for line in (names, *cells)) for index in range(len(names))]
+        foldable = (length - _FOLDED_LEAST for length, name in zip(longest, names, strict=True) if name in _FOLDED)
+        unfolded = self.console.options.update(width=sum(longest) + _FRAME_MOST * len(names))
+        least = self.console.measure(table, options=unfolded).maximum - sum(max(0, excess) for excess in foldable)
+        if least > self.console.width:
+            return False
         self.console.print(table)
+        return True
 
 
 def as_builtins(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from penstock.control.messages import JobDetail, Summary, WorkflowStatus
-from penstock.ctl.options import command, id_argument, job_argument, selection_options
+from penstock.ctl.options import Whole, command, complete_order, id_argument, job_argument, selection_options
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import (
     bar,
@@ -50,9 +50,15 @@ def status(ctl: Ctl, id: str | None) -> None:
 @command("jobs")
 @id_argument()
 @selection_options
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Jobs on a page.")
-@click.option("--offset", type=click.IntRange(0), default=0, help="Jobs to leave out before it.")
-@click.option("--order", default="id", show_default=True, help="A public column; -COLUMN for falling.")
+@click.option("--limit", type=Whole(1, 10_000), default=100, show_default=True, help="Jobs on a page.")
+@click.option("--offset", type=Whole(0), default=0, help="Jobs to leave out before it.")
+@click.option(
+    "--order",
+    default="id",
+    show_default=True,
+    shell_complete=complete_order,
+    help="A public column; -COLUMN for falling.",
+)
 def jobs(ctl: Ctl, id: str, selection: Selection, limit: int, offset: int, order: str) -> None:
     """Show a workflow's jobs, page by page."""
     reply = ctl.client.jobs(id, selection, limit, offset, order)
@@ -60,7 +66,9 @@ def jobs(ctl: Ctl, id: str, selection: Selection, limit: int, offset: int, order
         ctl.emit(reply)
         return
     _job_table(ctl, reply.jobs)
-    if len(reply.jobs) < reply.total:
+    if not reply.jobs and reply.total:
+        ctl.note(f"there are {reply.total} jobs, and none on this page")
+    elif len(reply.jobs) < reply.total:
         last = offset + len(reply.jobs)
         more = f"; the next: --offset {last}" if last < reply.total else ""
         ctl.note(f"jobs {offset + 1} to {last} of {reply.total}{more}")

@@ -9,7 +9,7 @@ import click
 
 from penstock.control.messages import Planned, StepPlan
 from penstock.ctl.layers import client_layers, read_text
-from penstock.ctl.options import command
+from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
 from penstock.ctl.progress import follow_to_end
 from penstock.ctl.query import show_rejected
@@ -26,8 +26,8 @@ _INTERRUPTED: Final = 130
 @click.option("--dry-run", is_flag=True, help="Show what would be done; nothing is written.")
 @click.option("--id", help="The workflow's name.")
 @click.option("--cluster", metavar="NAME", help="Where it runs.")
-@click.option("--slots", type=int, metavar="N", help="Jobs that may run at the same time.")
-@click.option("--priority", type=int, metavar="N", help="Higher goes first.")
+@click.option("--slots", type=Whole(), metavar="N", help="Jobs that may run at the same time.")
+@click.option("--priority", type=Whole(), metavar="N", help="Higher goes first.")
 def submit(
     ctl: Ctl,
     spec: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 # C0 and C1 control characters, DEL, and what reorders text: in a terminal they could hide or forge output.
@@ -45,12 +45,12 @@ def local_time(epoch_s: float | None) -> str:
 
 
 def local_time_of(text: str) -> str:
-    """A moment given as ISO 8601 text, in the reader's own time zone; other text as it is."""
+    """A moment given as ISO 8601 text (UTC if it names no zone) in the reader's time zone; other text as it is."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return text
-    return local_time(moment.timestamp()) if moment.tzinfo else text
+    return local_time((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def number(value: float | None, digits: int = 6) -> str:

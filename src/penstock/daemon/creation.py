@@ -160,18 +160,21 @@ def _read_template(path: Path, name: str) -> str:
     """The text of a template: a regular file of sane size, so that nothing named by mistake can block or fill us."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise SpecError(f"the template {name} is not a regular file", key="engine.templates")
-            data = file.read(_TEMPLATE_MAX + 1)
-        text = data.decode()
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                data = file.read(_TEMPLATE_MAX + 1)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise SpecError(f"the template {name} cannot be read: {error.strerror}", key="engine.templates") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
     if len(data) > _TEMPLATE_MAX:
         raise SpecError(f"the template {name} is larger than {_TEMPLATE_MAX} bytes", key="engine.templates")
-    return text
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
 
 
 def _lay_out(directory: Path) -> None:

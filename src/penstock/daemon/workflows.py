@@ -88,7 +88,7 @@ class Workflows:
     async def _forget_if_gone(self, workflow_id: str, directory: Path) -> None:
         """A workflow whose directory somebody removed makes room for a new one in the same place."""
         taken = self._board.workflows.get(workflow_id)
-        if taken is None or taken.state != WorkflowState.FAULTED or taken.directory != str(directory):
+        if taken is None or taken.directory != str(directory):
             return
         if not await anyio.Path(directory).exists() and not self.supervisor.has_child(workflow_id):
             self._log.warning("forgotten: its directory is gone", workflow=workflow_id, directory=str(directory))

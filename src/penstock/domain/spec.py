@@ -91,7 +91,7 @@ _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
 def parse_toml(text: str, file: str) -> dict[str, Any]:
     """The tables of `text`; SpecError carries the line of a syntax error."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
         number = int(line[1]) if line else len(text.splitlines())  # "at end of document"

@@ -52,12 +52,14 @@ def export_jobs(
     SpecError for a path that cannot be.
     """
     default_path(directory, workflow_id, file_format)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    if "\0" in str(path):
+        raise SpecError(f"{str(path)!r} cannot be a path", key="path")
     with _writing(path):
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise SpecError(f"{path} exists and is not a regular file; choose another path", key="path")
         if path.exists() and not overwrite:
             raise SpecError(f"{path} exists; choose another path, or overwrite it with --overwrite", key="path")
+        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with reading(directory) as db, _writing(path):
