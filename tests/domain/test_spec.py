@@ -190,3 +190,11 @@ def test_the_nearest_name_is_asked_for() -> None:
     assert nearest("slot", ["slots", "cluster"]) == "did you mean 'slots'?"
     assert nearest("slot", ["slots", "cluster"], 0.95) == ""
     assert nearest("slot", []) == ""
+
+
+@pytest.mark.parametrize(("key", "example"), [("walltime", '"10min"'), ("memory", '"1GB"')])
+def test_an_amount_that_is_a_number_is_refused_with_an_example(key: str, example: str) -> None:
+    text = f'recipe = "campaign"\n[structures]\nsource = "m.csv"\n[engine]\nname = "emt"\n[resources]\n{key} = 600\n'
+    with pytest.raises(SpecError, match=f"write it like {example}") as caught:
+        decode_spec(parse_toml(text, "spec.toml"), text, "spec.toml")
+    assert (caught.value.line, caught.value.key) == (7, f"resources.{key}")

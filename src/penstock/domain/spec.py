@@ -77,6 +77,12 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+_DURATION: Final = '; write it like "10min" or "02:00:00"'
+_WRITTEN_LIKE: Final = {
+    "resources.walltime": _DURATION,
+    "retry.delay": _DURATION,
+    "resources.memory": '; write it like "1GB"',
+}
 SLOTS_MAX: Final = 100_000
 CORES_MAX: Final = 1_000_000
 CHARGE_MAX: Final = 10_000
@@ -126,6 +132,7 @@ def decode_spec(tables: dict[str, Any], text: str, file: str) -> WorkflowSpec:
         _check_values(spec)
     except msgspec.ValidationError as error:
         message, key = readable_error(str(error))
+        message += _WRITTEN_LIKE.get(key, "")
         raise SpecError(message, file=file, line=locate_key(text, key) if key else None, key=key or None) from error
     except SpecError as error:
         if error.file is not None or not error.key:
