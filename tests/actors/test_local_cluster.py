@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 import pytest
 from tests.clusters.spooled import SLEEP, Spool, wait_for_end, wait_for_file
 
+from penstock.actors import local_cluster as module
 from penstock.actors.board import Board
 from penstock.actors.clock import SystemClock
 from penstock.actors.cluster_port import Attach, Cancel, ClusterRestarted, Detach, Forget, Submit
@@ -28,7 +30,9 @@ from penstock.clusters.claim import TOMBSTONE, read_claim
 from penstock.clusters.process import ProcessId, fence
 from penstock.clusters.runner import MARKER
 from penstock.domain.calculation import Exit
+from penstock.domain.ids import new_ulid
 from penstock.domain.submission import Observed, Seen, Submission
+from penstock.domain.views import ClusterInfo
 
 
 def children() -> set[int]:
@@ -92,6 +96,11 @@ class Machine:
         self.owner: Mailbox[Any] = Mailbox("owner")
         self.told: dict[str, Observed] = {}
         self.restarted = 0
+
+    async def done(self) -> ClusterInfo:
+        """What people see once everything told so far is done."""
+        await self.ref.ask(Detach("nobody"), 10.0)
+        return self.cluster().info()
 
     def attach(self, *submissions: Submission) -> None:
         self.told.clear()
@@ -387,3 +396,158 @@ async def test_a_full_disk_delays_a_submission_and_no_more(spool: Spool, monkeyp
         submission = local.submit(["true"])
         assert await local.until_closed(submission) == [DONE]
         assert failed.is_set()
+
+
+# ---- what an earlier life left ---------------------------------------------------------------------------------------
+
+
+async def test_runners_of_an_earlier_life_hold_their_cores_before_anybody_attaches(spool: Spool) -> None:
+    gate = Gate(spool)
+    async with machine(spool, cores=1) as local:
+        submission = local.submit(["true"], gate.command)
+        await local.until(submission, Seen.ENDED, Seen.RUNNING)
+    other = Spool(spool.path.parent, "other")
+    async with machine(spool, cores=1, attach=False) as local:
+        info = await local.done()
+        assert (info.cores_used, info.memory_used_mb, info.submissions_running) == (1, 100, 1)
+        behind = other.submission(1)
+        local.ref.tell(Submit(behind, other.manifest(behind.ulid, ["true"])))
+        info = await local.done()
+        assert (info.submissions_running, info.submissions_waiting, len(runners())) == (1, 1, 1)
+        local.attach(submission)
+        told = await local.until(submission, Seen.ENDED, Seen.RUNNING)
+        assert told.attempts[1].started_at is not None
+        await gate.open()
+        assert await local.until_closed(submission) == [DONE, DONE]
+        await anyio.to_thread.run_sync(wait_for_claim, other, behind)
+
+
+async def test_what_ended_before_anybody_attached_is_told_in_full(spool: Spool) -> None:
+    gate = Gate(spool)
+    async with machine(spool) as local:
+        submission = local.submit(["false"], gate.command)
+        await local.until(submission, Seen.ENDED, Seen.RUNNING)
+    async with machine(spool, attach=False) as local:
+        await local.done()
+        await gate.open()
+        with anyio.fail_after(20.0):
+            while not local.cluster()._orders[submission.ulid].closed:
+                await anyio.lowlevel.checkpoint()
+        assert (await local.done()).cores_used == 0
+        local.attach(submission)
+        assert await local.until_closed(submission) == [FAILED, DONE]
+
+
+async def test_a_manifest_that_cannot_be_read_is_swept_and_never_run(spool: Spool) -> None:
+    stray, mine = new_ulid(), spool.submission(2)
+    for ulid in (stray, mine.ulid):
+        spooling.write_manifest(spool.path, ulid, b"\xc1 rubbish")
+    async with machine(spool, attach=False) as local:
+        local.attach(mine)
+        assert await local.until_closed(mine) == [NOT_RUN, NOT_RUN]
+        assert spooling.submissions(spool.path) == {mine.ulid}
+        after = local.submit(["true"])
+        assert await local.until_closed(after) == [DONE]
+
+
+# ---- what the machine refuses ----------------------------------------------------------------------------------------
+
+
+class Refusal:
+    """Stands before a function and raises OSError until it is lifted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        self.refused = 0
+        self.lifted = False
+        self._function = getattr(owner, name)
+        monkeypatch.setattr(owner, name, self)
+        monkeypatch.setattr(module, "_TICK_S", 0.02)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if not self.lifted:
+            self.refused += 1
+            raise OSError(28, "No space left on device")
+        return self._function(*args, **options)
+
+
+async def until_true(condition: Callable[[], bool]) -> None:
+    """Returns once `condition` holds."""
+    with anyio.fail_after(20.0):
+        while not condition():
+            await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("name", ["write_manifest", "forget"])
+async def test_a_chore_that_is_refused_holds_up_nothing_and_is_done_later(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    kind = {"write_manifest": "stage", "forget": "forget"}[name]
+    async with machine(spool) as local:
+        gate = Gate(spool)
+        running = local.submit(gate.command)
+        ended = local.submit(["true"], lane=1)
+        await local.until(running, Seen.RUNNING)
+        await local.until_closed(ended)
+        refusal = Refusal(monkeypatch, spooling, name)
+        if name == "forget":
+            local.ref.tell(Forget(ended.ulid))
+            held_up, others = ended, [local.submit(["true"], lane=1)]
+        else:
+            held_up, others = local.submit(["true"], lane=1), []
+        info = await local.done()
+        assert info.state == "up"
+        assert str(info.reason).startswith(f"cannot {kind} {held_up.ulid}, trying again: [Errno 28] No space left")
+        await until_true(lambda: refusal.refused > 2)
+        await gate.open()
+        for submission in (running, *others):
+            assert await local.until_closed(submission) == [DONE]
+        refusal.lifted = True
+        if name == "forget":
+            await until_true(lambda: held_up.ulid not in spooling.submissions(spool.path))
+        else:
+            assert await local.until_closed(held_up) == [DONE]
+        assert (await local.done()).reason is None
+        assert local.supervisor.restarts == {}
+
+
+async def test_an_order_waits_until_the_machine_lets_a_runner_start(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = Refusal(monkeypatch, module, "spawn_runner")
+    async with machine(spool) as local:
+        submission = local.submit(["true"])
+        await until_true(lambda: refusal.refused > 2)
+        info = await local.done()
+        assert (info.cores_used, info.submissions_running, info.submissions_waiting) == (0, 0, 1)
+        refusal.lifted = True
+        assert await local.until_closed(submission) == [DONE]
+        assert local.supervisor.restarts == {}
+
+
+async def test_a_waiting_order_that_is_cancelled_whole_needs_no_runner(spool: Spool) -> None:
+    async with machine(spool, cores=1) as local:
+        gate = Gate(spool)
+        running = local.submit(gate.command)
+        await local.until(running, Seen.RUNNING)
+        waiting = local.submit(["true"], ["true"], lane=1)
+        local.cancel(waiting, 0, 1)
+        assert await local.until_closed(waiting) == [NOT_RUN, NOT_RUN]
+        assert read_claim(spool.file(waiting.ulid, "claim")) == TOMBSTONE
+        assert (await local.done()).submissions_waiting == 0
+        assert len(runners()) == 1
+        await gate.open()
+        assert await local.until_closed(running) == [DONE]
+
+
+async def test_a_runner_that_breaks_over_an_order_itself_ends_it_as_lost(spool: Spool) -> None:
+    async with machine(spool) as local:
+        await local.done()  # what is in the spool by now is not taken for a leftover any more
+        broken = spool.submission(2)
+        spool.file(broken.ulid, "journal").symlink_to(spool.path / "missing" / "journal")
+        local.ref.tell(Submit(broken, spool.manifest(broken.ulid, ["true"], ["true"])))
+        assert await local.until_closed(broken) == [LOST, LOST]
+        exit_ = local.told[broken.ulid].attempts[0].exit
+        assert exit_ is not None
+        assert str(exit_.message).startswith("its runner could not go on: FileNotFoundError")
+        after = local.submit(["true"])
+        assert await local.until_closed(after) == [DONE]

@@ -243,7 +243,7 @@ async def test_a_name_is_given_once() -> None:
 
 
 async def test_what_is_given_up_for_a_while_is_started_anew_with_its_mailbox() -> None:
-    house = House(Policy(restarts=1, period_s=60.0, again_after_s=100.0))
+    house = House(Policy(restarts=1, period_s=1000.0, again_after_s=100.0))
     async with house.supervisor:
         parrot = house.start("parrot")
         for word in (RuntimeError("boom"), RuntimeError("boom again"), "left meanwhile"):

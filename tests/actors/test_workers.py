@@ -14,11 +14,22 @@ import anyio.to_thread
 import msgspec
 import pytest
 
+from penstock import engines
+from penstock.actors import worker_tasks
 from penstock.actors import workers as module
 from penstock.actors.clock import SystemClock
-from penstock.actors.worker_tasks import CheckWork, Collect, CollectItem, ReadChunk, Render, RenderItem
-from penstock.actors.workers import WorkerLostError, WorkerPool
-from penstock.domain.calculation import Calculation, Exit, FailureClass
+from penstock.actors.worker_tasks import (
+    CheckWork,
+    Collect,
+    CollectItem,
+    PlanSource,
+    ReadChunk,
+    Render,
+    RenderItem,
+    SourcePlan,
+)
+from penstock.actors.workers import WorkerLostError, WorkerPool, WorkerStuckError
+from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import BusyError, SpecError
 from penstock.domain.spec import StructureSource
 from penstock.domain.submission import Manifest
@@ -166,3 +177,82 @@ async def test_idle_workers_retire(pool: WorkerPool, water: Path, monkeypatch: p
         while worker_pids(pool):
             await anyio.lowlevel.checkpoint()
     await gone(worker)
+
+
+async def two_stopped(pool: WorkerPool, water: Path) -> list[int]:
+    """The pids of two idle workers, neither of which gets on with anything."""
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(pool.run, ReadChunk(SOURCE, str(water), "", 10))
+    pids = worker_pids(pool)
+    assert len(pids) == 2
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
+
+
+async def test_a_worker_that_takes_too_long_is_killed_and_replaced(
+    pool: WorkerPool, water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pool.run(ReadChunk(SOURCE, str(water), "", 10))
+    [victim] = worker_pids(pool)
+    os.kill(victim, signal.SIGSTOP)
+    with monkeypatch.context() as patch, anyio.fail_after(10.0):
+        patch.setattr(worker_tasks, "_LIMIT_S", 0.05)
+        with pytest.raises(WorkerStuckError, match=r"in 0\.05 s"):
+            await pool.run(ReadChunk(SOURCE, str(water), "", 10))
+    await gone(victim)
+    assert (pool.lost, pool.busy, worker_pids(pool)) == (1, 0, [])
+    assert (await pool.run(ReadChunk(SOURCE, str(water), "", 10))).done
+
+
+def test_what_is_long_by_nature_may_take_longer_and_reading_outputs_less() -> None:
+    plan = PlanSource(SOURCE, "water.xyz", "command", PARAMETERS, 1, 1)
+    one, many = (Collect("command", PARAMETERS, [CollectItem(0, "/d", Exit(0, None, 0.0, 1.0))] * n) for n in (1, 100))
+    short = ReadChunk(SOURCE, "water.xyz", "", 10)
+    assert one.limit_s() < many.limit_s() < short.limit_s() < plan.limit_s()
+
+
+async def test_long_tasks_never_take_the_last_worker(pool: WorkerPool, water: Path) -> None:
+    stopped = await two_stopped(pool, water)
+    plans: list[SourcePlan] = []
+
+    async def plan() -> None:
+        plans.append(await pool.run(PlanSource(SOURCE, str(water), "command", PARAMETERS, 1, 1)))
+
+    with anyio.fail_after(20.0):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(plan)
+            await anyio.wait_all_tasks_blocked()
+            assert pool.busy == 1
+            [free] = worker_pids(pool)
+            os.kill(free, signal.SIGCONT)
+            assert (await pool.run(ReadChunk(SOURCE, str(water), "", 10))).done
+            assert plans == []
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+    assert [found.jobs for found in plans] == [1, 1, 1]
+
+
+def test_outputs_that_an_engine_raises_over_are_one_attempts_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = engines.get("command")
+
+    class Fragile:
+        """Raises over one directory."""
+
+        parameters_type = command.parameters_type
+
+        def read(self, directory: Path, *args: object) -> Outcome:
+            if directory.name == "1":
+                raise ZeroDivisionError("poison")
+            return Outcome(None, final_energy_hartree=-1.0)
+
+    monkeypatch.setattr(engines, "get", lambda _: Fragile())
+    items = [CollectItem(n, str(tmp_path / str(n)), Exit(0, None, 0.0, 1.0)) for n in range(3)]
+    (_, first), (position, poisoned), (_, last) = Collect("command", PARAMETERS, items).run()
+    assert first == last == Outcome(None, final_energy_hartree=-1.0)
+    assert (position, poisoned.failure) == (1, FailureClass.OUTPUT_INVALID)
+    assert poisoned.message == "its outputs cannot be read: ZeroDivisionError: poison"

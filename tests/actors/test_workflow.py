@@ -10,7 +10,7 @@ import pytest
 from penstock.actors.cluster_port import Cancel
 from penstock.actors.supervisor import Policy
 from penstock.actors.worker_tasks import Collect, ReadChunk, Render
-from penstock.actors.workers import WorkerLostError
+from penstock.actors.workers import WorkerLostError, WorkerStuckError
 from penstock.actors.workflow_messages import (
     CancelWorkflow,
     ChangeBudget,
@@ -283,6 +283,29 @@ async def test_a_lost_worker_is_replaced(tmp_path: Path) -> None:
         assert await run.until_ended() == "completed"
         assert lost == []
         assert run.supervisor.restarts == {}
+
+
+async def test_outputs_over_which_a_reader_is_stuck_are_found_one_by_one(tmp_path: Path) -> None:
+    asked: list[list[int]] = []
+
+    def trouble(task: Any) -> Exception | None:
+        if not isinstance(task, Collect):
+            return None
+        jobs = [int(Path(item.directory).parent.name) for item in task.items]
+        asked.append(jobs)
+        return WorkerStuckError("not through in 30 s") if 2 in jobs else None
+
+    quick, once = Behaviour(attempt_s=(0.01, 0.01)), RetryTable(max_attempts=1)
+    async with Campaign(tmp_path, 8, behaviour=quick, slots=1, retry=once) as run:
+        run.workers._trouble = trouble
+        assert await run.until_ended() == "failed"
+        assert run.states() == {"completed": 7, "failed": 1}
+        assert run.query("SELECT failure, error_message FROM job WHERE id = 2") == [
+            ("output_invalid", "reading its outputs: not through in 30 s")
+        ]
+        assert run.supervisor.restarts == {}
+    [stuck] = [jobs for jobs in asked if 2 in jobs and len(jobs) > 1]  # nobody else was asked to take as long
+    assert asked[asked.index(stuck) + 1 :][: len(stuck)] == [[job] for job in stuck]
 
 
 async def test_a_source_that_cannot_be_read_on_fails_the_workflow_and_says_why(tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ class Spool:
             Entry(n, self.directory(name or ulid, n), n + 1, Rendered({"input": f"{n}\n"}, argv))
             for n, argv in enumerate(commands)
         ]
-        manifest = Manifest(ulid, self.workflow_id, str(self.workflow), "isolated", "command", 1, walltime_s, entries)
+        manifest = Manifest(
+            ulid, self.workflow_id, str(self.workflow), "isolated", "command", 1, walltime_s, entries, 100
+        )
         return msgspec.msgpack.encode(manifest)
 
     def directory(self, ulid: str, position: int) -> str:

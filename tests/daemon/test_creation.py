@@ -246,12 +246,12 @@ def test_what_cannot_be_a_template_is_refused_at_once(
     tmp_path: Path, make: Callable[[Path], Any], message: str
 ) -> None:
     make(tmp_path / "t")
-    handles = len(os.listdir("/proc/self/fd"))
+    handles = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(SpecError, match=message) as caught:
         creation._read_template(tmp_path / "t", "sub/t")
     assert "the template sub/t " in str(caught.value)
     assert caught.value.key == "engine.templates"
-    assert len(os.listdir("/proc/self/fd")) == handles
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
 
 
 # ---- ids -------------------------------------------------------------------------------------------------------------
@@ -273,8 +273,8 @@ async def test_an_id_whose_directory_was_removed_by_hand_is_free(house: House) -
 async def test_the_id_of_a_workflow_that_lost_its_directory_at_work_is_free(house: House) -> None:
     async with house.life() as life:
         await life.create(house.request())
+        shutil.rmtree(house.directory)
         with pytest.raises(ConflictError, match="exists already"):  # its actor has not found out yet
-            shutil.rmtree(house.directory)
             await life.create(house.request())
         assert (await life.until_ended())[0] == "faulted"
         await life.create(house.request())
