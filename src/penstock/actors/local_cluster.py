@@ -11,7 +11,6 @@ import contextlib
 import os
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,14 +21,15 @@ import msgspec
 import structlog
 
 from penstock.actors.board import Board
+from penstock.actors.chores import Chores
 from penstock.actors.clock import Clock
 from penstock.actors.cluster_port import Attach, Cancel, ClusterMessage, ClusterRestarted, Detach, Forget, Submit
-from penstock.actors.local_runner import Order, Runner, last_words, let_go, reap, spawn_runner
+from penstock.actors.local_runner import Order, Runner, claimant, is_held, last_words, let_go, reap, spawn_runner
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Actor
 from penstock.clusters import spool as spooling
 from penstock.clusters.claim import TOMBSTONE, read_claim, take_claim
-from penstock.clusters.process import ProcessId, fence
+from penstock.clusters.process import fence
 from penstock.clusters.runner import MARKER
 from penstock.clusters.runner_worker import ORDER_BYTES
 from penstock.domain.calculation import Exit
@@ -70,7 +70,6 @@ class _RunnerEnded(msgspec.Struct, frozen=True):
 
 
 LocalMessage = ClusterMessage | Reconfigure | _News | _RunnerEnded
-Chore = Callable[[], Awaitable[None]]
 Owners = dict[str, Ref[Any]]
 
 
@@ -84,8 +83,7 @@ class LocalCluster(Actor[LocalMessage]):
         self._clock = clock
         self._owners = owners
         self._orders: dict[str, Order] = {}
-        self._chores: dict[tuple[str, str], Chore] = {}  # what the machine refused to do, to be tried again
-        self._trouble = ""  # why the last of them was refused
+        self._chores = Chores(config.name)
         self._leftovers: dict[str, set[str]] = {}  # by workflow: what was in the spool before our time
         self._waiting: list[Order] = []
         self._runners: dict[str, Runner] = {}
@@ -125,13 +123,12 @@ class LocalCluster(Actor[LocalMessage]):
                 self._owners.pop(workflow_id, None)
                 await self._sweep(workflow_id, frozenset())
             case Cancel(ulid, attempts):
-                await self._do("cancel", ulid, partial(self._cancel, ulid, attempts))
+                await self._chores.do("cancel", ulid, partial(self._cancel, ulid, attempts))
             case Forget(ulid):
                 self._orders.pop(ulid, None)
-                await self._do("forget", ulid, partial(self._forget, ulid))
+                await self._chores.do("forget", ulid, partial(self._forget, ulid))
             case _News(ulids):
-                for kind, name in list(self._chores):
-                    await self._do(kind, name, self._chores[kind, name])
+                await self._chores.again()
                 for ulid in list(self._orders) if ulids is None else ulids:
                     self._read(ulid)
             case _RunnerEnded(name):
@@ -149,7 +146,7 @@ class LocalCluster(Actor[LocalMessage]):
             self.config.name,
             "local",
             "up",
-            self._trouble if self._chores else None,
+            self._chores.trouble,
             self.config.cores,
             cores,
             self.config.memory_mb,
@@ -165,7 +162,7 @@ class LocalCluster(Actor[LocalMessage]):
         if ulid in self._orders:
             return
         self._orders[ulid] = Order(submission, self.config.spool)
-        await self._do("stage", ulid, partial(self._stage, ulid, manifest))
+        await self._chores.do("stage", ulid, partial(self._stage, ulid, manifest))
         self._tell(ulid, {n: AttemptSeen(Seen.QUEUED) for n in range(submission.size)})
 
     async def _stage(self, ulid: str, manifest: bytes) -> None:
@@ -174,22 +171,8 @@ class LocalCluster(Actor[LocalMessage]):
         self._waiting.append(self._orders[ulid])
 
     async def _forget(self, ulid: str) -> None:
-        self._chores.pop(("stage", ulid), None)
+        self._chores.drop("stage", ulid)
         await anyio.to_thread.run_sync(spooling.forget, self.config.spool, ulid)
-
-    async def _do(self, kind: str, name: str, chore: Chore) -> None:
-        """Does a chore, or puts it off to the next tick when the machine refuses: no disk, no processes, no handles.
-
-        One order's trouble is never another's, nor the cluster's.
-        """
-        try:
-            await chore()
-        except (OSError, TimeoutError) as error:
-            self._chores[kind, name] = chore
-            self._trouble = f"cannot {kind} {name}, trying again: {error}"
-            self._log.warning("put off", chore=kind, subject=name, error=str(error))
-        else:
-            self._chores.pop((kind, name), None)
 
     def _dispatch(self) -> None:
         """Hands waiting orders to runners.
@@ -270,13 +253,16 @@ class LocalCluster(Actor[LocalMessage]):
         status = reap(runner.process.pid)
         words = last_words(runner)
         trouble = None if status in (0, None) else words
-        await self._do("settle", name, partial(self._settle, runner, trouble, ended_well=status == 0))
+        await self._chores.do("settle", name, partial(self._settle, runner, trouble, ended_well=status == 0))
 
     async def _settle(self, runner: Runner, trouble: str | None, *, ended_well: bool) -> None:
         """What becomes of a dead runner's orders, once nothing that it started lives."""
         if runner.orders:
             await anyio.to_thread.run_sync(fence, runner.process, f"{MARKER}={runner.name}")
-        claimed = {order: self._claim(order) is not None for order in runner.orders}
+        claimed = {
+            order: read_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim")) is not None
+            for order in runner.orders
+        }
         could_start = runner.has_served or ended_well or any(claimed.values())
         for order in list(runner.orders):
             if not claimed[order] and could_start:
@@ -284,9 +270,6 @@ class LocalCluster(Actor[LocalMessage]):
             else:
                 self._conclude(order, trouble)
             runner.orders.remove(order)
-
-    def _claim(self, order: Order) -> str | None:
-        return read_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim"))
 
     def _conclude(self, order: Order, trouble: str | None) -> None:
         """No runner works on the order any more, and none can: what has no end by now is lost or never ran."""
@@ -390,7 +373,7 @@ class LocalCluster(Actor[LocalMessage]):
             self._leftovers.setdefault(owner or "", set()).add(ulid)
             if (
                 owner is not None
-                and self._lives(ulid)
+                and is_held(self.config.spool, ulid)
                 and (manifest := spooling.read_manifest(self.config.spool, ulid))
             ):
                 self._orders[ulid] = order = Order(_as_found(manifest), self.config.spool)
@@ -407,7 +390,7 @@ class LocalCluster(Actor[LocalMessage]):
             order = self._orders.get(submission.ulid)
             if order is None:
                 self._orders[submission.ulid] = order = Order(submission, self.config.spool)
-                await self._do("find", submission.ulid, partial(self._find, order))
+                await self._chores.do("find", submission.ulid, partial(self._find, order))
             else:
                 order.submission = submission
                 self._retell(order)
@@ -431,20 +414,14 @@ class LocalCluster(Actor[LocalMessage]):
         elif self._adopt(order):
             self._retell(order)
         else:
-            process, runner = self._claimant(order.submission.ulid)
+            process, runner = claimant(self.config.spool, order.submission.ulid)
             if process is not None:
                 await anyio.to_thread.run_sync(fence, process, f"{MARKER}={runner}")
             self._conclude(order, None)
 
-    def _claimant(self, ulid: str) -> tuple[ProcessId | None, str]:
-        """The process that holds a submission's claim, dead or alive, and its runner's name."""
-        claim = read_claim(spooling.spool_path(self.config.spool, ulid, "claim"))
-        token, _, name = (claim or "").rpartition(":")
-        return ProcessId.from_token(token), name
-
     def _adopt(self, order: Order) -> bool:
         """Takes a living runner of an earlier life as ours; False when it is dead."""
-        process, name = self._claimant(order.submission.ulid)
+        process, name = claimant(self.config.spool, order.submission.ulid)
         if name not in self._runners:
             if process is None or not process.alive():
                 return False
@@ -460,13 +437,8 @@ class LocalCluster(Actor[LocalMessage]):
         """Removes what an earlier life left in the spool after its end was recorded, or what nobody can run."""
         left = self._leftovers.pop(workflow_id, set()) | self._leftovers.pop("", set())
         for ulid in left - keep - self._orders.keys():
-            if not self._lives(ulid):
-                await self._do("forget", ulid, partial(self._forget, ulid))
-
-    def _lives(self, ulid: str) -> bool:
-        """Whether a runner may still be working on a submission."""
-        process, _ = self._claimant(ulid)
-        return process is not None and process.alive()
+            if not is_held(self.config.spool, ulid):
+                await self._chores.do("forget", ulid, partial(self._forget, ulid))
 
 
 def _listen(spool: Path) -> socket.socket:

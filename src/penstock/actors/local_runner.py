@@ -14,6 +14,7 @@ from typing import Final
 
 from penstock import __version__
 from penstock.clusters import spool as spooling
+from penstock.clusters.claim import read_claim
 from penstock.clusters.process import ProcessId
 from penstock.clusters.runner import MARKER
 from penstock.domain.ids import new_ulid
@@ -100,6 +101,18 @@ def runner_environment(submission: Submission, runner: str) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
     }
+
+
+def claimant(spool: Path, ulid: str) -> tuple[ProcessId | None, str]:
+    """The process that holds a submission's claim, dead or alive, and its runner's name; None for a tombstone."""
+    token, _, name = (read_claim(spooling.spool_path(spool, ulid, "claim")) or "").rpartition(":")
+    return ProcessId.from_token(token), name
+
+
+def is_held(spool: Path, ulid: str) -> bool:
+    """Whether a runner may still be working on a submission."""
+    process, _ = claimant(spool, ulid)
+    return process is not None and process.alive()
 
 
 def let_go(runner: Runner) -> None:
