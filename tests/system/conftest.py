@@ -26,7 +26,7 @@ from penstock.control.session import ENDED_WORKFLOW
 from penstock.domain.errors import UnreachableError
 
 DAEMON = "import sys; from penstock.daemon.main import main; sys.argv[0] = 'penstockd'; main()"
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 """How long anything may take before a test gives up on it; no test is meant to come near."""
 _LOOK_EVERY_S = 0.02
 
