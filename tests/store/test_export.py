@@ -90,7 +90,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_ase(path: Path) -> list[Any]:
-    return list(ase.db.connect(path, type="db").select(sort="id"))
+    with ase.db.connect(path, type="db") as database:
+        return list(database.select(sort="id"))
 
 
 def ids(file_format: str, path: Path) -> list[int]:

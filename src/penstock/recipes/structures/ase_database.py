@@ -41,12 +41,12 @@ class AseDatabase:
 
         last_id, row_number = map(int, cursor.split(":")) if cursor else (0, 0)
         chunk = ChunkBuilder(self._source, limit)
-        database = connect(str(self._path), type="db", use_lock_file=False)
-        for row in database.select(f"id>{last_id}", sort="id", limit=limit, include_data=False):
-            if chunk.full:
-                break
-            self._add(chunk, row_number, row)
-            last_id, row_number = row.id, row_number + 1
+        with connect(str(self._path), type="db", use_lock_file=False) as database:
+            for row in database.select(f"id>{last_id}", sort="id", limit=limit, include_data=False):
+                if chunk.full:
+                    break
+                self._add(chunk, row_number, row)
+                last_id, row_number = row.id, row_number + 1
         return chunk.finish(f"{last_id}:{row_number}", done=not chunk.full)
 
     def _add(self, chunk: ChunkBuilder, row_number: int, row: Any) -> None:
