@@ -65,7 +65,10 @@ def fill(disk: Path) -> Path:
 
 
 def submit_pages(daemon: Penstockd, gate: Gate) -> Path:
-    """A campaign whose jobs need room for an input file; returns when its first job is known to run."""
+    """A campaign whose jobs need room for an input file; returns when its first job runs and its database is at rest.
+
+    A database that is closed later would give the room of its log back, and with it perhaps enough for all the jobs.
+    """
     (daemon.work / "page.tpl").write_text("x" * 5000)
     script = f'{gate.script}; echo "$PENSTOCK_JOB_ID" >> "$2"'.replace("$", "$$")
     argv = ["sh", "-c", script, *map(str, gate.paths), str(daemon.home / "out")]
@@ -74,6 +77,7 @@ def submit_pages(daemon: Penstockd, gate: Gate) -> Path:
     gate.next_started()
     running = "SELECT count(*) FROM job WHERE state = 'running'"
     eventually(lambda: query(directory, running) == [(1,)], "the first job is known to run")
+    eventually(lambda: not (directory / "workflow.db-wal").exists(), "the database is closed")
     return directory
 
 

@@ -146,7 +146,11 @@ class KeepSource(Task[KeptSource], frozen=True):
         files = []
         for found in structures.source_files(self.source, path):
             name = f"{_SOURCE_FOLDER}/{found.name}"
-            files.append(SourceFile(name, *copy_with_checksum(found.path, Path(self.directory, name))))
+            try:
+                files.append(SourceFile(name, *copy_with_checksum(found.path, Path(self.directory, name))))
+            except OSError as error:
+                reason = f"{error.strerror or error}; the work directory must be writable and have room"
+                raise SpecError(f"{found.path} cannot be copied: {reason}") from error
         return KeptSource(files[0].path if path.is_file() else _SOURCE_FOLDER, files)
 
 
