@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock import engines
-from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
+from penstock.domain.calculation import HARTREE_EV, Calculation, Exit, FailureClass, Outcome
 from penstock.engines import program_output
 
 ENGINE = engines.get("command")
@@ -36,7 +36,7 @@ def write(tmp_path: Path) -> Callable[[str, str | bytes], None]:
 
 
 def test_one_hartree_is_that_of_ase() -> None:
-    assert ase.units.Hartree == program_output.HARTREE_EV
+    assert ase.units.Hartree == HARTREE_EV
 
 
 def test_a_real_program_from_template_to_outcome(tmp_path: Path) -> None:

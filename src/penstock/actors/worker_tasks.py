@@ -345,6 +345,11 @@ def answer(decoder: msgspec.msgpack.Decoder[AnyTask], payload: bytes) -> bytes:
     return b"!" + msgspec.msgpack.encode(failed)
 
 
+def frame(payload: bytes) -> bytes:
+    """`payload` behind its length."""
+    return LENGTH.pack(len(payload)) + payload
+
+
 def refuse(_payload: bytes) -> bytes:
     """The answer of a worker that is not of the daemon's version."""
     return b"!" + msgspec.msgpack.encode(Failed("internal", UPGRADED))
@@ -363,7 +368,7 @@ def main(daemon_version: str) -> None:
     ):
         while len(header := stream.read(LENGTH.size)) == LENGTH.size:
             payload = respond(stream.read(LENGTH.unpack(header)[0]))
-            channel.sendall(LENGTH.pack(len(payload)) + payload)
+            channel.sendall(frame(payload))
 
 
 if __name__ == "__main__":

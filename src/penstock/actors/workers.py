@@ -16,7 +16,7 @@ import msgspec
 
 from penstock import __version__
 from penstock.actors.clock import Clock
-from penstock.actors.worker_tasks import FAILURES, LENGTH, Failed, Task
+from penstock.actors.worker_tasks import FAILURES, LENGTH, Failed, Task, frame
 from penstock.domain.errors import BusyError, PenstockError
 
 T = TypeVar("T")
@@ -140,11 +140,6 @@ class _Worker:
             self._process.kill()
         self._process.wait()
         self._writer.transport.abort()
-
-
-def frame(payload: bytes) -> bytes:
-    """`payload` behind its length."""
-    return LENGTH.pack(len(payload)) + payload
 
 
 def _environment() -> dict[str, str]:

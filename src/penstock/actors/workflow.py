@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import anyio
 import msgspec
-import structlog
 
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
@@ -106,7 +105,6 @@ class WorkflowActor(Actor[Message]):
         self._wake_at: float | None = None
         self._idle_armed = False
         self._last_activity = 0.0
-        self._log = structlog.get_logger().bind(workflow=workflow_id)
 
     # ---- life -------------------------------------------------------------------------------------------------------
 

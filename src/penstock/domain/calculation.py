@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+HARTREE_EV: Final = 27.211386024367243
+"""One hartree in eV, ASE's value (CODATA 2014), so that an energy goes back to eV as it came."""
 
 
 class Structure(msgspec.Struct, frozen=True, array_like=True):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.calculation import Exit, FailureClass, Outcome
+from penstock.domain.calculation import HARTREE_EV, Exit, FailureClass, Outcome
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import normalise
 from penstock.domain.spec import nearest
@@ -24,8 +24,6 @@ from penstock.engines.engine import (
     signal_message,
 )
 
-HARTREE_EV: Final = 27.211386024367243
-"""One hartree in eV, CODATA 2014 as ASE uses it."""
 _JSON_MAX: Final = 16 * 1024 * 1024
 _LINE_MAX: Final = 64 * 1024
 _TAIL: Final = 64 * 1024

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock.domain.calculation import HARTREE_EV
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import parse_geometry
 from penstock.domain.views import Selection
@@ -29,7 +30,6 @@ from penstock.store.workflow_store import DATABASE_NAME
 
 Record = dict[str, Any]
 _COLUMNS: Final = (*COLUMNS, "geometry", "final_geometry")
-_HARTREE_EV: Final = 27.211386024367243  # ASE's value (CODATA 2014): an energy goes back to eV as it came
 _SUFFIXES: Final = {"csv": "csv", "json": "json", "extxyz": "extxyz", "ase": "db"}
 _READ_AS_TRUTH: Final = frozenset({"T", "F", "True", "False", "true", "false", "TRUE", "FALSE"})
 """Words that readers of ext-XYZ take for booleans; fluorine is none."""
@@ -143,7 +143,7 @@ def _comment_values(record: Record, workflow_id: str) -> list[str]:
         "multiplicity": record["spin"],
     }
     if record["final_energy"] is not None:
-        values["energy"] = record["final_energy"] * _HARTREE_EV
+        values["energy"] = record["final_energy"] * HARTREE_EV
         values["final_energy_hartree"] = record["final_energy"]
     if record["max_forces"] is not None:
         values["max_force_hartree_per_bohr"] = record["max_forces"]
@@ -172,7 +172,7 @@ def _write_ase(path: Path, records: Iterator[Record], workflow_id: str) -> int:
             symbols, positions, lattice, pbc = parse_geometry(_geometry(record))
             atoms = Atoms(symbols, positions, cell=lattice, pbc=pbc)
             if record["final_energy"] is not None and math.isfinite(record["final_energy"]):
-                atoms.calc = SinglePointCalculator(atoms, energy=record["final_energy"] * _HARTREE_EV)
+                atoms.calc = SinglePointCalculator(atoms, energy=record["final_energy"] * HARTREE_EV)
             numbers = {key: record[key] for key in ("max_forces", "scf_steps", "final_energy", "wall_time_s")}
             db.write(
                 atoms,
