@@ -16,15 +16,20 @@ PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 endif
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo demo-slurm test check format bench clean
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(VENV)/.runtime ## 178 molecules and ions through the daemon, from a CSV file to a table of results
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/g2/demo.sh
 
+demo-slurm: $(VENV)/.runtime ## the same through a real Slurm, over SSH; both are started for it (as root, on Debian)
+	@.ci/install-services $(BIN)/python
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.g2.demo_slurm
+
 test: $(VENV)/.dev ## the test suite; ends with what was left out and why (TESTS="tests/domain -k ulid" narrows it)
+	@.ci/install-services $(BIN)/python
 	@$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.dev ## style, types, layers, and that nothing of one machine is in the tree

@@ -29,13 +29,18 @@ GRACE_S = 5.0
 MARK = "PENSTOCK_TEST_SESSION"
 """Set for everything the suite starts, so that a process is known as ours after its parents have gone."""
 
+KEPT = {"PENSTOCK_SAMPLES", "PENSTOCK_FLUX", "PENSTOCK_REQUIRE_SERVICES"}
+"""What the environment may tell the suite itself."""
+
+pytest_plugins = ["tests.services.fixtures"]
+
 hypothesis.settings.register_profile("penstock", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("penstock")
 
 
 def pytest_configure() -> None:
     """Make the suite independent of the environment it is started from."""
-    for name in [name for name in os.environ if name.startswith("PENSTOCK_") and name != "PENSTOCK_SAMPLES"]:
+    for name in [name for name in os.environ if name.startswith("PENSTOCK_") and name not in KEPT]:
         del os.environ[name]
     os.environ[MARK] = uuid.uuid4().hex
     resource_tracker.ensure_running()  # multiprocessing's one helper process lives as long as this one

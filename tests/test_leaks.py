@@ -75,7 +75,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "test_leaky.py").write_text(LEAKY, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nanyio_mode = auto\nfilterwarnings = error\n", encoding="utf-8")
     argv = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "test_leaky.py"]
-    environment = os.environ | {"COLUMNS": "500"}
+    environment = os.environ | {"COLUMNS": "500", "PYTHONPATH": str(Path(__file__).parents[1])}  # for its plugins
     return subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False).stdout
 
 

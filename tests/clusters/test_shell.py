@@ -1,4 +1,4 @@
-"""One contract for every shell; the local one with real processes, the scripted one with its lines."""
+"""One contract for every shell: the local one, the scripted one with its lines, the one behind a real SSH server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from penstock.testing.scripted_shell import Expected, ScriptedShell
 from penstock.testing.virtual_clock import VirtualClock
 
 from .spooled import wait_for_end, wait_for_file
+from .ssh_hosts import shell_on, target_of
 
 ECHO = ("sh", "-c", "cat; echo err >&2; exit 3")
 SLEEP = ("sleep", "1000")
@@ -28,13 +29,15 @@ SCRIPT = [
 ]
 
 
-@pytest.fixture(params=["local", "scripted"])
+@pytest.fixture(params=["local", "scripted", "ssh"])
 async def shell(request: pytest.FixtureRequest) -> AsyncIterator[Shell]:
-    if request.param == "local":
-        yield LocalShell()
+    if request.param == "ssh":
+        async with shell_on(target_of(request.getfixturevalue("real_sshd"))) as ssh:
+            yield ssh
         return
-    with ScriptedShell(SCRIPT) as shell:
-        yield shell
+    shell: Shell = LocalShell() if request.param == "local" else ScriptedShell(SCRIPT)
+    yield shell
+    await shell.close()
 
 
 async def test_the_contract_of_running(shell: Shell) -> None:
@@ -43,29 +46,99 @@ async def test_the_contract_of_running(shell: Shell) -> None:
     with pytest.raises(ClusterError, match=r"sleep did not end within 0\.05 s") as caught:
         await shell.run(SLEEP, timeout_s=0.05)
     assert caught.value.transient
-    with pytest.raises(NotFoundError, match="no-such-program does not exist on this host"):
+    with pytest.raises(NotFoundError, match="no-such-program does not exist on"):
         await shell.run(["no-such-program"], timeout_s=10.0)
 
 
-async def check_files(shell: Shell, directory: Path) -> None:
-    await shell.put(f"{directory}/a/b", {"one": b"1", "two words": b"\0\xff", ".hidden": b""})
-    await shell.put(f"{directory}/a/b", {"one": b"new"})
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_the_contract_of_files(shell: Shell, tmp_path: Path) -> None:
+    directory = tmp_path / "there"
+    await shell.put(
+        f"{directory}/a", {"b/one": b"1", "b/two words": b"\0\xff", ".hidden": b"", "c/d/e": b"deep", "f/": b""}
+    )
+    await shell.put(f"{directory}/a", {"b/one": b"new"})
     assert await shell.get(f"{directory}/a/b/one") == b"new"
     assert await shell.get(f"{directory}/a/b/two words") == b"\0\xff"
-    assert await shell.list(f"{directory}/a/b") == [".hidden", "one", "two words"]
-    assert await shell.list(f"{directory}/a") == ["b"]
+    assert await shell.get(f"{directory}/a/c/d/e") == b"deep"
+    assert await shell.list(f"{directory}/a") == [".hidden", "b", "c", "f"]
+    assert await shell.list(f"{directory}/a/f") == []
+    assert await shell.list(f"{directory}/a/b") == ["one", "two words"]
     for missing in (shell.get(f"{directory}/none"), shell.list(f"{directory}/none")):
         with pytest.raises(NotFoundError, match="none does not exist"):
             await missing
-    for name in ("", ".", "..", "a/b", "../x", "a\0"):
-        with pytest.raises(ValueError, match="is no file name"):
-            await shell.put(str(directory), {"fine": b"", name: b""})
-    assert await shell.list(str(directory)) == ["a"]
+    await shell.fetch(f"{directory}/a", ["b/one", "none", "no/ne", "b", "c/d/e"], tmp_path / "here")
+    fetched = {str(path.relative_to(tmp_path / "here")): path for path in files_below(tmp_path / "here")}
+    assert {name: path.read_bytes() for name, path in fetched.items()} == {"b/one": b"new", "c/d/e": b"deep"}
+    await shell.fetch(f"{directory}/a", [], tmp_path / "here")
 
 
-async def test_the_contract_of_files(tmp_path: Path) -> None:
-    for shell in (LocalShell(), ScriptedShell([])):
-        await check_files(shell, tmp_path / "files")
+@pytest.mark.parametrize("name", ["", ".", "..", "/a", "../x", "a/../x", "a//b", "a//", "/", "./a", "a\0", "a\nb"])
+async def test_names_that_might_lead_elsewhere(shell: Shell, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is no relative path of a file"):
+        await shell.put(str(tmp_path), {"fine": b"", name: b""})
+    with pytest.raises(ValueError, match="is no relative path of a file"):
+        await shell.fetch(str(tmp_path), ["fine", name], tmp_path / "here")
+    assert files_below(tmp_path) == []
+
+
+@pytest.fixture(params=["local", "ssh"])
+async def real_shell(request: pytest.FixtureRequest) -> AsyncIterator[Shell]:
+    if request.param == "local":
+        yield LocalShell()
+        return
+    async with shell_on(target_of(request.getfixturevalue("real_sshd"))) as ssh:
+        yield ssh
+
+
+async def test_only_regular_files_are_fetched(real_shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    await real_shell.fetch(str(tmp_path), ["file", "link", "pipe"], tmp_path / "here")
+    assert [path.name for path in files_below(tmp_path / "here")] == ["file"]
+
+
+async def test_a_link_in_the_place_of_a_file_is_replaced(real_shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"mine")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").symlink_to("../outside")
+    await real_shell.put(str(tmp_path / "tree"), {"file": b"new"})
+    assert (tmp_path / "outside").read_bytes() == b"mine"
+    assert (tmp_path / "tree" / "file").read_bytes() == b"new"
+
+
+async def test_what_lasts_is_not_transient(real_shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    calls = [
+        real_shell.list(str(tmp_path / "file")),
+        real_shell.list(str(tmp_path / "file" / "below")),
+        real_shell.get(str(tmp_path)),
+        real_shell.put(str(tmp_path / "file"), {"x": b""}),
+        real_shell.put(str(tmp_path), {"file/x": b""}),
+    ]
+    for call in calls:
+        with pytest.raises(ClusterError) as caught:
+            await call
+        assert not caught.value.transient
+
+
+async def test_a_directory_that_leads_out_of_the_tree_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "way").symlink_to("../outside")
+    with pytest.raises(ClusterError, match="leads out of"):
+        await LocalShell().put(str(tmp_path / "tree"), {"way/file": b""})
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+async def test_fetching_to_the_same_place_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1")
+    before = (tmp_path / "file").stat()
+    await LocalShell().fetch(str(tmp_path), ["file"], tmp_path)
+    assert (tmp_path / "file").stat() == before
 
 
 async def test_a_timeout_kills_all_that_was_started(tmp_path: Path) -> None:
@@ -96,14 +169,6 @@ async def test_much_output_and_input_do_not_block_each_other() -> None:
 
 async def test_a_signal_is_a_negative_exit_code() -> None:
     assert (await LocalShell().run(["sh", "-c", "kill -KILL $$"], timeout_s=10.0)).exit_code == -9
-
-
-@pytest.mark.parametrize("where", ["file/below", "file"])
-async def test_what_lasts_is_not_transient(tmp_path: Path, where: str) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ClusterError) as caught:
-        await LocalShell().list(str(tmp_path / where))
-    assert not caught.value.transient
 
 
 async def test_a_script_insists_on_its_lines() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import PIPE
@@ -17,7 +19,7 @@ import msgspec
 
 from penstock.domain.errors import ClusterError, NotFoundError
 
-_LASTING: Final = (PermissionError, NotADirectoryError, IsADirectoryError)
+_LASTING: Final = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 class Completed(msgspec.Struct, frozen=True):
@@ -26,6 +28,18 @@ class Completed(msgspec.Struct, frozen=True):
     exit_code: int
     stdout: bytes
     stderr: bytes
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How the way to a host is, for people; times in seconds since the epoch."""
+
+    is_up: bool = True
+    reason: str = ""
+    down_since: float | None = None
+    next_try_at: float | None = None
+    connects: int = 0
+    sessions: int = 0
+    sessions_max: int = 0
 
 
 class Shell(Protocol):
@@ -38,7 +52,11 @@ class Shell(Protocol):
         """Runs a program to its end. After `timeout_s` it is killed: a transient ClusterError."""
 
     async def put(self, directory: str, files: Mapping[str, bytes]) -> None:
-        """Writes files (name → content) into `directory`, which is made where it is missing; each appears whole."""
+        """Writes files (relative path → content) below `directory`, as one stream; missing directories are made.
+
+        A path that ends with a slash is a directory, whatever its content. Either all are there when it returns or it
+        raises; after an error some may be.
+        """
 
     async def get(self, path: str) -> bytes:
         """A file's content. NotFoundError when there is none."""
@@ -46,13 +64,27 @@ class Shell(Protocol):
     async def list(self, directory: str) -> list[str]:
         """The names in `directory`, sorted. NotFoundError when there is none."""
 
+    async def fetch(self, directory: str, names: Sequence[str], into: Path) -> None:
+        """Copies files (paths relative to `directory`) to the same places below `into`, as one stream.
+
+        Names that do not exist there are passed over; what is no regular file is not fetched. Memory stays flat however
+        large the files are.
+        """
+
+    @property
+    def way(self) -> Way:
+        """How the way there is."""
+
+    async def close(self) -> None:
+        """Gives back what the shell holds (a connection, its sockets). It is not to be used afterwards."""
+
 
 class LocalShell:
     """The same host, this account."""
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Completed:
         """See `Shell`. On timeout or cancellation the whole process group is killed."""
-        with _cluster_errors(argv[0]), anyio.CancelScope(shield=True):  # once it exists, it is ours to end
+        with cluster_errors(argv[0]), anyio.CancelScope(shield=True):  # once it exists, it is ours to end
             process = await anyio.open_process(argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
         try:
             with anyio.fail_after(timeout_s):
@@ -74,20 +106,33 @@ class LocalShell:
 
     async def get(self, path: str) -> bytes:
         """See `Shell`."""
-        with _cluster_errors(path):
+        with cluster_errors(path):
             return await anyio.Path(path).read_bytes()
 
     async def list(self, directory: str) -> list[str]:
         """See `Shell`."""
-        with _cluster_errors(directory):
+        with cluster_errors(directory):
             return sorted(await anyio.to_thread.run_sync(os.listdir, directory))
+
+    async def fetch(self, directory: str, names: Sequence[str], into: Path) -> None:
+        """See `Shell`. A file that already is the same one stays as it is."""
+        check_names(names)
+        await anyio.to_thread.run_sync(_copy_all, Path(directory), names, into)
+
+    @property
+    def way(self) -> Way:
+        """There is none to go."""
+        return Way()
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def check_names(names: Iterable[str]) -> None:
-    """ValueError for what is no plain file name."""
+    """ValueError for what is no plain relative path: absolute, `..`, an empty part but the last, NUL, a line feed."""
     for name in names:
-        if not name or name in {".", ".."} or "/" in name or "\0" in name:
-            raise ValueError(f"{name!r} is no file name")
+        if not {"", ".", ".."}.isdisjoint(name.removesuffix("/").split("/")) or "\0" in name or "\n" in name:
+            raise ValueError(f"{name!r} is no relative path of a file")
 
 
 async def _communicate(process: anyio.abc.Process, stdin: bytes) -> Completed:
@@ -111,16 +156,62 @@ async def _drain(stream: anyio.abc.ByteReceiveStream, into: bytearray) -> None:
 
 
 def _write_all(directory: Path, files: Mapping[str, bytes]) -> None:
-    with _cluster_errors(str(directory)):
+    with cluster_errors(str(directory)):
         directory.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            partial = directory / f".{name}.partial"
-            partial.write_bytes(content)
-            partial.replace(directory / name)
+    made = {directory}
+    for name, content in files.items():
+        path = directory / name
+        folder = path if name.endswith("/") else path.parent
+        with cluster_errors(str(path)):
+            if folder not in made:
+                folder.mkdir(parents=True, exist_ok=True)
+                _check_inside(directory, folder)
+                made.add(folder)
+            if folder == path:
+                continue
+            path.unlink(missing_ok=True)  # as tar does: what a link points to is not written to
+            path.write_bytes(content)
+
+
+def _check_inside(directory: Path, folder: Path) -> None:
+    if not folder.resolve().is_relative_to(directory.resolve()):
+        raise ClusterError(f"{folder} leads out of {directory} by a symbolic link", transient=False)
+
+
+def _copy_all(directory: Path, names: Sequence[str], into: Path) -> None:
+    for name in names:
+        source, target = directory / name, into / name
+        with cluster_errors(str(source)):
+            if not _is_regular(source) or (target.exists() and target.samefile(source)):
+                continue
+        with cluster_errors(str(target)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(target) as partial:
+                shutil.copyfile(source, partial)
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @contextlib.contextmanager
-def _cluster_errors(what: str) -> Iterator[None]:
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it takes the place of `path` at the end, or goes away after an error."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def cluster_errors(what: str) -> Iterator[None]:
+    """What goes wrong with a file or a program of this host, as the errors that shells raise."""
     try:
         yield
     except FileNotFoundError as error:

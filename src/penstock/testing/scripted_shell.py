@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Self
 
 import anyio
 import msgspec
 
 from penstock.actors.clock import Clock, SystemClock
-from penstock.clusters.shell import Completed, check_names
+from penstock.clusters.shell import Completed, Way, check_names
 from penstock.domain.errors import ClusterError, NotFoundError
 
 
@@ -47,6 +47,7 @@ class ScriptedShell:
 
     def __init__(self, script: Sequence[Expected], clock: Clock | None = None) -> None:
         self.files: dict[str, bytes] = {}
+        self.folders: set[str] = set()
         self.calls: list[tuple[str, ...]] = []
         self._script = list(script)
         self._clock = clock or SystemClock()
@@ -77,7 +78,12 @@ class ScriptedShell:
         """Keeps the files."""
         check_names(files)
         await anyio.lowlevel.checkpoint()
-        self.files.update({str(PurePosixPath(directory, name)): content for name, content in files.items()})
+        for name, content in files.items():
+            path = str(PurePosixPath(directory, name))
+            if name.endswith("/"):
+                self.folders.add(path)
+            else:
+                self.files[path] = content
 
     async def get(self, path: str) -> bytes:
         """A file that was put."""
@@ -89,10 +95,28 @@ class ScriptedShell:
     async def list(self, directory: str) -> list[str]:
         """The names of what was put into `directory`, sorted."""
         await anyio.lowlevel.checkpoint()
-        names = {PurePosixPath(path).relative_to(directory).parts[0] for path in self.files if _below(path, directory)}
-        if not names:
+        paths = {*self.files, *self.folders}
+        names = {PurePosixPath(path).relative_to(directory).parts[0] for path in paths if _below(path, directory)}
+        if not names and directory not in self.folders:
             raise NotFoundError(f"{directory} does not exist")
         return sorted(names)
+
+    async def fetch(self, directory: str, names: Sequence[str], into: Path) -> None:
+        """Writes those files that were put."""
+        check_names(names)
+        await anyio.lowlevel.checkpoint()
+        for name in names:
+            if (content := self.files.get(str(PurePosixPath(directory, name)))) is not None:
+                (into / name).parent.mkdir(parents=True, exist_ok=True)
+                (into / name).write_bytes(content)
+
+    @property
+    def way(self) -> Way:
+        """Always up."""
+        return Way()
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def _below(path: str, directory: str) -> bool:

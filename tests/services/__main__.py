@@ -1,0 +1,24 @@
+"""Which real services the suite can start here. `python -m tests.services packages`, or `... left-out`."""
+
+from __future__ import annotations
+
+import sys
+
+from .flux import RealFlux
+from .slurm import RealSlurm
+from .sshd import RealSshd
+
+
+def packages() -> list[str]:
+    """The Debian packages that are missing."""
+    return sorted({*RealSlurm.packages_missing(), *RealSshd.packages_missing()})
+
+
+def left_out() -> list[str]:
+    """The suites that will be left out, and why."""
+    reasons = {"real Slurm": RealSlurm.missing(), "real SSH": RealSshd.missing(), "real Flux": RealFlux.missing()}
+    return [f"left out: {service} ({why})" for service, why in reasons.items() if why is not None]
+
+
+if __name__ == "__main__":
+    print(*{"packages": packages, "left-out": left_out}[sys.argv[1]](), sep="\n")  # noqa: T201

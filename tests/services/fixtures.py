@@ -1,0 +1,111 @@
+"""The real services, one of each for the whole run, started by the first test that asks for it.
+
+A service that cannot be run here leaves its tests out, and the summary says which and why. Where a run sets
+PENSTOCK_REQUIRE_SERVICES=1 they fail instead; only Flux, which no distribution has, may be missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from .flux import RealFlux
+from .slurm import RealSlurm, Temper
+from .sshd import RealSshd
+
+REQUIRE = "PENSTOCK_REQUIRE_SERVICES"
+_LEFT_OUT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+_WITH_JOBS = ("real_slurm", "harsh_slurm", "real_flux")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing has been left out yet."""
+    config.stash[_LEFT_OUT] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what has been left out, so that nobody takes a green run for more than it is."""
+    for service, reason in config.stash[_LEFT_OUT].items():
+        terminalreporter.write_line(f"left out: {service} ({reason})", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def real_slurm(request: pytest.FixtureRequest) -> Iterator[RealSlurm]:
+    """A Slurm with accounting, which remembers its jobs and refuses impossible ones."""
+    yield from _slurm(request, "kind")
+
+
+@pytest.fixture(scope="session")
+def harsh_slurm(request: pytest.FixtureRequest) -> Iterator[RealSlurm]:
+    """A Slurm without accounting, which forgets ended jobs at once and accepts impossible ones."""
+    yield from _slurm(request, "harsh")
+
+
+@pytest.fixture(scope="session")
+def real_sshd(request: pytest.FixtureRequest) -> Iterator[RealSshd]:
+    """A host that is reached by SSH, and nothing more."""
+    _needs(request, "real SSH", RealSshd.missing())
+    with RealSshd() as sshd:
+        yield sshd
+
+
+@pytest.fixture(scope="session")
+def slurm_sshd(request: pytest.FixtureRequest, real_slurm: RealSlurm) -> Iterator[RealSshd]:
+    """The host of `real_slurm`, reached by SSH."""
+    _needs(request, "real SSH", RealSshd.missing())
+    with RealSshd(environment=real_slurm.environment) as sshd:
+        yield sshd
+
+
+@pytest.fixture(scope="session")
+def harsh_sshd(request: pytest.FixtureRequest, harsh_slurm: RealSlurm) -> Iterator[RealSshd]:
+    """The host of `harsh_slurm`, reached by SSH."""
+    _needs(request, "real SSH", RealSshd.missing())
+    with RealSshd(environment=harsh_slurm.environment) as sshd:
+        yield sshd
+
+
+@pytest.fixture(scope="session")
+def real_flux(request: pytest.FixtureRequest) -> Iterator[RealFlux]:
+    """A Flux instance."""
+    if (why := RealFlux.missing()) is not None:
+        _leave_out(request, "real Flux", why)
+    with RealFlux() as flux:
+        yield flux
+
+
+@pytest.fixture(autouse=True)
+def no_job_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves jobs at a scheduler; put what it stopped or broke there back into order.
+
+    Jobs of fixtures with a wider scope are there before the test, and so are not its own.
+    """
+    schedulers: list[RealSlurm | RealFlux] = [
+        request.getfixturevalue(name) for name in _WITH_JOBS if name in request.fixturenames
+    ]
+    before = [(scheduler, scheduler.jobs()) for scheduler in schedulers]
+    yield
+    left = [f"job {job}" for scheduler, jobs in before for job in scheduler.mend(keep=jobs)]
+    if left:
+        pytest.fail(f"left behind: {'; '.join(left)}", pytrace=False)
+
+
+def _slurm(request: pytest.FixtureRequest, temper: Temper) -> Iterator[RealSlurm]:
+    _needs(request, "real Slurm" if temper == "kind" else "harsh real Slurm", RealSlurm.missing(temper))
+    with RealSlurm(temper) as slurm:
+        yield slurm
+
+
+def _needs(request: pytest.FixtureRequest, service: str, why: str | None) -> None:
+    if why is None:
+        return
+    if os.environ.get(REQUIRE) == "1":
+        pytest.fail(f"{REQUIRE}=1, but {service} cannot be run: {why}", pytrace=False)
+    _leave_out(request, service, why)
+
+
+def _leave_out(request: pytest.FixtureRequest, service: str, why: str) -> None:
+    request.config.stash[_LEFT_OUT][service] = why
+    pytest.skip(f"{service}: {why}")
