@@ -27,6 +27,14 @@ def is_ulid(text: str) -> bool:
     return _ULID.fullmatch(text) is not None
 
 
+def ulid_time_s(ulid: str) -> float:
+    """When a ulid was made, in seconds since the epoch."""
+    milliseconds = 0
+    for digit in ulid[:10]:
+        milliseconds = milliseconds * 32 + _CROCKFORD.index(digit)
+    return milliseconds / 1000
+
+
 def check_workflow_id(text: str) -> str:
     """`text` itself if it can name a workflow (and so a directory), else SpecError."""
     if _WORKFLOW_ID.fullmatch(text) is None or text.endswith("."):
