@@ -17,6 +17,7 @@ from penstock.actors.board import Board
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.workflow import Surroundings, WorkflowActor
+from penstock.domain.budget import Queueing
 from penstock.domain.errors import PenstockError, StoreError
 from penstock.domain.spec import RetryTable, StructureSource, WorkflowSpec
 from penstock.domain.views import Selection, WorkflowInfo
@@ -55,6 +56,19 @@ class BreakingStore:
         return called
 
 
+class WatchedBoard(Board):
+    """A board that remembers the most jobs that were ever shown as running."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running_most = 0
+
+    def pin(self, info: WorkflowInfo) -> None:
+        super().pin(info)
+        running = info.states.get("running", 0) + info.states.get("collecting", 0)
+        self.running_most = max(self.running_most, running)
+
+
 class BrokenError(RuntimeError):
     """The workflow actor was made to break."""
 
@@ -73,12 +87,17 @@ class Campaign:
         retry: RetryTable | None = None,
         workflow_id: str = "w",
         breaks: Callable[[], bool] = lambda: False,
+        queueing: Queueing | None = None,
+        **spec: Any,
     ) -> None:
         self.id = workflow_id
         self.clock = VirtualClock()
-        self.world = SimulatedWorld(self.clock, behaviour or Behaviour(), seed)
+        behaviour = msgspec.structs.replace(behaviour or Behaviour(), queueing=queueing is not None)
+        self.world = SimulatedWorld(self.clock, behaviour, seed)
         self.workers = ScriptedWorkers(self.clock, hydrogen_atoms(jobs))
-        self.board = Board()
+        self.board = WatchedBoard()
+        if queueing is not None:
+            self.board.queueing["local"] = queueing
         self.given_up: dict[str, BaseException] = {}
         self.directory = root / workflow_id
         self.owners: dict[str, Ref[Any]] = {}
@@ -89,6 +108,7 @@ class Campaign:
             {"name": "emt"},
             slots=slots,
             retry=retry or RetryTable(max_attempts=3),
+            **spec,
         )
 
     async def __aenter__(self) -> Self:

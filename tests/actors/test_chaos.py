@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.actors.workflow_messages import (
@@ -18,12 +20,14 @@ from penstock.actors.workflow_messages import (
     ChangeBudget,
     MarkJobs,
     PauseWorkflow,
+    ResolveJobs,
     ResumeWorkflow,
     RetryJobs,
 )
+from penstock.domain.budget import Queueing
 from penstock.domain.errors import BusyError, ConflictError
-from penstock.domain.spec import RetryTable
-from penstock.domain.states import ENDED
+from penstock.domain.spec import BatchTable, CheckpointTable, RetryTable
+from penstock.domain.states import ENDED, Resolution
 from penstock.domain.views import Selection
 from penstock.testing.simulated_world import Behaviour
 
@@ -66,6 +70,24 @@ def campaign(tmp_path: Path, seed: int, jobs: int) -> Campaign:
     )
 
 
+def queueing_campaign(tmp_path: Path, seed: int, jobs: int) -> Campaign:
+    """The same at a cluster with a scheduler, in all shapes of submissions."""
+    dice = random.Random(f"queueing {seed}")
+    breaks = dice.choice([0.0, 0.01, 0.04])
+    return Campaign(
+        tmp_path,
+        jobs,
+        behaviour=msgspec.structs.replace(rough(dice), outgrows=dice.choice([0.0, 0.2])),
+        seed=seed,
+        slots=dice.choice([1, 3, 8]),
+        retry=RetryTable(max_attempts=dice.choice([1, 3]), delay=dice.choice([None, "30s"]), walltime_growth=2.0),
+        breaks=lambda: dice.random() < breaks,
+        queueing=Queueing(dice.choice([2, 1000]), dice.choice([None, 5])),
+        batch=BatchTable(dice.choice(["auto", "array", "bundle"]), dice.choice([3, 1000])),
+        checkpoint=CheckpointTable(carry=["restart"]),
+    )
+
+
 def check_every_job(run: Campaign) -> None:
     run.check_books()
     states = dict(run.query("SELECT id, state FROM job"))
@@ -98,6 +120,20 @@ async def test_every_job_ends_once(tmp_path: Path, seed: int) -> None:
         assert sum(run.states().values()) == JOBS
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_every_job_ends_once_at_a_scheduler(tmp_path: Path, seed: int) -> None:
+    async with queueing_campaign(tmp_path, seed, JOBS) as run:
+        slots = run._spec.slots
+        state = await run.until_ended()
+        assert run.given_up == {}
+        assert run.world.peak["w"] <= slots
+        assert run.board.running_most <= slots
+        check_every_job(run)
+        states = run.states()
+        assert state == ("failed" if states["failed"] + states["timeout"] else "completed")
+        assert sum(states.values()) == JOBS
+
+
 async def command(run: Campaign, dice: random.Random) -> None:
     """Something that a person may do at any time."""
     some = Selection(jobs=tuple(dice.sample(range(1, JOBS + 1), 5)))
@@ -110,6 +146,7 @@ async def command(run: Campaign, dice: random.Random) -> None:
             CancelWorkflow(some),
             RetryJobs(Selection(statuses=("failed", "cancelled"))),
             MarkJobs(some, never_rerun=dice.random() < 0.5),
+            ResolveJobs(some, dice.choice(list(Resolution))),
             ChangeBudget(dice.choice([1, 4]), None),
         ]
     )
@@ -118,9 +155,10 @@ async def command(run: Campaign, dice: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS[::2])
-async def test_people_interfere(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("kind", [campaign, queueing_campaign])
+async def test_people_interfere(tmp_path: Path, seed: int, kind: Callable[[Path, int, int], Campaign]) -> None:
     dice = random.Random(f"person {seed}")
-    async with campaign(tmp_path, seed, JOBS) as run:
+    async with kind(tmp_path, seed, JOBS) as run:
         for _ in range(15):
             await run.clock.advance(dice.uniform(0.0, 20.0))
             await command(run, dice)

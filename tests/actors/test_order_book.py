@@ -174,3 +174,78 @@ def test_a_slot_never_shows_two_running() -> None:
     first.collecting.clear()
     assert both.startable(0) == [second]
     assert both.startable(1) == []
+
+
+def wide(width: int, size: int, ulid: str = "U", state: AttemptState = AttemptState.RUNNING) -> Order:
+    """An order at a scheduler."""
+    submission = Submission(ulid, "w", "/w", "isolated", "emt", 0, 0, False, size, Resources(), width)
+    return Order(submission, [OpenAttempt(n, n + 1, 1, f"jobs/{n}", state) for n in range(size)])
+
+
+def test_an_order_holds_as_many_slots_as_it_has_tasks_with_something_left() -> None:
+    order = wide(2, 5)  # task 0: positions 0, 2, 4; task 1: positions 1, 3
+    held = [order.tasks_held]
+    for ended in ({0, 2}, {4}, {1}):
+        order.states |= dict.fromkeys(ended, AttemptState.COMPLETED)
+        held.append(order.tasks_held)
+    order.collecting = {3}
+    held.append(order.tasks_held)
+    assert held == [2, 2, 1, 1, 0]
+    assert (wide(4, 4).tasks_held, wide(1, 4).tasks_held) == (4, 1)
+
+
+def test_slots_gather_while_a_submission_is_on_its_way() -> None:
+    placed = wide(3, 3, "A")
+    placed.states[0] = AttemptState.COMPLETED
+    assert book(placed).free_slots(5) == 3
+    assert book(placed).free_slots(1) == 0
+    both = book(placed, wide(1, 1, "B", AttemptState.INTENT))
+    assert both.free_slots(5) == 0
+    both.orders["B"].placed = True
+    assert both.free_slots(5) == 2
+    both.orders["B"].closed = True
+    assert both.free_slots(5) == 3
+
+
+def test_no_more_are_shown_as_running_than_there_are_slots() -> None:
+    first, second = wide(2, 2, "A"), wide(2, 2, "B", AttemptState.QUEUED)
+    first.collecting = {0, 1}  # ended, still shown as running
+    second.started = {0: 1.0, 1: 2.0}
+    both = book(first, second)
+    assert both.startable_within(2) == []
+    assert both.startable_within(3) == [(second, [0])]
+    first.states[0] = AttemptState.COMPLETED
+    assert both.startable_within(2) == [(second, [0])]
+    first.states[1] = AttemptState.FAILED
+    second.collecting = {0}  # it has ended before it was shown
+    assert both.startable_within(2) == [(second, [1])]
+    assert book(first).startable_within(2) == []
+
+
+def test_what_runs_is_shown_even_when_slots_have_been_taken_away() -> None:
+    order = wide(3, 3, state=AttemptState.QUEUED)
+    order.started = {0: 1.0, 1: 1.0, 2: 1.0}
+    assert book(order).startable_within(1) == [(order, [0, 1, 2])]
+
+
+def test_a_refusal_is_the_end_of_everything_that_has_not_begun() -> None:
+    order = wide(3, 3, state=AttemptState.QUEUED)
+    order.states[2] = AttemptState.RUNNING
+    news = interpret(order, Observed("U", {0: ENDS[Seen.NOT_RUN]}, closed=True, refused="no such partition"), 9.0)
+    assert news.not_run == {0: "never", 1: "the scheduler refused it: no such partition"}
+    assert news.ended == {}
+
+
+def test_doubts_come_and_go_with_their_reasons() -> None:
+    order = make_order(state=AttemptState.QUEUED)
+    doubt = AttemptSeen(Seen.IN_DOUBT, reason="gone from the queue")
+    news = interpret(order, Observed("U", {0: doubt, 1: AttemptSeen(Seen.IN_DOUBT)}, closed=False), 9.0)
+    assert news.doubts == {0: "gone from the queue", 1: "nobody can say what became of it"}
+    assert news.settled == {}
+    order.states |= news.moved
+    told = {0: AttemptSeen(Seen.QUEUED, reason="found in the queue"), 1: ENDS[Seen.ENDED], 2: ENDS[Seen.ENDED]}
+    news = interpret(order, Observed("U", told, closed=False), 9.0)
+    assert news.settled == {0: "found in the queue", 1: "it has ended"}
+    order.settled_by |= news.settled
+    settled = order.settled_events([0, 1, 2])
+    assert [(event.job_id, event.data["by"]) for event in settled] == [(1, "found in the queue"), (2, "it has ended")]

@@ -6,12 +6,14 @@ import pytest
 
 from penstock.actors.results import conclude_attempt, not_run_result
 from penstock.domain.calculation import BLAMELESS, Exit, FailureClass, Outcome
+from penstock.domain.resources import Resources
 from penstock.domain.retry import BLAMELESS_MAX, RetryPolicy
 from penstock.domain.states import AttemptState, JobState
 from penstock.store.rows import AttemptResult, OpenAttempt
 
 ATTEMPT = OpenAttempt(0, 7, 2, "jobs/0000/7/2", AttemptState.RUNNING)
 EXIT = Exit(1, None, 10.0, 20.0)
+HAD = Resources(memory_mb=1000, walltime_s=3600)
 
 
 def conclude(
@@ -22,7 +24,7 @@ def conclude(
     cancelled: bool = False,
 ) -> AttemptResult:
     outcome = Outcome(failure, None if failure is None else "it said so", final_energy_hartree=-1.0)
-    return conclude_attempt("U", ATTEMPT, EXIT, outcome, facts, policy, now=100.0, cancelled=cancelled)
+    return conclude_attempt("U", ATTEMPT, EXIT, outcome, facts, policy, had=HAD, now=100.0, cancelled=cancelled)
 
 
 def states(result: AttemptResult) -> tuple[AttemptState, JobState]:

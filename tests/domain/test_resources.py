@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.errors import SpecError
-from penstock.domain.resources import parse_memory_mb, parse_walltime_s
+from penstock.domain.resources import parse_duration_s, parse_memory_mb, parse_walltime_s, render_walltime
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,16 @@ def test_any_text_is_an_amount_or_a_spec_error(text: str) -> None:
 def test_both_ways_to_write_a_duration_agree(days: int, hours: int, minutes: int, seconds: int) -> None:
     clock = parse_walltime_s(f"{days}-{hours}:{minutes:02}:{seconds:02}")
     assert clock == parse_walltime_s(f"{days}d {hours}h {minutes}min {seconds}s")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0.5s", 0.5), ("1min 0.25s", 60.25), ("0s", 0.0), ("00:00:02", 2.0)])
+def test_a_duration_keeps_its_fractions(text: str, seconds: float) -> None:
+    assert parse_duration_s(text, "listing") == seconds
+    with pytest.raises(SpecError, match="is not a duration") as caught:
+        parse_duration_s(f"{text}!", "listing")
+    assert caught.value.key == "listing"
+
+
+@given(st.integers(1, 10**8))
+def test_a_walltime_reads_back_as_it_was_written(walltime_s: int) -> None:
+    assert parse_walltime_s(render_walltime(walltime_s)) == walltime_s

@@ -110,6 +110,26 @@ def test_a_bad_variable_is_named(variables: dict[str, str], said: str) -> None:
     assert str(caught.value).startswith(said)
 
 
+def test_a_partition_is_known_by_both_its_names_in_every_layer() -> None:
+    config = Layer("config.toml", {"scheduler": {"partition": "short", "account": "chem"}})
+    spec = applied(config, scheduler={"queue": "long"}, batch={"size": 10})
+    assert (spec.scheduler.options().partition, spec.scheduler.options().account) == ("long", "chem")
+    above = command_line_layer({"scheduler.partition": "night", "batch.style": "array"})
+    spec = applied(Layer("f", {"scheduler": {"queue": "short"}}), above, scheduler={"queue": "long"}, batch={"size": 9})
+    assert (spec.scheduler.options().partition, spec.batch.style, spec.batch.size) == ("night", "array", 9)
+    queue = resolve([built_in_layer(), Layer("f", {"scheduler": {"queue": "short"}})])
+    assert queue["scheduler.partition"] == ("short", "f")
+    assert set(queue) == set(KEYS)
+
+
+def test_scheduler_settings_from_the_environment() -> None:
+    variables = environment_layer({"PENSTOCK_PARTITION": "p", "PENSTOCK_ACCOUNT": "a", "PENSTOCK_QOS": "q"})
+    options = applied(variables).scheduler.options()
+    assert (options.partition, options.account, options.qos) == ("p", "a", "q")
+    with pytest.raises(SpecError, match=r"environment: PENSTOCK_BATCH_STYLE: invalid enum value 'heap'"):
+        environment_layer({"PENSTOCK_BATCH_STYLE": "heap"})
+
+
 def test_an_empty_variable_is_none_at_all() -> None:
     assert environment_layer({"PENSTOCK_SLOTS": "", "HOME": "/h"}).values == {}
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.domain.budget import Batch
 from penstock.domain.errors import SpecError
+from penstock.domain.resources import Resources
+from penstock.domain.scheduling import SchedulerOptions
 from penstock.domain.spec import WorkflowSpec, decode_spec, locate_key, nearest, parse_toml
 
 GOOD = """\
@@ -73,7 +77,7 @@ def test_the_smallest_spec() -> None:
             "slot",
             "unknown key 'slot'; did you mean 'slots'?",
         ),
-        ('recipe = "campaign"', 'recipe = "campaign"\nzzz = 3', 3, "zzz", "unknown key 'zzz'; known keys: cluster, "),
+        ('recipe = "campaign"', 'recipe = "campaign"\nzzz = 3', 3, "zzz", "unknown key 'zzz'; known keys: batch, "),
         ("slots = 2", "slots = 0", 4, "slots", "must be between 1 and 100000, not 0"),
         ("slots = 2", "slots = 100001", 4, "slots", "must be between 1 and 100000"),
         ("slots = 2", 'slots = "2"', 4, "slots", "expected `int`, got `str`"),
@@ -198,3 +202,87 @@ def test_an_amount_that_is_a_number_is_refused_with_an_example(key: str, example
     with pytest.raises(SpecError, match=f"write it like {example}") as caught:
         decode_spec(parse_toml(text, "spec.toml"), text, "spec.toml")
     assert (caught.value.line, caught.value.key) == (7, f"resources.{key}")
+
+
+ALL_TABLES = """
+recipe = "campaign"
+[structures]
+source = "m.csv"
+[engine]
+name = "command"
+[resources]
+cores = 2
+nodes = 2
+tasks = 4
+gpus = 1
+[retry]
+max_attempts = 4
+walltime_growth = 2
+walltime_max = "2d"
+memory_growth = 1.5
+memory_max = "64GB"
+[scheduler]
+queue = "long"
+launcher = ["srun", "--mpi=pmix"]
+directives = ["--exclusive"]
+[batch]
+style = "bundle"
+size = 50
+[checkpoint]
+command = "sh -c 'kill -USR1 $PENSTOCK_PID'"
+carry = ["restart.gbw"]
+"""
+
+
+def test_what_goes_to_a_scheduler() -> None:
+    spec = decode(ALL_TABLES)
+    assert spec.needs() == Resources(2, 1000, 3600, 2, 4, 1)
+    assert spec.needs().cores_in_all == 8
+    assert spec.scheduler.options() == SchedulerOptions(
+        partition="long", launcher=("srun", "--mpi=pmix"), directives=("--exclusive",)
+    )
+    assert spec.batching() == Batch("bundle", 50)
+    assert spec.checkpoint_argv() == ("sh", "-c", "kill -USR1 $PENSTOCK_PID")
+    kept = msgspec.json.decode(msgspec.json.encode(spec), type=WorkflowSpec)
+    assert kept == spec
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "said"),
+    [
+        (
+            "nodes = 2",
+            "nodes = 5",
+            "resources.nodes",
+            "5 nodes need at least as many tasks, not 4; set resources.tasks",
+        ),
+        ("nodes = 2", "nodes = 0", "resources.nodes", "must be between 1 and"),
+        ("tasks = 4", "tasks = -1", "resources.tasks", "must be between 1 and"),
+        ("gpus = 1", "gpus = -1", "resources.gpus", "must be between 0 and"),
+        ("walltime_growth = 2", "walltime_growth = 0.5", "retry.walltime_growth", "is a factor between 1 (no growth)"),
+        ("walltime_growth = 2", "walltime_growth = nan", "retry.walltime_growth", "is a factor between 1"),
+        ("memory_growth = 1.5", "memory_growth = inf", "retry.memory_growth", "is a factor between 1"),
+        ('walltime_max = "2d"', 'walltime_max = "long"', "retry.walltime_max", "is not a duration"),
+        ('walltime_max = "2d"', "walltime_max = 3", "retry.walltime_max", 'write it like "10min"'),
+        ('memory_max = "64GB"', 'memory_max = "64"', "retry.memory_max", "is not an amount of memory"),
+        ('queue = "long"', 'queue = "long"\npartition = "x"', "scheduler.queue", "is another word for partition"),
+        ('queue = "long"', 'queu = "long"', "scheduler.queu", "did you mean 'queue'?"),
+        ('queue = "long"', 'account = "a\\nb"', "scheduler.account", "holds line ends"),
+        ('"--exclusive"', '"--array=1-9"', "scheduler.directives", "Penstock sets it itself"),
+        ('["srun", "--mpi=pmix"]', '"srun \'"', "scheduler.launcher", "cannot be split into words"),
+        ('style = "bundle"', 'style = "heap"', "batch.style", 'use "auto", "array" or "bundle"'),
+        ("size = 50", "size = 0", "batch.size", "must be between 1 and 100000, not 0"),
+        ("size = 50", "size = 100001", "batch.size", "must be between 1 and 100000"),
+        ('carry = ["restart.gbw"]', 'carry = ["../x"]', "checkpoint.carry", "'../x' is no plain file name"),
+        ('carry = ["restart.gbw"]', 'carry = [".claim"]', "checkpoint.carry", "is no plain file name"),
+        ('carry = ["restart.gbw"]', 'carry = ["*.gbw"]', "checkpoint.carry", "is no plain file name"),
+        ('"sh -c', '"sh\\u0007 -c', "checkpoint.command", "holds control characters"),
+    ],
+)
+def test_what_a_scheduler_cannot_be_given_is_refused(old: str, new: str, key: str, said: str) -> None:
+    assert ALL_TABLES.count(old) == 1
+    with pytest.raises(SpecError) as caught:
+        decode(ALL_TABLES.replace(old, new))
+    assert caught.value.key == key
+    assert caught.value.line is not None
+    assert said in str(caught.value)

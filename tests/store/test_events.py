@@ -12,6 +12,7 @@ import pytest
 import penstock
 from penstock.actors.results import conclude_attempt, not_run_result
 from penstock.domain.calculation import Exit, FailureClass, Outcome
+from penstock.domain.resources import Resources
 from penstock.domain.retry import RetryPolicy
 from penstock.domain.states import AttemptState
 from penstock.store.database import Database
@@ -46,6 +47,8 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "attempt 1 failed (signal): killed; tried again: attempt 1 of 3",
         )
     ],
+    "job_in_doubt": [({"attempt": 1, "reason": "no answer"}, "attempt 1 is in doubt: no answer")],
+    "job_doubt_settled": [({"attempt": 1, "by": "it runs"}, "attempt 1 is no longer in doubt: it runs")],
     "job_not_run": [({"attempt": 1, "reason": "lost"}, "attempt 1 never started (lost); it costs nothing")],
     "job_cancelled": [({"attempt": 1}, "attempt 1 cancelled")],
     "jobs_cancelled": [({"jobs": 1}, "1 waiting job cancelled")],
@@ -57,6 +60,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"state": "completed", "reason": None}, "workflow is completed"),
         ({"state": "failed", "reason": "2 jobs failed"}, "workflow is failed: 2 jobs failed"),
     ],
+    "workflow_paused": [({"reason": "no such partition"}, "workflow is paused: no such partition")],
     "workflow_changed": [
         ({"slots": 3, "slots_origin": "set", "priority": -1}, "slots is now 3, priority is now -1"),
         ({"priority": 2}, "priority is now 2"),
@@ -96,7 +100,10 @@ def test_every_end_of_an_attempt_reads_as_a_sentence(failure: FailureClass | Non
     for attempts in (1, 5):
         policy = RetryPolicy(attempts, 60.0)
         ended = conclude_attempt(
-            "u", attempt, exit_, Outcome(failure, None), (0, 0, False), policy, now=3.0, cancelled=cancelled
+            *("u", attempt, exit_, Outcome(failure, None), (0, 0, False), policy),
+            had=Resources(),
+            now=3.0,
+            cancelled=cancelled,
         )
         not_run = not_run_result("u", attempt, "its runner ended", cancelled=cancelled)
         for event in (ended.event, not_run.event):

@@ -28,6 +28,7 @@ from penstock.store.queries import (
     recent_failures,
     summarize,
 )
+from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare
 from penstock.store.selection import COLUMNS, in_states
 
 from .filled import NOW, chunk, create, result, submit
@@ -224,8 +225,8 @@ async def test_a_database_that_cannot_be_read(directory: Path, question: Callabl
         return str(caught.value)
 
     change(directory, "PRAGMA user_version = 99")
-    assert "has schema 99, which this program cannot read" in said()
-    change(directory, "PRAGMA user_version = 1")
+    assert "has schema 99, this program knows" in said()
+    change(directory, f"PRAGMA user_version = {len(load_migrations(WORKFLOW_MIGRATIONS))}")
     question(directory)
     whole = database.read_bytes()
     database.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
@@ -233,7 +234,20 @@ async def test_a_database_that_cannot_be_read(directory: Path, question: Callabl
     database.write_bytes(b"no database at all" * 100)
     assert "not a database" in said()
     database.write_bytes(b"")
-    assert "has schema 0" in said()
+    assert "is empty" in said()
     database.unlink()
     assert "is missing" in said()
     assert not database.exists()
+
+
+def test_a_database_of_the_release_before_is_brought_up_to_date_by_whoever_asks_first(tmp_path: Path) -> None:
+    prepare(tmp_path / "workflow.db", load_migrations(WORKFLOW_MIGRATIONS)[:1], create=True)
+    job = (
+        "INSERT INTO job (orig_index, elements, natoms, status, charge, spin, geometry, created_at, updated_at, "
+        "workflow_id, step_id, material_id, name, source_line, state) "
+        "VALUES (0, 'H', 1, 'ready', 0, 2, '', '', '', 'w', 1, 1, 'h', 1, 'ready')"
+    )
+    change(tmp_path, job)
+    jobs, total = list_jobs(tmp_path, "w", ALL, limit=1, offset=0, order="id")
+    assert (total, jobs[0].name) == (1, "h")
+    assert (tmp_path / "workflow.db.v1.bak").exists()

@@ -13,6 +13,7 @@ from penstock.store.schema import (
     APPLICATION_ID,
     CATALOGUE_MIGRATIONS,
     WORKFLOW_MIGRATIONS,
+    _apply,
     load_migrations,
     prepare,
 )
@@ -113,3 +114,15 @@ def test_a_database_that_another_process_locks_can_heal(tmp_path: Path, monkeypa
         with pytest.raises(StoreError, match="locked") as caught:
             prepare(path, [FIRST, SECOND], create=False)
     assert caught.value.healable
+
+
+def test_two_who_come_at_the_same_time_do_not_migrate_twice(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    prepare(path, [FIRST], create=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as late:
+        prepare(path, [FIRST, SECOND], create=False)  # while the late one believes the schema to be 1
+        _apply(late, SECOND, 2)
+        assert (ask(path, "PRAGMA user_version"), ask(path, "SELECT x FROM a")) == (2, 2)
+        with pytest.raises(sqlite3.Error):
+            _apply(late, "nonsense;", 3)
+        assert not late.in_transaction

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.domain.calculation import FailureClass
 from penstock.domain.errors import StoreError
+from penstock.domain.resources import Resources
 from penstock.domain.states import ACTIVE, AttemptState, JobState
+from penstock.domain.submission import Submission
 from penstock.domain.views import Selection
 from penstock.store.events import Event
 from penstock.store.rows import OpenAttempt, StepRow
@@ -260,3 +264,78 @@ async def run_operations(operations: list[tuple[str, int, bool]]) -> None:
                 await machine.do(*operation)
         finally:
             await machine.store.close()
+
+
+async def test_jobs_that_got_more_go_apart_from_the_others(tmp_path: Path) -> None:
+    store, step = await create(tmp_path)
+    await store.add_chunk(step, "w", chunk(5))
+    ulid, attempts = await submit(store, 3)
+    ends = [
+        msgspec.structs.replace(result(ulid, attempts[0], good=False, again=True), not_before=None),
+        msgspec.structs.replace(result(ulid, attempts[1], good=False, again=True), not_before=None, memory_mb=2000),
+        msgspec.structs.replace(result(ulid, attempts[2], good=False, again=True), memory_mb=2000, walltime_s=9),
+    ]
+    await store.record_results(ends, {"submitting": 3}, [ulid])
+    assert [job.id for job in await store.take_ready(10, NOW)] == [1, 4, 5]
+    plain, _ = await submit(store, 10)
+    raised = await store.take_ready(10, NOW)
+    assert [(job.id, job.memory_mb, job.walltime_s) for job in raised] == [(2, 2000, None)]
+    later = await store.take_ready(10, NOW + 60.0)
+    assert [job.id for job in later] == [2]
+    wide = Submission("U" * 26, "w", "/w", "isolated", "emt", 0, 0, False, 1, Resources(), 1)
+    await store.begin_submission(wide, "local", raised, NOW)
+    assert [(job.id, job.memory_mb, job.walltime_s) for job in await store.take_ready(10, NOW + 60.0)] == [(3, 2000, 9)]
+    opened = {one.ulid: one for one in (await store.load())[2]}
+    assert (opened[plain].memory_mb, opened[plain].width) == (None, 1)
+    assert (opened[wide.ulid].memory_mb, opened[wide.ulid].walltime_s) == (2000, None)
+    plan = query(
+        tmp_path,
+        "EXPLAIN QUERY PLAN SELECT id FROM job WHERE state = 'ready' AND (memory_mb IS NOT NULL "
+        "OR walltime_s IS NOT NULL) AND memory_mb IS 2000 AND walltime_s IS NULL ORDER BY id LIMIT 5",
+    )
+    assert "job_ready_raised" in str(plan)
+    await store.close()
+
+
+async def test_what_timed_out_last_is_gone_on_from(tmp_path: Path) -> None:
+    store, step = await create(tmp_path)
+    await store.add_chunk(step, "w", chunk(3))
+
+    async def end(failures: dict[int, FailureClass | None]) -> None:
+        """All three jobs run; those with a failure fail with it, None never started."""
+        ulid, attempts = await submit(store, 3)
+        ends = []
+        for attempt in attempts:
+            failure = failures[attempt.job_id]
+            ended = result(ulid, attempt, good=False, again=True)
+            state = AttemptState.NOT_RUN if failure is None else AttemptState.FAILED
+            ends.append(msgspec.structs.replace(ended, failure=failure, attempt_state=state, not_before=None))
+        await store.record_results(ends, {"submitting": 3}, [ulid])
+
+    await end(dict.fromkeys((1, 2, 3), FailureClass.WALLTIME))
+    assert len(await store.timed_out_directories([1, 2, 3])) == 3
+    await end({1: FailureClass.RUNNER_LOST, 2: None, 3: FailureClass.EXIT_CODE})
+    expected = {1: "jobs/0000/1/1", 2: "jobs/0000/2/1"}
+    assert await store.timed_out_directories([1, 2, 3]) == expected
+    await end({1: FailureClass.WALLTIME, 2: FailureClass.DISK, 3: None})
+    assert await store.timed_out_directories([1, 2, 3]) == expected | {1: "jobs/0000/1/3"}
+    assert await store.timed_out_directories([]) == {}
+    await store.close()
+
+
+async def test_doubts_have_a_reason_while_they_last(tmp_path: Path) -> None:
+    store, step = await create(tmp_path)
+    await store.add_chunk(step, "w", chunk(1))
+    ulid, [attempt] = await submit(store, 1)
+    doubt = [(attempt, AttemptState.IN_DOUBT, JobState.IN_DOUBT, None)]
+    events = await store.mark_seen(ulid, doubt, {"submitting": 1}, doubts={0: "no answer"})
+    assert [event.text for event in events] == ["attempt 1 is in doubt: no answer"]
+    assert query(tmp_path, "SELECT state, message FROM attempt") == [("in_doubt", "no answer")]
+    settled = [Event("job_doubt_settled", 1, {"attempt": 1, "by": "it runs"})]
+    running = [(attempt, AttemptState.RUNNING, JobState.RUNNING, NOW)]
+    events = await store.mark_seen(ulid, running, {"in_doubt": 1}, settled=settled)
+    assert [event.kind for event in events] == ["job_doubt_settled", "job_started"]
+    assert query(tmp_path, "SELECT state, message FROM attempt") == [("running", None)]
+    events = await store.record_results([result(ulid, attempt)], {"running": 1}, [], settled=settled)
+    assert [event.kind for event in events] == ["job_doubt_settled", "job_completed"]
+    await store.close()

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.actors.cluster_port import Attach, Cancel, ClusterRestarted, Forget, Submit
+from penstock.actors.cluster_port import Attach, Cancel, ClusterRestarted, Forget, Resolve, Submit
 from penstock.actors.mailbox import Mailbox, Ref
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.domain.calculation import Rendered
 from penstock.domain.resources import Resources
+from penstock.domain.states import Resolution
 from penstock.domain.submission import AttemptSeen, Entry, Manifest, Observed, Seen, Submission
 from penstock.testing.simulated_cluster import SimulatedCluster
 from penstock.testing.simulated_world import Behaviour, SimulatedWorld
@@ -36,8 +37,8 @@ class Bench:
         self.told.clear()
         self.cluster.tell(Attach("w", Ref(self.owner), submissions))
 
-    def submit(self, ulid: str, size: int = 1, *, lane: int = 0) -> Submission:
-        submission = Submission(ulid, "w", "/w", "isolated", "emt", lane, 0, False, size, Resources())
+    def submit(self, ulid: str, size: int = 1, *, lane: int = 0, width: int = 1) -> Submission:
+        submission = Submission(ulid, "w", "/w", "isolated", "emt", lane, 0, False, size, Resources(), width)
         entries = [Entry(n, f"{ulid}/{n}", hash(ulid) + n, Rendered({})) for n in range(size)]
         manifest = Manifest(ulid, "w", "/w", "isolated", "emt", 1, 60, entries)
         self.cluster.tell(Submit(submission, msgspec.msgpack.encode(manifest)))
@@ -213,3 +214,65 @@ async def test_an_attempt_executed_twice_is_a_violation() -> None:
             "attempt A/0",
             "two attempts",
         ]
+
+
+QUEUEING = Behaviour(latency_s=(5.0, 5.0), attempt_s=(10.0, 10.0), queueing=True)
+
+
+async def test_tasks_run_side_by_side_each_through_its_own_attempts() -> None:
+    async with bench(QUEUEING) as run:
+        submission = run.submit("A", 5, width=2)
+        await run.advance(2.0)
+        assert run.told == {}
+        await run.advance(4.0)
+        assert run.seen(submission) == [Seen.RUNNING, Seen.RUNNING, *[Seen.QUEUED] * 3]
+        await run.advance(10.0)
+        assert run.seen(submission) == [Seen.ENDED, Seen.ENDED, Seen.RUNNING, Seen.RUNNING, Seen.QUEUED]
+        await run.advance(30.0)
+        assert run.seen(submission) == [Seen.ENDED] * 5
+        assert run.told["A"].closed
+        assert run.world.peak["w"] == 2
+        assert run.world.violations == []
+
+
+async def test_limits_at_a_scheduler_count_tasks() -> None:
+    async with bench(msgspec.structs.replace(QUEUEING, running_max=3)) as run:
+        submissions = [run.submit(f"S{n}", 2, width=2) for n in range(3)]
+        await run.advance(200.0)
+        assert all(run.seen(one) == [Seen.ENDED] * 2 for one in submissions)
+        assert run.world.peak["w"] == 3
+
+
+async def test_what_is_refused_never_runs() -> None:
+    async with bench(QUEUEING) as run:
+        run.world.refusal = "no such partition"
+        submission = run.submit("A", 2, width=2)
+        await run.advance(50.0)
+        assert run.seen(submission) == [Seen.NOT_RUN] * 2
+        assert (run.told["A"].refused, run.told["A"].closed) == ("no such partition", True)
+        run.world.refusal = None
+        run.attach(submission)
+        await run.advance(50.0)
+        assert not run.world.executions
+
+
+async def test_doubt_has_a_reason_and_ends_by_a_persons_word() -> None:
+    behaviour = msgspec.structs.replace(QUEUEING, doubts=1.0, doubt_s=(1e6, 1e6))
+    async with bench(behaviour, seed=1) as run:
+        submissions = [run.submit(f"S{n}", 3, width=3) for n in range(6)]
+        await run.advance(6.0)
+        assert {run.told[one.ulid].attempts[0].reason for one in submissions} == {"no answer came to its submission"}
+        await run.advance(50.0)
+        lost = next(one for one in submissions if run.seen(one) == [Seen.IN_DOUBT] * 3)
+        run.cluster.tell(Resolve(lost.ulid, {0: Resolution.NOT_RUN, 1: Resolution.LOST}))
+        await run.advance(1.0)
+        assert run.seen(lost) == [Seen.NOT_RUN, Seen.ENDED, Seen.IN_DOUBT]
+        assert not run.told[lost.ulid].closed
+        run.cluster.tell(Resolve(lost.ulid, {2: Resolution.ENDED}))
+        await run.advance(1.0)
+        assert run.told[lost.ulid].closed
+        ran = next(one for one in submissions if run.seen(one) == [Seen.ENDED] * 3)
+        before = dict(run.told[ran.ulid].attempts)
+        run.cluster.tell(Resolve(ran.ulid, {0: Resolution.NOT_RUN}))
+        await run.advance(10.0)
+        assert run.told[ran.ulid].attempts == before

@@ -9,7 +9,10 @@ from typing import Final
 
 import anyio
 
-from penstock.domain.views import ClusterInfo, EventInfo, WorkflowInfo
+from penstock.actors.call_log import CallLog
+from penstock.clusters.scheduler import Limits
+from penstock.domain.budget import Queueing
+from penstock.domain.views import ClusterInfo, Doubt, EventInfo, WorkflowInfo
 
 _BACKLOG: Final = 10_000
 
@@ -60,6 +63,11 @@ class Board:
         self.counts: Counter[tuple[str, ...]] = (
             Counter()
         )  # since the start: ("submission", cluster), ("attempt", cluster, end)
+        self.calls: dict[str, CallLog] = {}  # of clusters with a scheduler
+        self.doubts: dict[str, Doubt] = {}  # by submission
+        self.limits: dict[str, Limits] = {}  # of sites, as far as they are known
+        self.queueing: dict[str, Queueing] = {}  # of clusters with a scheduler; pinned before any workflow starts there
+        self.notes: dict[str, dict[int, str]] = {}  # why attempts wait: submission → position → the scheduler's reason
         self.changed: set[str] = set()  # not yet in the catalogue
         self._subscriptions: set[Subscription] = set()
 

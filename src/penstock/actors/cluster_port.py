@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from penstock.actors.mailbox import Ref
+from penstock.domain.states import Resolution
 from penstock.domain.submission import Submission
 
 
@@ -46,6 +47,13 @@ class Cancel(msgspec.Struct, frozen=True):
     attempts: dict[int, str]
 
 
+class Resolve(msgspec.Struct, frozen=True):
+    """A person says what became of attempts in doubt; the cluster makes sure of it and answers by `Observed`."""
+
+    ulid: str
+    positions: dict[int, Resolution]
+
+
 class Forget(msgspec.Struct, frozen=True):
     """All ends of the submission are recorded; its traces may go."""
 
@@ -58,4 +66,4 @@ class ClusterRestarted(msgspec.Struct, frozen=True):
     name: str
 
 
-ClusterMessage = Attach | Detach | Submit | Cancel | Forget
+ClusterMessage = Attach | Detach | Submit | Cancel | Resolve | Forget

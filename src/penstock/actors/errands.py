@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,32 +72,28 @@ class Errands:
             cursor, done = chunk.cursor, chunk.done
         self._me.post("read", ReadingEnded())
 
-    async def stage(self, order: Order, jobs: list[ReadyJob]) -> None:
-        """Renders a submission's inputs."""
+    async def stage(self, order: Order, jobs: list[ReadyJob], carried: Mapping[int, str]) -> None:
+        """Renders a submission's inputs; `carried`: by job, the directory of the attempt that the next goes on from."""
+        needs = order.submission.resources
         manifest = Manifest(
             ulid=order.submission.ulid,
             workflow_id=self._ledger.workflow_id,
             workflow_dir=str(self._ledger.directory),
             mode=self._ledger.row.mode,
             engine=self._ledger.spec.engine_name,
-            cores=self._ledger.needs.cores,
-            walltime_s=self._ledger.needs.walltime_s,
+            cores=needs.cores_in_all,
+            walltime_s=needs.walltime_s,
             entries=[],
-            memory_mb=self._ledger.needs.memory_mb,
+            memory_mb=needs.memory_mb,
+            carry=tuple(self._ledger.spec.checkpoint.carry),
         )
         items = [
             RenderItem(
                 position,
                 order.attempts[position].directory,
                 job.id,
-                Calculation(
-                    job.name,
-                    job.geometry,
-                    job.charge,
-                    job.multiplicity,
-                    self._ledger.needs.cores,
-                    self._ledger.needs.memory_mb,
-                ),
+                Calculation(job.name, job.geometry, job.charge, job.multiplicity, needs.cores, needs.memory_mb),
+                carried.get(job.id),
             )
             for position, job in enumerate(jobs)
         ]

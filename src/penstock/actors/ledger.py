@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock import engines
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.workflow_messages import Touched
+from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
 from penstock.domain.errors import ConflictError
-from penstock.domain.resources import parse_walltime_s
-from penstock.domain.retry import RetryPolicy
+from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
+from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
@@ -32,7 +34,7 @@ LOG_NAME: Final = "workflow.log"
 
 
 class Ledger:
-    """What is recorded of a workflow. `row`, `spec`, `needs`, `policy` and `step` are there once it is loaded."""
+    """What is recorded of a workflow. `row`, `spec` (and what is read from it) and `step` are there once loaded."""
 
     row: WorkflowRow
     spec: WorkflowSpec
@@ -50,7 +52,11 @@ class Ledger:
         self.row, steps, open_submissions = await self.store.load()
         self.spec = msgspec.json.decode(self.row.spec, type=WorkflowSpec)
         self.needs = self.spec.needs()
+        self.options = self.spec.scheduler.options()
         self.policy = retry_policy(self.spec)
+        engine = engines.get(self.spec.engine_name)
+        self.runs_in_python = engine.kind == "python"
+        self.outputs = engine.outputs(msgspec.json.decode(self.row.parameters, type=engine.parameters_type))
         self.step = await self._plan(steps)
         return open_submissions
 
@@ -61,6 +67,25 @@ class Ledger:
         if {step.key for step in wanted} - {step.key for step in steps}:
             steps = await self.store.add_steps([(step.key, step.kind) for step in wanted])
         return next(step for step in steps if step.kind == "fan")
+
+    def raised_needs(self, memory_mb: int | None, walltime_s: int | None) -> Resources:
+        """What attempts get: what the spec asks for, unless their jobs were given more."""
+        raised = {"memory_mb": memory_mb, "walltime_s": walltime_s}
+        return msgspec.structs.replace(self.needs, **{name: value for name, value in raised.items() if value})
+
+    def policy_here(self) -> RetryPolicy:
+        """How failures are answered; the local cluster can give no more memory than it has."""
+        local = self._board.clusters.get(self.spec.cluster)
+        if local is None or self.queueing is not None:
+            return self.policy
+        return msgspec.structs.replace(
+            self.policy, memory_max_mb=min(self.policy.memory_max_mb, max(local.memory_mb, self.needs.memory_mb))
+        )
+
+    @property
+    def queueing(self) -> Queueing | None:
+        """What the workflow's cluster takes, if it has a scheduler."""
+        return self._board.queueing.get(self.spec.cluster)
 
     @property
     def state(self) -> WorkflowState:
@@ -161,9 +186,20 @@ class Ledger:
         self.row = msgspec.structs.replace(self.row, **changes)
         self.emit(events)
 
-    async def set_state(self, state: WorkflowState, reason: str | None) -> None:
+    async def pause_refused(self, refused: str) -> None:
+        """Stops submitting what the scheduler will never take, until a person has looked at it."""
+        if self.state is WorkflowState.RUNNING:
+            cluster, workflow = self.spec.cluster, self.workflow_id
+            reason = (
+                f"the scheduler of cluster {cluster} refuses its jobs: {refused}; change what it names in "
+                f"[clusters.{cluster}] or at the site and say 'penstockctl resume {workflow}', or cancel the workflow "
+                "and submit it with another [scheduler] or [resources]"
+            )
+            await self.set_state(WorkflowState.PAUSED, reason, Event("workflow_paused", 0, {"reason": reason}))
+
+    async def set_state(self, state: WorkflowState, reason: str | None, event: Event | None = None) -> None:
         """Records the workflow's state and why."""
-        event = Event("workflow_state", 0, {"state": state, "reason": reason})
+        event = event or Event("workflow_state", 0, {"state": state, "reason": reason})
         self.emit(await self.store.set_workflow(event, state=state, reason=reason))
         self.row = msgspec.structs.replace(self.row, state=state, reason=reason, updated_at=self._clock.time())
 
@@ -227,6 +263,14 @@ def describe_workflow(ledger: Ledger) -> WorkflowInfo:
 
 
 def retry_policy(spec: WorkflowSpec) -> RetryPolicy:
-    """`[retry]` in machine units."""
-    delay = spec.retry.delay
-    return RetryPolicy(spec.retry.max_attempts, parse_walltime_s(delay, "retry.delay") if delay else 0.0)
+    """`[retry]` and what goes on from a checkpoint, in machine units."""
+    table = spec.retry
+    return RetryPolicy(
+        max_attempts=table.max_attempts,
+        delay_s=parse_walltime_s(table.delay, "retry.delay") if table.delay else 0.0,
+        walltime_growth=table.walltime_growth,
+        walltime_max_s=parse_walltime_s(table.walltime_max) if table.walltime_max else WALLTIME_MAX_S,
+        memory_growth=table.memory_growth,
+        memory_max_mb=parse_memory_mb(table.memory_max) if table.memory_max else MEMORY_MAX_MB,
+        continues=bool(spec.checkpoint.carry),
+    )

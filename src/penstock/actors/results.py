@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.domain.calculation import BLAMELESS, Exit, FailureClass, Outcome
+from penstock.domain.resources import Resources
 from penstock.domain.retry import Again, RetryPolicy, decide_retry
 from penstock.domain.states import AttemptState, JobState
 from penstock.store.events import Event
@@ -17,10 +18,11 @@ def conclude_attempt(  # noqa: PLR0913 - a decision over everything that is know
     facts: tuple[int, int, bool],
     policy: RetryPolicy,
     *,
+    had: Resources,
     now: float,
     cancelled: bool,
 ) -> AttemptResult:
-    """How an attempt ended.
+    """How an attempt ended that `had` these resources.
 
     `facts`: the job's counted and uncounted failures before this one, and its never-rerun mark.
     """
@@ -43,8 +45,8 @@ def conclude_attempt(  # noqa: PLR0913 - a decision over everything that is know
         )
     blameless = int(failure in BLAMELESS)
     blamed = 1 - blameless
-    decision = decide_retry(policy, failure, facts[0] + blamed, facts[1] + blameless, never_rerun=facts[2])
-    again = isinstance(decision, Again)
+    decision = decide_retry(policy, failure, facts[0] + blamed, facts[1] + blameless, never_rerun=facts[2], had=had)
+    again = decision if isinstance(decision, Again) else None
     timeout = failure is FailureClass.WALLTIME
     message = outcome.message or str(failure)
     why = {"attempt": attempt.number, "failure": failure, "message": message, "decision": decision.reason}
@@ -58,10 +60,12 @@ def conclude_attempt(  # noqa: PLR0913 - a decision over everything that is know
         outcome,
         failure,
         message,
-        not_before=now + decision.after_s if isinstance(decision, Again) and decision.after_s else None,
+        not_before=now + again.after_s if again and again.after_s else None,
         blamed=blamed,
         blameless=blameless,
         event=Event("job_retried" if again else "job_failed", attempt.job_id, why),
+        memory_mb=again.memory_mb if again else None,
+        walltime_s=again.walltime_s if again else None,
     )
 
 

@@ -103,11 +103,14 @@ class CheckWork(Task[None], frozen=True):
     path: str
     engine: str
     parameters: bytes
+    runs_here: bool = True  # what attempts need elsewhere is not to be seen from here
     result = None
 
     def run(self) -> None:
         """Raises SpecError."""
         structures.check_source(self.source, Path(self.path))
+        if not self.runs_here:
+            return
         engine = engines.get(self.engine)
         if engine.kind == "python":
             try:
@@ -175,6 +178,7 @@ class RenderItem(msgspec.Struct, frozen=True, array_like=True):
     directory: str
     job_id: int
     calculation: Calculation
+    carry_from: str | None = None
 
 
 class RenderedManifest(msgspec.Struct, frozen=True, array_like=True):
@@ -203,7 +207,7 @@ class Render(Task[RenderedManifest], frozen=True):
             except Exception as error:  # noqa: BLE001 - one poisonous structure must not stop its workflow
                 errors.append((item.position, str(error)))
             else:
-                entries.append(Entry(item.position, item.directory, item.job_id, rendered))
+                entries.append(Entry(item.position, item.directory, item.job_id, rendered, item.carry_from))
         manifest = msgspec.structs.replace(self.manifest, entries=entries)
         return RenderedManifest(msgspec.msgpack.encode(manifest), errors)
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import anyio
@@ -15,7 +17,16 @@ import msgspec
 
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
-from penstock.actors.cluster_port import Attach, Cancel, ClusterMessage, ClusterRestarted, Detach, Forget, Submit
+from penstock.actors.cluster_port import (
+    Attach,
+    Cancel,
+    ClusterMessage,
+    ClusterRestarted,
+    Detach,
+    Forget,
+    Resolve,
+    Submit,
+)
 from penstock.actors.errands import Errands, Reading
 from penstock.actors.ledger import Ledger
 from penstock.actors.mailbox import Ref
@@ -41,20 +52,23 @@ from penstock.actors.workflow_messages import (
     Pump,
     ReadingEnded,
     ReloadSlots,
+    ResolveJobs,
     ResumeWorkflow,
     RetryJobs,
     Staged,
     Touched,
 )
-from penstock.domain.budget import Pace, bundle_size
+from penstock.domain.budget import Pace, Queueing, Shape, bundle_size, shape
 from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.domain.errors import ConflictError, PenstockError
 from penstock.domain.ids import new_ulid
+from penstock.domain.resources import Resources
 from penstock.domain.states import (
     ACTIVE,
     ATTEMPT_ENDED,
     AttemptState,
     JobState,
+    Resolution,
     WorkflowState,
     may_follow,
 )
@@ -62,7 +76,7 @@ from penstock.domain.submission import Observed, Submission
 from penstock.domain.views import Selection
 from penstock.store.database import BusyGuard
 from penstock.store.events import Event
-from penstock.store.rows import AttemptResult, OpenSubmission, ReadyJob
+from penstock.store.rows import AttemptResult, OpenAttempt, OpenSubmission, ReadyJob
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
@@ -113,7 +127,13 @@ class WorkflowActor(Actor[Message]):
         async with self._around.loading:
             open_submissions = await self._ledger.load()
         for opened in open_submissions:
-            order = Order(self._submission(opened.ulid, opened.lane, len(opened.attempts)), opened.attempts)
+            submission = self._submission(
+                opened.ulid,
+                self._ledger.raised_needs(opened.memory_mb, opened.walltime_s),
+                Shape(opened.width, len(opened.attempts)),
+                opened.lane,
+            )
+            order = Order(_with_directories(submission, opened.attempts), opened.attempts)
             order.told = True
             self._book.add(order)
         self._attach()
@@ -183,27 +203,59 @@ class WorkflowActor(Actor[Message]):
     async def _submit_ready(self) -> None:
         if not self._store.tally[JobState.READY] or self._book.unread() > _UNREAD_MAX:
             return
+        queueing = self._ledger.queueing
+        if queueing is None:
+            await self._fill_lanes()
+        else:
+            await self._fill_slots(queueing)
+
+    async def _fill_lanes(self) -> None:
+        """The local cluster: a small submission for every free lane."""
         for lane, prefetch in self._book.free_lanes(self._ledger.row.slots, self._pace):
             ready = self._store.tally[JobState.READY]
             if not ready:
                 return
-            now = self._clock.time()
-            jobs = await self._store.take_ready(bundle_size(self._pace, ready, self._ledger.row.slots), now)
+            jobs = await self._take_ready(bundle_size(self._pace, ready, self._ledger.row.slots))
             if not jobs:
-                await self._wake_when_due()
                 return
-            await self._submit(jobs, lane, prefetch=prefetch, now=now)
+            await self._submit(jobs, Shape(1, len(jobs)), lane, prefetch=prefetch)
 
-    async def _submit(self, jobs: list[ReadyJob], lane: int, *, prefetch: bool, now: float) -> None:
+    async def _fill_slots(self, queueing: Queueing) -> None:
+        """A cluster with a scheduler: one submission for all free slots."""
+        slots = self._ledger.row.slots
+        free = self._book.free_slots(slots)
+        if not free or not queueing.is_open:
+            return
+        ready = self._store.tally[JobState.READY]
+        wanted = shape(self._ledger.spec.batching(), self._pace, ready, free, slots, queueing)
+        if self._ledger.runs_in_python:
+            wanted = wanted.warmed()
+        if jobs := await self._take_ready(wanted.size):
+            await self._submit(jobs, wanted.fitted(len(jobs)), 0)
+
+    async def _take_ready(self, limit: int) -> list[ReadyJob]:
+        """Jobs of one shape that may be submitted now; where there are none, the pump is set for when there are."""
+        jobs = await self._store.take_ready(limit, self._clock.time())
+        if not jobs:
+            await self._wake_when_due()
+        return jobs
+
+    async def _submit(self, jobs: list[ReadyJob], shape_: Shape, lane: int, *, prefetch: bool = False) -> None:
         """Commits the intent; only then does anything leave."""
-        submission = self._submission(new_ulid(now), lane, len(jobs), prefetch=prefetch)
+        now = self._clock.time()
+        needs = self._ledger.raised_needs(jobs[0].memory_mb, jobs[0].walltime_s)
+        submission = self._submission(new_ulid(now), needs, shape_, lane, prefetch=prefetch)
+        tried = [job.id for job in jobs if job.number > 1] if self._ledger.spec.checkpoint.carry else []
+        carried = await self._store.timed_out_directories(tried) if tried else {}
         attempts, events = await self._store.begin_submission(submission, self._ledger.spec.cluster, jobs, now)
-        order = Order(submission, attempts)
+        order = Order(_with_directories(submission, attempts), attempts)
         self._book.add(order)
         self._ledger.emit(events)
-        self.tasks.start_soon(self._errands.stage, order, jobs)
+        self.tasks.start_soon(self._errands.stage, order, jobs, carried)
 
-    def _submission(self, ulid: str, lane: int, size: int, *, prefetch: bool = False) -> Submission:
+    def _submission(
+        self, ulid: str, needs: Resources, shape_: Shape, lane: int, *, prefetch: bool = False
+    ) -> Submission:
         return Submission(
             ulid=ulid,
             workflow_id=self.workflow_id,
@@ -213,8 +265,13 @@ class WorkflowActor(Actor[Message]):
             lane=lane,
             priority=self._ledger.row.priority,
             prefetch=prefetch,
-            size=size,
-            resources=self._ledger.needs,
+            size=shape_.size,
+            resources=needs,
+            width=shape_.width,
+            options=self._ledger.options,
+            expected_s=shape_.expected_s(self._pace),
+            checkpoint=self._ledger.spec.checkpoint_argv(),
+            outputs=self._ledger.outputs,
         )
 
     async def _wake_when_due(self) -> None:
@@ -294,6 +351,8 @@ class WorkflowActor(Actor[Message]):
             return
         news = interpret(order, observed, self._clock.time())
         order.closed = order.closed or observed.closed
+        order.placed = True
+        order.settled_by |= news.settled
         if news.ended:
             order.collecting |= news.ended.keys()
             self.tasks.start_soon(self._errands.collect, order, news.ended)
@@ -301,24 +360,42 @@ class WorkflowActor(Actor[Message]):
                 len(news.ended), sum(exit_.ended_at - exit_.started_at for exit_ in news.ended.values())
             )
         if news.moved:
-            await self._mark(order, news.moved, {})
+            await self._mark(order, news.moved, {}, news.doubts)
         order.started |= news.started
-        await self._mark_started(order.submission.lane)
+        await self._mark_started(order)
         if news.not_run:
+            if observed.refused is not None:
+                await self._ledger.pause_refused(observed.refused)
             await self._not_run(order, news.not_run)
         await self._settle(order)
 
-    async def _mark_started(self, lane: int) -> None:
-        for order in self._book.startable(lane):
-            started, order.started = order.started, {}
-            running = {n: AttemptState.RUNNING for n in started if may_follow(order.states[n], AttemptState.RUNNING)}
-            if running:
-                await self._mark(order, running, started)
+    async def _mark_started(self, changed: Order) -> None:
+        """Commits that attempts run, as far as that shows no more of them than there are slots."""
+        if self._ledger.queueing is None:
+            for order in self._book.startable(changed.submission.lane):
+                await self._mark_running(order, list(order.started))
+        else:
+            for order, positions in self._book.startable_within(self._ledger.row.slots):
+                await self._mark_running(order, positions)
 
-    async def _mark(self, order: Order, states: dict[int, AttemptState], started: dict[int, float | None]) -> None:
+    async def _mark_running(self, order: Order, positions: list[int]) -> None:
+        started = {n: order.started.pop(n) for n in positions}
+        running = {n: AttemptState.RUNNING for n in started if may_follow(order.states[n], AttemptState.RUNNING)}
+        if running:
+            await self._mark(order, running, started)
+
+    async def _mark(
+        self,
+        order: Order,
+        states: dict[int, AttemptState],
+        started: dict[int, float | None],
+        doubts: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         """Commits that attempts have moved on."""
         updates = [(order.attempts[n], state, JOB_STATE[state], started.get(n)) for n, state in states.items()]
-        self._ledger.emit(await self._store.mark_seen(order.submission.ulid, updates, order.job_states(states)))
+        before, settled = order.job_states(states), order.settled_events(states)
+        events = await self._store.mark_seen(order.submission.ulid, updates, before, doubts=doubts, settled=settled)
+        self._ledger.emit(events)
         order.states.update(states)
 
     async def _not_run(self, order: Order, not_run: dict[int, str]) -> None:
@@ -340,6 +417,7 @@ class WorkflowActor(Actor[Message]):
         before = order.job_states(fresh)
         failed = [order.attempts[n].job_id for n, (_, outcome) in fresh.items() if outcome.failure is not None]
         facts = await self._store.retry_facts(failed) if failed else {}
+        policy = self._ledger.policy_here()
         results = [
             conclude_attempt(
                 ulid,
@@ -347,7 +425,8 @@ class WorkflowActor(Actor[Message]):
                 exit_,
                 outcome,
                 facts.get(order.attempts[position].job_id, (0, 0, False)),
-                self._ledger.policy,
+                policy,
+                had=order.submission.resources,
                 now=self._clock.time(),
                 cancelled=self._is_cancelled(order, position),
             )
@@ -355,12 +434,15 @@ class WorkflowActor(Actor[Message]):
         ]
         await self._record(order, results, before)
         order.collecting -= ends.keys()
-        await self._mark_started(order.submission.lane)
+        await self._mark_started(order)
         await self._settle(order)
 
     async def _record(self, order: Order, results: list[AttemptResult], before: Counter[str]) -> None:
-        events = await self._store.record_results(results, before, [])
-        order.states.update({result.attempt.position: result.attempt_state for result in results})
+        settled = order.settled_events(result.attempt.position for result in results)
+        events = await self._store.record_results(results, before, [], settled=settled)
+        for result in results:
+            order.states[result.attempt.position] = result.attempt_state
+            order.started.pop(result.attempt.position, None)
         self._results_changed = True
         self._around.board.counts.update(("attempt", self._ledger.spec.cluster, str(r.attempt_state)) for r in results)
         self._ledger.emit(events)
@@ -391,7 +473,7 @@ class WorkflowActor(Actor[Message]):
             self._pump_soon()  # a workflow at rest was woken for nothing: it looks again whether it may end
             raise
 
-    async def _touch(self, message: JobCommand) -> Touched:
+    async def _touch(self, message: JobCommand) -> Touched:  # noqa: PLR0911 - one line a command
         match message:
             case PauseWorkflow(selection):
                 return await self._ledger.pause(selection)
@@ -403,8 +485,27 @@ class WorkflowActor(Actor[Message]):
                 return await self._ledger.retry(selection)
             case MarkJobs(selection, never_rerun):
                 return await self._ledger.mark(selection, never_rerun=never_rerun)
+            case ResolveJobs(selection, resolution):
+                return await self._resolve(selection, resolution)
             case ChangeBudget(slots, priority):
                 return await self._ledger.change_budget(slots, priority)
+
+    async def _resolve(self, selection: Selection, resolution: Resolution) -> Touched:
+        """Passes a person's word on to the cluster, which makes sure of it; what it then says is recorded as ever."""
+        where = where_selected(self.workflow_id, selection)
+        doubtful = set(await self._store.job_ids(where & in_states(JobState.IN_DOUBT)))
+        told = 0
+        for ulid, order in self._book.orders.items():
+            positions = dict.fromkeys((n for n in order.live() if order.attempts[n].job_id in doubtful), resolution)
+            if positions:
+                self._tell_cluster("resolve", Resolve(ulid, positions))
+                told += len(positions)
+        if not told:
+            raise ConflictError(
+                f"none of the selected jobs is in doubt; see 'penstockctl jobs {self.workflow_id} --state in_doubt'"
+            )
+        left = await self._store.count(where) - told
+        return Touched(told, left, f"{left} were not in doubt" if left else None)
 
     async def _cancel(self, selection: Selection | None) -> Touched:
         if selection is None:
@@ -485,3 +586,7 @@ class WorkflowActor(Actor[Message]):
         while self._store_is_needed():
             await self._clock.sleep(_IDLE_S)
         self._me.post("idle", Idle())
+
+
+def _with_directories(submission: Submission, attempts: list[OpenAttempt]) -> Submission:
+    return msgspec.structs.replace(submission, directories=tuple(attempt.directory for attempt in attempts))

@@ -6,6 +6,7 @@ import msgspec
 
 from penstock.actors.cluster_port import ClusterRestarted
 from penstock.domain.calculation import Exit, Outcome, PackedChunk
+from penstock.domain.states import Resolution
 from penstock.domain.submission import Observed
 from penstock.domain.views import Selection
 
@@ -39,6 +40,13 @@ class MarkJobs(msgspec.Struct, frozen=True):
 
     selection: Selection
     never_rerun: bool
+
+
+class ResolveJobs(msgspec.Struct, frozen=True):
+    """A person says what became of jobs in doubt."""
+
+    selection: Selection
+    resolution: Resolution
 
 
 class ChangeBudget(msgspec.Struct, frozen=True):
@@ -113,7 +121,7 @@ class Idle(msgspec.Struct, frozen=True):
     """Nothing has happened for a while."""
 
 
-JobCommand = PauseWorkflow | ResumeWorkflow | CancelWorkflow | RetryJobs | MarkJobs | ChangeBudget
+JobCommand = PauseWorkflow | ResumeWorkflow | CancelWorkflow | RetryJobs | MarkJobs | ResolveJobs | ChangeBudget
 Command = JobCommand | DrainWorkflow | ReloadSlots
 News = Observed | ClusterRestarted | Pump | ChunkRead | ReadingEnded | Staged | Collected | CollectingSlowly | Projected
 Message = Command | News | Idle

@@ -111,7 +111,7 @@ class Exit(msgspec.Struct, frozen=True, array_like=True):
     signal: int | None
     started_at: float  # seconds since the epoch
     ended_at: float
-    verdict: str | None = None  # "timeout" or "cancelled" when we ended it; "lost" when it vanished
+    verdict: str | None = None  # "timeout", "oom" or "cancelled" when it was ended; "lost" when it vanished
     message: str | None = None  # what a Python engine raised, last line
 
 

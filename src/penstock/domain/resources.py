@@ -42,29 +42,49 @@ def parse_memory_mb(text: str, key: str = "memory") -> int:
     return max(1, round(float(match[1]) * factor))
 
 
-def parse_walltime_s(text: str, key: str = "walltime") -> int:
-    """Seconds, at least 1, from text such as `10min`, `1h 30min`, `2d` or `HH:MM:SS`, `D-HH:MM:SS`."""
+def parse_duration_s(text: str, key: str) -> float:
+    """Seconds, with their fractions, from text such as `0.5s`, `10min`, `1h 30min`, `2d`, `HH:MM:SS`, `D-HH:MM:SS`."""
     stripped = text.strip()
     if match := _CLOCK.fullmatch(stripped):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        total = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-    else:
-        total, end = 0.0, 0
-        for part in _PART.finditer(stripped):
-            if part.start() != end or part[2].lower() not in _TIME_S:
-                break
-            total += float(part[1]) * _TIME_S[part[2].lower()]
-            end = part.end()
-        if not stripped or end != len(stripped):
-            raise SpecError(f"{text!r} is not a duration; write it like '10min', '1h 30min' or '02:00:00'", key=key)
+        return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    total, end = 0.0, 0
+    for part in _PART.finditer(stripped):
+        if part.start() != end or part[2].lower() not in _TIME_S:
+            break
+        total += float(part[1]) * _TIME_S[part[2].lower()]
+        end = part.end()
+    if not stripped or end != len(stripped):
+        raise SpecError(f"{text!r} is not a duration; write it like '10min', '1h 30min' or '02:00:00'", key=key)
+    return total
+
+
+def parse_walltime_s(text: str, key: str = "walltime") -> int:
+    """Whole seconds, at least 1, from text as `parse_duration_s` reads it."""
+    total = parse_duration_s(text, key)
     if total < 1:
         raise SpecError(f"{text!r} is shorter than one second", key=key)
     return round(total)
 
 
+def render_walltime(walltime_s: int) -> str:
+    """`HH:MM:SS`, or `D-HH:MM:SS` from a day on, as `parse_walltime_s` reads it."""
+    days, rest = divmod(walltime_s, 86400)
+    clock = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    return f"{days}-{clock}" if days else clock
+
+
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one attempt may use."""
+    """What one attempt may use: `cores` and `gpus` of each of its `tasks`, `memory_mb` on each of its `nodes`."""
 
     cores: int = 1
     memory_mb: int = 1000
     walltime_s: int = 3600
+    nodes: int = 1
+    tasks: int = 1
+    gpus: int = 0
+
+    @property
+    def cores_in_all(self) -> int:
+        """The cores of all tasks together."""
+        return self.cores * self.tasks

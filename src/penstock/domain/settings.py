@@ -9,13 +9,28 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from penstock.domain.errors import SpecError
-from penstock.domain.spec import ResourceTable, RetryTable, WorkflowSpec, decode_spec, locate_key, unknown_key
+from penstock.domain.spec import (
+    BatchTable,
+    ResourceTable,
+    RetryTable,
+    SchedulerTable,
+    WorkflowSpec,
+    decode_spec,
+    locate_key,
+    unknown_key,
+)
 
 ENVIRONMENT: Final = "environment"
 COMMAND_LINE: Final = "command line"
 BUILT_IN: Final = "built-in"
 
-_TABLES: Final[dict[str, type[msgspec.Struct]]] = {"": WorkflowSpec, "resources": ResourceTable, "retry": RetryTable}
+_TABLES: Final[dict[str, type[msgspec.Struct]]] = {
+    "": WorkflowSpec,
+    "resources": ResourceTable,
+    "retry": RetryTable,
+    "scheduler": SchedulerTable,
+    "batch": BatchTable,
+}
 _VARIABLES: Final = {
     "cluster": "PENSTOCK_CLUSTER",
     "slots": "PENSTOCK_SLOTS",
@@ -26,8 +41,13 @@ _VARIABLES: Final = {
     "resources.walltime": "PENSTOCK_WALLTIME",
     "retry.max_attempts": "PENSTOCK_MAX_ATTEMPTS",
     "retry.delay": "PENSTOCK_RETRY_DELAY",
+    "scheduler.partition": "PENSTOCK_PARTITION",
+    "scheduler.account": "PENSTOCK_ACCOUNT",
+    "scheduler.qos": "PENSTOCK_QOS",
+    "batch.style": "PENSTOCK_BATCH_STYLE",
 }
 _WHOLE_NUMBERS: Final = frozenset({"slots", "priority", "resources.cores", "retry.max_attempts"})
+_OTHER_WORD: Final = {"partition": "queue", "queue": "partition"}
 _SMALLEST_SPEC: Final[dict[str, Any]] = {"recipe": "any", "structures": {"source": "any"}, "engine": {"name": "any"}}
 """What a layer is added to when it is checked, so that the spec's own rules judge it."""
 
@@ -132,7 +152,7 @@ def resolve(layers: Iterable[Layer]) -> dict[str, Setting]:
     resolved: dict[str, Setting] = {}
     for layer in layers:
         for key, value in _flatten(layer.values):
-            resolved[key] = Setting(value, layer.origin)
+            resolved["scheduler.partition" if key == "scheduler.queue" else key] = Setting(value, layer.origin)
     return resolved
 
 
@@ -158,7 +178,8 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     for key, value in above.items():
         beneath = merged.get(key)
         if key in _TABLES and isinstance(beneath, dict) and isinstance(value, dict):
-            merged[key] = beneath | value
+            hidden = {_OTHER_WORD[name] for name in value if key == "scheduler" and name in _OTHER_WORD} - value.keys()
+            merged[key] = {name: given for name, given in beneath.items() if name not in hidden} | value
         else:
             merged[key] = value
     return merged

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
+from penstock.domain.budget import Batch
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
+from penstock.domain.scheduling import SchedulerOptions, check_options
 
 
 class StructureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,13 +43,71 @@ class ResourceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cores: int = 1
     memory: str = "1GB"
     walltime: str = "1h"
+    nodes: int = 1
+    tasks: int = 1
+    gpus: int = 0
 
 
 class RetryTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[retry]`: how often a job is tried in all, and how long to wait before the next try."""
+    """`[retry]`: how often a job is tried in all, how long to wait before the next try, and what it gets more then.
+
+    After a timeout walltime is multiplied by `walltime_growth`, after an attempt that ran out of memory memory by
+    `memory_growth`, up to the greatest amounts given.
+    """
 
     max_attempts: int = 1
     delay: str | None = None
+    walltime_growth: float = 1.0
+    walltime_max: str | None = None
+    memory_growth: float = 1.0
+    memory_max: str | None = None
+
+
+class SchedulerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[scheduler]` as a person writes it; `queue` is Flux's word for `partition`."""
+
+    partition: str = ""
+    queue: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    licenses: str = ""
+    reservation: str = ""
+    launcher: str | list[str] = ""
+    setup: str = ""
+    directives: list[str] = []
+
+    def options(self) -> SchedulerOptions:
+        """The checked options; SpecError names the key that cannot be used."""
+        if self.partition and self.queue:
+            raise SpecError("is another word for partition; give one of the two", key="scheduler.queue")
+        return check_options(
+            SchedulerOptions(
+                partition=self.partition or self.queue,
+                account=self.account,
+                qos=self.qos,
+                constraint=self.constraint,
+                licenses=self.licenses,
+                reservation=self.reservation,
+                launcher=_words(self.launcher, "scheduler.launcher"),
+                setup=self.setup,
+                directives=tuple(self.directives),
+            )
+        )
+
+
+class BatchTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[batch]`: how jobs are put together into submissions on a cluster with a scheduler."""
+
+    style: Literal["auto", "array", "bundle"] = "auto"
+    size: int = 1000  # attempts in one submission, at most
+
+
+class CheckpointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[checkpoint]`: what saves an attempt whose walltime is over, and which files the next attempt goes on from."""
+
+    command: str | list[str] = ""
+    carry: list[str] = []
 
 
 class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +123,9 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     isolation: str = "isolated"
     resources: ResourceTable = ResourceTable()
     retry: RetryTable = RetryTable()
+    scheduler: SchedulerTable = SchedulerTable()
+    batch: BatchTable = BatchTable()
+    checkpoint: CheckpointTable = CheckpointTable()
     metadata: dict[str, Any] = {}
 
     @property
@@ -74,16 +139,36 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             cores=self.resources.cores,
             memory_mb=parse_memory_mb(self.resources.memory, "resources.memory"),
             walltime_s=parse_walltime_s(self.resources.walltime, "resources.walltime"),
+            nodes=self.resources.nodes,
+            tasks=self.resources.tasks,
+            gpus=self.resources.gpus,
         )
+
+    def batching(self) -> Batch:
+        """`[batch]` as the decision about submissions takes it."""
+        return Batch(self.batch.style, self.batch.size)
+
+    def checkpoint_argv(self) -> tuple[str, ...]:
+        """The command that saves an attempt whose walltime is over; empty where none is given."""
+        return _words(self.checkpoint.command, "checkpoint.command")
 
 
 _DURATION: Final = '; write it like "10min" or "02:00:00"'
+_AMOUNT: Final = '; write it like "1GB"'
 _WRITTEN_LIKE: Final = {
     "resources.walltime": _DURATION,
     "retry.delay": _DURATION,
-    "resources.memory": '; write it like "1GB"',
+    "retry.walltime_max": _DURATION,
+    "resources.memory": _AMOUNT,
+    "retry.memory_max": _AMOUNT,
+    "batch.style": '; use "auto", "array" or "bundle"',
 }
 SLOTS_MAX: Final = 100_000
+NODES_MAX: Final = 100_000
+BATCH_MAX: Final = 100_000
+GROWTH_MAX: Final = 100.0
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=,@-]{0,199}")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 CORES_MAX: Final = 1_000_000
 CHARGE_MAX: Final = 10_000
 _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
@@ -91,6 +176,9 @@ _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "structures": StructureSource,
     "resources": ResourceTable,
     "retry": RetryTable,
+    "scheduler": SchedulerTable,
+    "batch": BatchTable,
+    "checkpoint": CheckpointTable,
 }
 
 
@@ -184,12 +272,12 @@ def _check_values(spec: WorkflowSpec) -> None:
     if not -1000 <= spec.priority <= 1000:
         raise SpecError(f"must be between -1000 and 1000, not {spec.priority}", key="priority")
     _check_isolation(spec.isolation)
-    if not 1 <= spec.resources.cores <= CORES_MAX:
-        raise SpecError(f"must be between 1 and {CORES_MAX}, not {spec.resources.cores}", key="resources.cores")
-    if not 1 <= spec.retry.max_attempts <= 100:
-        raise SpecError(f"must be between 1 and 100, not {spec.retry.max_attempts}", key="retry.max_attempts")
-    if spec.retry.delay:
-        parse_walltime_s(spec.retry.delay, "retry.delay")
+    _check_resources(spec.resources)
+    _check_retry(spec.retry)
+    if not 1 <= spec.batch.size <= BATCH_MAX:
+        raise SpecError(f"must be between 1 and {BATCH_MAX}, not {spec.batch.size}", key="batch.size")
+    spec.scheduler.options()
+    _check_checkpoint(spec)
     if spec.structures.unpaired_column and spec.structures.multiplicity_column:
         raise SpecError("give unpaired_column or multiplicity_column, not both", key="structures.multiplicity_column")
     if spec.structures.multiplicity is not None and not 1 <= spec.structures.multiplicity <= CHARGE_MAX:
@@ -197,6 +285,60 @@ def _check_values(spec: WorkflowSpec) -> None:
     if abs(spec.structures.charge) > CHARGE_MAX:
         raise SpecError(f"must be between -{CHARGE_MAX} and {CHARGE_MAX}", key="structures.charge")
     spec.needs()
+
+
+def _check_resources(table: ResourceTable) -> None:
+    for key, value, least, most in (
+        ("cores", table.cores, 1, CORES_MAX),
+        ("nodes", table.nodes, 1, NODES_MAX),
+        ("tasks", table.tasks, 1, CORES_MAX),
+        ("gpus", table.gpus, 0, CORES_MAX),
+    ):
+        if not least <= value <= most:
+            raise SpecError(f"must be between {least} and {most}, not {value}", key=f"resources.{key}")
+    if table.tasks < table.nodes:
+        message = f"{table.nodes} nodes need at least as many tasks, not {table.tasks}; set resources.tasks"
+        raise SpecError(message, key="resources.nodes")
+
+
+def _check_retry(table: RetryTable) -> None:
+    if not 1 <= table.max_attempts <= 100:
+        raise SpecError(f"must be between 1 and 100, not {table.max_attempts}", key="retry.max_attempts")
+    for key, growth in (("walltime_growth", table.walltime_growth), ("memory_growth", table.memory_growth)):
+        if math.isnan(growth) or not 1.0 <= growth <= GROWTH_MAX:
+            message = f"is a factor between 1 (no growth) and {GROWTH_MAX:g}, not {growth:g}"
+            raise SpecError(message, key=f"retry.{key}")
+    if table.delay:
+        parse_walltime_s(table.delay, "retry.delay")
+    if table.walltime_max is not None:
+        parse_walltime_s(table.walltime_max, "retry.walltime_max")
+    if table.memory_max is not None:
+        parse_memory_mb(table.memory_max, "retry.memory_max")
+
+
+def _check_checkpoint(spec: WorkflowSpec) -> None:
+    for word in spec.checkpoint_argv():
+        if _UNPRINTABLE.search(word):
+            raise SpecError(f"{word!r} holds control characters; leave them out", key="checkpoint.command")
+    for name in spec.checkpoint.carry:
+        if not is_file_name(name):
+            message = f"{name!r} is no plain file name; use letters, digits and _ . + = , @ -, and no folders"
+            raise SpecError(message, key="checkpoint.carry")
+
+
+def is_file_name(name: str) -> bool:
+    """Whether `name` can only ever name a file in the directory it is used in, and none of our own."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+def _words(command: str | list[str], key: str) -> tuple[str, ...]:
+    """A command line: a string is split as a shell would split it, a list is taken as it is."""
+    if not isinstance(command, str):
+        return tuple(command)
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise SpecError(f"cannot be split into words: {error}", key=key) from error
 
 
 def _check_isolation(mode: str) -> None:

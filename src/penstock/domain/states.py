@@ -61,6 +61,14 @@ class AttemptState(StrEnum):
     NOT_RUN = "not_run"  # proven never to have started; costs the job nothing
 
 
+class Resolution(StrEnum):
+    """What a person says became of an attempt in doubt."""
+
+    LOST = "lost"  # it ran and left nothing: tried again without blame
+    NOT_RUN = "not_run"  # it never started; costs the job nothing
+    ENDED = "ended"  # it ran to its end: its outputs are read
+
+
 PUBLIC_STATUS: Final[dict[JobState, Status]] = {
     JobState.READY: Status.READY,
     JobState.HELD: Status.READY,

@@ -88,6 +88,7 @@ class AttemptInfo(View, frozen=True):
     created_at: float
     started_at: float | None
     ended_at: float | None
+    position: int = 0  # in the submission
 
 
 class EventInfo(View, frozen=True, tag=True):
@@ -133,3 +134,98 @@ class ClusterInfo(View, frozen=True):
     memory_used_mb: int
     submissions_running: int
     submissions_waiting: int
+    host: str = ""  # empty: the daemon's own
+    version: str = ""  # of the scheduler
+    jobs_queued: int = 0  # at the scheduler, every array task counted
+    jobs_running: int = 0
+    jobs_in_doubt: int = 0
+    calls_last_min: int = 0  # of the scheduler's commands
+    calls_allowed_per_min: float = 0.0  # queries
+    budget_left: float = 0.0  # queries that may be sent at once
+    next_query_at: float | None = None  # when the budget lets the query go that waits
+    connected: bool = True
+    down_since: float | None = None
+    next_try_at: float | None = None  # when connecting is tried again
+    connects: int = 0  # connections made since the daemon's start
+    excluded_nodes: tuple[str, ...] = ()
+
+
+class Doubt(View, frozen=True):
+    """Attempts of a submission of which nobody can say what became of them."""
+
+    submission: str
+    positions: tuple[int, ...]
+    since: float
+    asked: tuple[str, ...]  # what has been asked and what it said
+    waits_for: str
+    question_at: float | None  # when a person is asked; in the past: has been
+
+
+class CallCount(View, frozen=True):
+    """How often a command was called in the minute that began at `minute`."""
+
+    minute: float
+    command: str
+    calls: int
+
+
+class CallTotal(View, frozen=True):
+    """How often a command ended so since the daemon's start."""
+
+    command: str
+    outcome: str  # ok, failed, timeout, rate_limited, unreachable
+    calls: int
+
+
+class Latency(View, frozen=True):
+    """How long a command took: `median_s` and `p95_s` of its newest calls, the others of all."""
+
+    command: str
+    count: int
+    median_s: float
+    p95_s: float
+    max_s: float
+
+
+class PartitionInfo(View, frozen=True):
+    """A partition (Slurm) or queue (Flux); None where it sets no limit."""
+
+    name: str
+    is_default: bool
+    is_up: bool
+    nodes: int
+    cores_per_node: int | None = None
+    memory_mb_per_node: int | None = None
+    gpus_per_node: int | None = None
+    walltime_s: int | None = None
+
+
+class ClusterReport(View, frozen=True):
+    """What a site's administrators would ask about our use of their scheduler."""
+
+    cluster: ClusterInfo
+    at: float
+    calls: tuple[CallCount, ...]  # of the last hour
+    totals: tuple[CallTotal, ...]
+    latencies: tuple[Latency, ...]
+    rate_limited: int  # answers that said we ask too often
+    limits: dict[str, str]
+    partitions: tuple[PartitionInfo, ...]
+    jobs: dict[str, int]  # ours at the scheduler, by its own state
+    others: dict[str, int]  # the same account's that are not ours
+    submissions: dict[str, int]  # by stage
+    doubts: tuple[Doubt, ...]
+    connected_since: float | None
+    sessions: int  # of the connection, in use
+    sessions_max: int
+    spool: str
+    listing_s: float  # how often the spool is listed while something runs
+
+
+class Finding(View, frozen=True, tag=True):
+    """One thing that was looked at in a check of a cluster, and how to mend it where it is not well."""
+
+    what: str
+    ok: bool
+    detail: str = ""
+    remedy: str = ""

@@ -31,7 +31,10 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         f"{counted(d['jobs'], 'structure')} taken in, {d['rejected']} rejected"
         + (", the source is read to its end" if d["done"] else "")
     ),
-    "submission_intended": lambda d: f"{counted(d['jobs'])} out as submission {d['submission']} in slot {d['lane']}",
+    "submission_intended": lambda d: (
+        f"{counted(d['jobs'])} out as submission {d['submission']}"
+        + (f", {d['width']} side by side" if "width" in d else f" in slot {d['lane']}")
+    ),
     "job_started": lambda d: f"attempt {d['attempt']} started",
     "job_completed": lambda d: (
         f"attempt {d['attempt']} completed"
@@ -41,6 +44,8 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "job_retried": lambda d: (
         f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; tried again: {d['decision']}"
     ),
+    "job_in_doubt": lambda d: f"attempt {d['attempt']} is in doubt: {d['reason']}",
+    "job_doubt_settled": lambda d: f"attempt {d['attempt']} is no longer in doubt: {d['by']}",
     "job_not_run": lambda d: f"attempt {d['attempt']} never started ({d['reason']}); it costs nothing",
     "job_cancelled": lambda d: f"attempt {d['attempt']} cancelled",
     "jobs_cancelled": lambda d: f"{counted(d['jobs'], 'waiting job')} cancelled",
@@ -49,6 +54,7 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "jobs_released": lambda d: f"{counted(d['jobs'])} released",
     "jobs_reset": lambda d: f"{counted(d['jobs'])} made ready again",
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
+    "workflow_paused": lambda d: f"workflow is paused: {d['reason']}",
     "workflow_changed": lambda d: ", ".join(
         f"{key} is now {value}" for key, value in d.items() if key != "slots_origin"
     ),

@@ -13,7 +13,7 @@ import msgspec
 from penstock.domain.errors import NotFoundError, StoreError
 from penstock.domain.views import AttemptInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic
 from penstock.store.events import describe
-from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, store_errors
+from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare, store_errors
 from penstock.store.selection import order_by, where_selected
 from penstock.store.workflow_store import DATABASE_NAME
 
@@ -50,20 +50,27 @@ class CampaignSummary(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def reading(directory: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection. StoreError when the database is missing, damaged or of another schema."""
+    """A read-only connection; a database of an older schema is brought up to date before.
+
+    StoreError when it is missing, damaged, or newer than the program.
+    """
     path = directory / DATABASE_NAME
     if not path.is_file():
         raise StoreError(
             f"{path} is missing; if it was moved, move it back, else restore it from a backup", healable=False
         )
-    with (
-        store_errors(path),
-        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db,
-    ):
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version != len(load_migrations(WORKFLOW_MIGRATIONS)):
-            raise StoreError(f"{path} has schema {version}, which this program cannot read", healable=False)
-        yield db
+    with store_errors(path):
+        with _opened(path) as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        migrations = load_migrations(WORKFLOW_MIGRATIONS)
+        if version != len(migrations):
+            prepare(path, migrations, create=False)
+        with _opened(path) as db:
+            yield db
+
+
+def _opened(path: Path) -> contextlib.closing[sqlite3.Connection]:
+    return contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10))
 
 
 def list_jobs(

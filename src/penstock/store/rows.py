@@ -39,7 +39,7 @@ class StepRow(msgspec.Struct, frozen=True):
 
 
 class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
-    """A job that can be submitted now. `number` is its next attempt's."""
+    """A job that can be submitted now. `number` is its next attempt's; None: memory and walltime are the spec's."""
 
     id: int
     name: str
@@ -47,6 +47,8 @@ class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
     charge: int
     multiplicity: int
     number: int
+    memory_mb: int | None = None
+    walltime_s: int | None = None
 
 
 class OpenAttempt(msgspec.Struct, frozen=True):
@@ -65,10 +67,13 @@ class OpenSubmission(msgspec.Struct, frozen=True):
     ulid: str
     lane: int
     attempts: list[OpenAttempt]
+    width: int = 1
+    memory_mb: int | None = None
+    walltime_s: int | None = None
 
 
 class AttemptResult(msgspec.Struct, frozen=True):
-    """How an attempt ended and what that makes of its job."""
+    """How an attempt ended and what that makes of its job; memory and walltime where the next attempt gets others."""
 
     ulid: str
     attempt: OpenAttempt
@@ -82,6 +87,8 @@ class AttemptResult(msgspec.Struct, frozen=True):
     blamed: int = 0
     blameless: int = 0
     event: Event | None = None
+    memory_mb: int | None = None
+    walltime_s: int | None = None
 
 
 def job_directory(job_id: int) -> str:

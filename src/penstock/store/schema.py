@@ -85,13 +85,18 @@ def _back_up(connection: sqlite3.Connection, target: Path) -> None:
 
 
 def _apply(connection: sqlite3.Connection, script: str, version: int) -> None:
-    """One migration in one transaction: a crash leaves the old schema or the new one, never half of it."""
+    """One migration in one transaction: a crash leaves the old schema or the new one, never half of it.
+
+    Of several who come at the same time one applies it; the others find that it is done.
+    """
+    guard = f"CREATE TEMP TABLE guard (version INTEGER CHECK (version = {version - 1}));"
     try:
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{script}\n"
-            f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {version};\nCOMMIT;"
+            f"BEGIN IMMEDIATE;\n{guard}\nINSERT INTO guard SELECT user_version FROM pragma_user_version;\n{script}\n"
+            f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {version};\nDROP TABLE guard;\nCOMMIT;"
         )
     except sqlite3.Error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise
+        if int(connection.execute("PRAGMA user_version").fetchone()[0]) < version:
+            raise

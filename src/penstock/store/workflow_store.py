@@ -6,12 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import aiosqlite
 import msgspec
 
-from penstock.domain.calculation import PackedChunk
+from penstock.domain.calculation import BLAMELESS, PackedChunk
 from penstock.domain.errors import StoreError
 from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState
 from penstock.domain.submission import Submission
@@ -95,14 +96,15 @@ class WorkflowStore:
 
     async def _open_submissions(self) -> list[OpenSubmission]:
         rows = await self._db.fetch(
-            "SELECT s.ulid, s.lane, a.position, a.job_id, a.number, a.directory, a.state FROM submission s "
+            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, "
+            "a.position, a.job_id, a.number, a.directory, a.state FROM submission s "
             "JOIN attempt a ON a.submission = s.ulid WHERE s.state = 'open' AND s.workflow_id = ? "
             "ORDER BY s.ulid, a.position",
             [self.workflow_id],
         )
         found: dict[str, OpenSubmission] = {}
-        for ulid, lane, position, job_id, number, directory, state in rows:
-            submission = found.setdefault(ulid, OpenSubmission(ulid, lane, []))
+        for ulid, lane, width, memory_mb, walltime_s, position, job_id, number, directory, state in rows:
+            submission = found.setdefault(ulid, OpenSubmission(ulid, lane, [], width, memory_mb, walltime_s))
             submission.attempts.append(OpenAttempt(position, job_id, number, directory, AttemptState(state)))
         return list(found.values())
 
@@ -139,13 +141,31 @@ class WorkflowStore:
     # ---- submitting -------------------------------------------------------------------------------------------------
 
     async def take_ready(self, limit: int, now: float) -> list[ReadyJob]:
-        """Up to `limit` jobs that may be submitted now, oldest first."""
+        """Up to `limit` jobs that may be submitted now and ask for the same memory and walltime, oldest first."""
+        due = "state = 'ready' AND (not_before IS NULL OR not_before <= ?)"
+        first = await self._db.fetch(f"SELECT memory_mb, walltime_s FROM job WHERE {due} ORDER BY id LIMIT 1", [now])
+        if not first:
+            return []
+        raised = " AND (memory_mb IS NOT NULL OR walltime_s IS NOT NULL)" if first[0] != (None, None) else ""
         rows = await self._db.fetch(
-            "SELECT id, name, geometry, charge, spin, attempts + 1 FROM job WHERE state = 'ready' "
-            "AND (not_before IS NULL OR not_before <= ?) ORDER BY id LIMIT ?",
-            [now, limit],
+            "SELECT id, name, geometry, charge, spin, attempts + 1, memory_mb, walltime_s FROM job "
+            f"WHERE {due}{raised} AND memory_mb IS ? AND walltime_s IS ? ORDER BY id LIMIT ?",
+            [now, *first[0], limit],
         )
         return [ReadyJob(*row) for row in rows]
+
+    async def timed_out_directories(self, job_ids: Sequence[int]) -> dict[int, str]:
+        """Of those of these jobs whose newest attempt ran out of walltime, that attempt's directory.
+
+        Attempts that never started, or were lost without fault of their own, do not count.
+        """
+        rows = await self._db.fetch(
+            "SELECT a.job_id, a.directory FROM json_each(?) AS wanted JOIN attempt a ON a.job_id = wanted.value "
+            f"WHERE a.failure = 'walltime' AND a.number = (SELECT max(number) FROM attempt b WHERE "
+            f"b.job_id = a.job_id AND b.state != 'not_run' AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
+            [msgspec.json.encode(list(job_ids)).decode()],
+        )
+        return dict(rows)
 
     async def next_due(self) -> float | None:
         """When the first job that waits for its retry may run (seconds since the epoch), None when none waits."""
@@ -163,8 +183,11 @@ class WorkflowStore:
         ]
         async with self._db.transaction() as db:
             await db.execute(
-                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL)",
-                (submission.ulid, self.workflow_id, cluster, submission.lane, len(jobs), now),
+                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?)",
+                (
+                    *(submission.ulid, self.workflow_id, cluster, submission.lane, len(jobs), now),
+                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s),
+                ),
             )
             await db.executemany(
                 "INSERT INTO attempt (workflow_id, job_id, number, submission, position, directory, state, created_at) "
@@ -181,6 +204,8 @@ class WorkflowStore:
                 [(a.number, a.directory, stamp, a.job_id) for a in attempts],
             )
             data = {"submission": submission.ulid, "jobs": len(jobs), "lane": submission.lane}
+            if submission.width > 1:
+                data["width"] = submission.width
             events = await self._events(db, [Event("submission_intended", 0, data)])
             tally = await self._shift_tally(db, {JobState.READY: -len(jobs), JobState.SUBMITTING: len(jobs)})
         self.tally = tally
@@ -193,30 +218,40 @@ class WorkflowStore:
         ulid: str,
         changes: Sequence[tuple[OpenAttempt, AttemptState, JobState, float | None]],
         before: Mapping[str, int],
+        *,
+        doubts: Mapping[int, str] = MappingProxyType({}),
+        settled: Sequence[Event] = (),
     ) -> list[EventInfo]:
         """Records that attempts are queued, running or in doubt: (attempt, its state, its job's state, started at).
 
-        `before` counts the jobs by the state they are leaving.
+        `before` counts the jobs by the state they are leaving; `doubts` says by position why an attempt is in doubt
+        now, and `settled` are the events of those that no longer are.
         """
         async with self._db.transaction() as db:
             await db.executemany(
-                "UPDATE attempt SET state = ?, started_at = coalesce(?, started_at) "
+                "UPDATE attempt SET state = ?, started_at = coalesce(?, started_at), message = ? "
                 "WHERE submission = ? AND position = ?",
-                [(state, started, ulid, attempt.position) for attempt, state, _, started in changes],
+                [
+                    (state, started, doubts.get(attempt.position), ulid, attempt.position)
+                    for attempt, state, _, started in changes
+                ],
             )
             stamp = timestamp()
             await db.executemany(
                 "UPDATE job SET state = ?, status = ?, updated_at = ? WHERE id = ?",
                 [(state, PUBLIC_STATUS[state], stamp, attempt.job_id) for attempt, _, state, _ in changes],
             )
-            events = await self._events(
-                db,
-                [
-                    Event("job_started", attempt.job_id, {"attempt": attempt.number})
-                    for attempt, _, state, _ in changes
-                    if state is JobState.RUNNING
-                ],
-            )
+            doubtful = [
+                Event("job_in_doubt", attempt.job_id, {"attempt": attempt.number, "reason": doubts[attempt.position]})
+                for attempt, *_ in changes
+                if attempt.position in doubts
+            ]
+            began = [
+                Event("job_started", attempt.job_id, {"attempt": attempt.number})
+                for attempt, _, state, _ in changes
+                if state is JobState.RUNNING
+            ]
+            events = await self._events(db, [*doubtful, *settled, *began])
             shift = Counter({state: -count for state, count in before.items()})
             shift.update(Counter(state for _, _, state, _ in changes))
             tally = await self._shift_tally(db, shift)
@@ -224,9 +259,17 @@ class WorkflowStore:
         return events
 
     async def record_results(
-        self, results: Sequence[AttemptResult], before: Mapping[str, int], closed: Sequence[str]
+        self,
+        results: Sequence[AttemptResult],
+        before: Mapping[str, int],
+        closed: Sequence[str],
+        *,
+        settled: Sequence[Event] = (),
     ) -> list[EventInfo]:
-        """Commits ends: attempts, jobs, metrics, properties, files, history and closed submissions together."""
+        """Commits ends: attempts, jobs, metrics, properties, files, history and closed submissions together.
+
+        `before` counts the jobs by the state they are leaving; `settled` are the events of doubts that this ends.
+        """
         stamp, now = timestamp(), time.time()
         async with self._db.transaction() as db:
             await db.executemany(
@@ -236,7 +279,8 @@ class WorkflowStore:
             )
             await db.executemany(_UPDATE_JOB, [_job_fields(result, stamp) for result in results])
             await self._keep_outputs(db, results)
-            events = await self._events(db, [result.event for result in results if result.event is not None])
+            ends = [result.event for result in results if result.event is not None]
+            events = await self._events(db, [*settled, *ends])
             await db.executemany(
                 "UPDATE submission SET state = 'closed', closed_at = ? WHERE ulid = ?", [(now, ulid) for ulid in closed]
             )
@@ -373,8 +417,10 @@ _UPDATE_JOB: Final = (
     "UPDATE job SET state = ?, status = ?, failure = ?, error_message = ?, not_before = ?, blamed = blamed + ?, "
     "blameless = blameless + ?, max_forces = coalesce(?, max_forces), scf_steps = coalesce(?, scf_steps), "
     "final_energy = coalesce(?, final_energy), final_geometry = coalesce(?, final_geometry), "
-    "wall_time_s = coalesce(?, wall_time_s), cancel_requested = 0, updated_at = ? WHERE id = ?"
+    "wall_time_s = coalesce(?, wall_time_s), memory_mb = coalesce(?, memory_mb), "
+    "walltime_s = coalesce(?, walltime_s), cancel_requested = 0, updated_at = ? WHERE id = ?"
 )
+_BLAMELESS: Final = ", ".join(f"'{failure}'" for failure in sorted(BLAMELESS))
 
 
 def timestamp(now: float | None = None) -> str:
@@ -413,6 +459,8 @@ def _job_fields(result: AttemptResult, stamp: str) -> tuple[Any, ...]:
         outcome.final_energy_hartree if outcome and good else None,
         outcome.geometry if outcome and good else None,
         end.ended_at - end.started_at if end else None,
+        result.memory_mb,
+        result.walltime_s,
         stamp,
         result.attempt.job_id,
     )

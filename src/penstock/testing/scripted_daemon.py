@@ -14,7 +14,7 @@ import anyio.from_thread
 
 from penstock.control import messages
 from penstock.control.listener import Peer, bind_listener
-from penstock.control.messages import AnyItem, AnyReply, Logs, Request, Watch
+from penstock.control.messages import AnyItem, AnyReply, Request, StreamRequest
 from penstock.control.server import Limits, serve
 from penstock.domain.errors import NotFoundError
 
@@ -45,7 +45,7 @@ class Script:
         result = answer(request)
         return cast("AnyReply", await result if hasattr(result, "__await__") else result)
 
-    async def stream(self, request: Watch | Logs, peer: Peer) -> AsyncGenerator[AnyItem]:
+    async def stream(self, request: StreamRequest, peer: Peer) -> AsyncGenerator[AnyItem]:
         """The scripted stream."""
         self.seen.append(request)
         self.peers.append(peer)

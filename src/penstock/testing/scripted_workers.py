@@ -22,6 +22,7 @@ from penstock.domain.submission import Entry
 
 _VERDICTS = {
     "timeout": FailureClass.WALLTIME,
+    "oom": FailureClass.OUT_OF_MEMORY,
     "cancelled": FailureClass.CANCELLED,
     "lost": FailureClass.RUNNER_LOST,
 }
@@ -71,7 +72,10 @@ class ScriptedWorkers:
             case ReadChunk():
                 return self._read(task)
             case Render():
-                entries = [Entry(item.position, item.directory, item.job_id, Rendered({})) for item in task.items]
+                entries = [
+                    Entry(item.position, item.directory, item.job_id, Rendered({}), item.carry_from)
+                    for item in task.items
+                ]
                 manifest = msgspec.structs.replace(task.manifest, entries=entries)
                 return RenderedManifest(msgspec.msgpack.encode(manifest), [])
             case Collect():

@@ -6,13 +6,25 @@ from typing import Any
 
 import msgspec
 
-from penstock.actors.cluster_port import Attach, Cancel, ClusterMessage, ClusterRestarted, Detach, Forget, Submit
+from penstock.actors.cluster_port import (
+    Attach,
+    Cancel,
+    ClusterMessage,
+    ClusterRestarted,
+    Detach,
+    Forget,
+    Resolve,
+    Submit,
+)
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Actor
+from penstock.domain.calculation import Exit
+from penstock.domain.states import Resolution
 from penstock.domain.submission import AttemptSeen, Observed, Seen, Submission
 from penstock.testing.simulated_world import Fate, SimulatedWorld
 
 _NEVER_ARRIVED = "it never arrived"
+_SILENCE = "no answer came to its submission"
 
 
 class SimulatedCrashError(RuntimeError):
@@ -30,6 +42,7 @@ class _Order:
         self.submission = submission
         self.told: dict[int, AttemptSeen] = {}
         self.closed = False
+        self.refused: str | None = None
 
 
 class SimulatedCluster(Actor[ClusterMessage | _Look]):
@@ -63,6 +76,8 @@ class SimulatedCluster(Actor[ClusterMessage | _Look]):
                 self._owners.pop(workflow_id, None)
             case Cancel(ulid, attempts):
                 self._world.cancel(ulid, set(attempts))
+            case Resolve(ulid, positions):
+                self._resolve(ulid, positions)
             case Forget(ulid):
                 self._orders.pop(ulid, None)
                 self._world.forget(ulid)
@@ -82,16 +97,25 @@ class SimulatedCluster(Actor[ClusterMessage | _Look]):
     def _submit(self, submission: Submission, manifest: bytes) -> None:
         if submission.ulid not in self._orders:
             order = self._orders[submission.ulid] = _Order(submission)
-            self._tell(order, _all_of(submission, AttemptSeen(Seen.QUEUED)))
+            if not self._behaviour.queueing:
+                self._tell(order, _all_of(submission, AttemptSeen(Seen.QUEUED)))
             self.tasks.start_soon(self._place, order, manifest)
 
     async def _place(self, order: _Order, manifest: bytes) -> None:
         while (fate := await self._world.submit(order.submission, manifest)) is Fate.REFUSED:
             await self._world.clock.sleep(self._behaviour.poll_s)
-        if fate is Fate.SILENCE:
-            self._tell(order, _all_of(order.submission, AttemptSeen(Seen.IN_DOUBT)))
-            await self._world.clock.sleep(self._world.draw(self._behaviour.doubt_s))
-            self._bar(order)
+        match fate:
+            case Fate.DENIED:
+                order.closed, order.refused = True, self._world.refusal
+                order.told = _all_of(order.submission, AttemptSeen(Seen.NOT_RUN, reason="it was refused"))
+                self._tell(order, order.told)
+            case Fate.SILENCE:
+                order.told = _all_of(order.submission, AttemptSeen(Seen.IN_DOUBT, reason=_SILENCE)) | order.told
+                self._tell(order, order.told)
+                await self._world.clock.sleep(self._world.draw(self._behaviour.doubt_s))
+                self._bar(order)
+            case Fate.ACCEPTED if self._behaviour.queueing:
+                self._tell(order, _all_of(order.submission, AttemptSeen(Seen.QUEUED)) | order.told)
 
     def _attach(self, message: Attach) -> None:
         for submission in message.open:
@@ -100,14 +124,35 @@ class SimulatedCluster(Actor[ClusterMessage | _Look]):
                 order = self._orders[submission.ulid] = _Order(submission)
                 self._bar(order)
             else:
-                self._tell(order, _all_of(submission, AttemptSeen(Seen.QUEUED)) | order.told)
+                queued = {} if self._behaviour.queueing else _all_of(submission, AttemptSeen(Seen.QUEUED))
+                self._tell(order, queued | order.told)
 
     def _bar(self, order: _Order) -> None:
         """Settles a submission that nobody knows about: unless it is there, it never will be."""
+        if self._behaviour.queueing and order.submission.ulid in self._world.placed:
+            self._tell(order, _all_of(order.submission, AttemptSeen(Seen.QUEUED)) | order.told)
         if self._world.bar(order.submission.ulid):
             order.closed = True
-            order.told = _all_of(order.submission, AttemptSeen(Seen.NOT_RUN, reason=_NEVER_ARRIVED))
+            never = _all_of(order.submission, AttemptSeen(Seen.NOT_RUN, reason=_NEVER_ARRIVED))
+            order.told = never | {n: seen for n, seen in order.told.items() if seen.seen is Seen.ENDED}
             self._tell(order, order.told)
+
+    def _resolve(self, ulid: str, positions: dict[int, Resolution]) -> None:
+        """A person's word on attempts in doubt; what is there after all goes its way."""
+        order = self._orders.get(ulid)
+        if order is None or order.closed or not self._world.bar(ulid):
+            return
+        now = self._world.clock.time()
+        for position, resolution in positions.items():
+            said = AttemptSeen(Seen.NOT_RUN, reason=f"a person says: {resolution}")
+            if resolution is not Resolution.NOT_RUN:
+                said = AttemptSeen(Seen.ENDED, now, Exit(None, None, now, now, "lost", f"a person says: {resolution}"))
+            order.told[position] = said
+        order.closed = (
+            all(seen.seen in (Seen.ENDED, Seen.NOT_RUN) for seen in order.told.values())
+            and len(order.told) == order.submission.size
+        )
+        self._tell(order, order.told)
 
     # ---- news -------------------------------------------------------------------------------------------------------
 
@@ -135,7 +180,7 @@ class SimulatedCluster(Actor[ClusterMessage | _Look]):
         owner = self._owners.get(order.submission.workflow_id)
         if owner is not None:
             ulid = order.submission.ulid
-            owner.post(("observed", ulid), Observed(ulid, news, order.closed), Observed.merged)
+            owner.post(("observed", ulid), Observed(ulid, news, order.closed, order.refused), Observed.merged)
 
 
 def _all_of(submission: Submission, seen: AttemptSeen) -> dict[int, AttemptSeen]:

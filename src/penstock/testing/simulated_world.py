@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter, defaultdict
 from enum import Enum, auto
@@ -29,10 +30,12 @@ class Behaviour(msgspec.Struct, frozen=True):
     latency_s: Span = (0.1, 0.1)  # from the submission leaving to the cluster having it
     attempt_s: Span = (1.0, 1.0)
     poll_s: float = 1.0  # how often the actor looks
-    running_max: int = _UNLIMITED  # submissions at once
+    queueing: bool = False  # a scheduler: no lanes, several tasks in a submission, told of when it is there
+    running_max: int = _UNLIMITED  # tasks at once
     pending_max: int = _UNLIMITED  # submissions waiting; one more is refused, and sent again later
     fails: float = 0.0  # an attempt ends with exit code 1
-    loses: float = 0.0  # an attempt's runner dies under it, and takes the rest of its submission with it
+    loses: float = 0.0  # an attempt's runner dies under it, and takes the rest of its task with it
+    outgrows: float = 0.0  # an attempt is ended at its walltime
     doubts: float = 0.0  # no answer comes to a submission, which then is or is not there
     doubt_s: Span = (10.0, 60.0)
     delays: float = 0.0  # a look at a submission is left out
@@ -45,6 +48,7 @@ class Fate(Enum):
 
     ACCEPTED = auto()
     REFUSED = auto()  # too many are waiting
+    DENIED = auto()  # it never will be taken
     SILENCE = auto()  # no answer
 
 
@@ -58,19 +62,22 @@ class Placed:
         self.seen: dict[int, AttemptSeen] = {}
         self.finished = False
         self.cancelled: set[int] = set()
-        self.running: int | None = None
-        self.stop = anyio.Event()
+        self.stops: dict[int, anyio.Event] = {}  # of what runs
 
     @property
     def lane(self) -> Lane:
         """The slot it occupies."""
         return (self.submission.workflow_id, self.submission.lane)
 
-    def finish(self, reason: str) -> None:
-        """Nothing more happens; what has not been seen never started."""
-        for position in range(self.submission.size):
+    def positions(self, task: int) -> range:
+        """What a task works through."""
+        return range(task, self.submission.size, self.submission.width)
+
+    def finish(self, task: int, reason: str) -> None:
+        """The task does nothing more; what has not been seen of it never started."""
+        for position in self.positions(task):
             self.seen.setdefault(position, AttemptSeen(Seen.NOT_RUN, reason=reason))
-        self.finished = True
+        self.finished = len(self.seen) == self.submission.size and not self.stops
 
 
 class _Travelling:
@@ -86,7 +93,8 @@ class SimulatedWorld:
 
     `executions` counts how often each (workflow, job, attempt directory) was begun, `succeeded` how often each job
     (workflow, job) ended well, `peak` the most attempts of a workflow that ran at once, and `violations` says what was
-    done that never may be. The actor breaks once over each kind of message in `breaks_over`.
+    done that never may be. The actor breaks once over each kind of message in `breaks_over`. While `refusal` is set
+    every submission is refused for that reason.
     """
 
     def __init__(self, clock: Clock, behaviour: Behaviour, seed: int) -> None:
@@ -98,6 +106,7 @@ class SimulatedWorld:
         self.peak: Counter[str] = Counter()
         self.violations: list[str] = []
         self.breaks_over: list[type] = []
+        self.refusal: str | None = None
         self.placed: dict[str, Placed] = {}
         self._barred: set[str] = set()
         self._cancelled_ahead: defaultdict[str, set[int]] = defaultdict(set)
@@ -151,8 +160,8 @@ class SimulatedWorld:
         placed.cancelled |= positions
         for position in positions - placed.seen.keys():
             placed.seen[position] = AttemptSeen(Seen.NOT_RUN, reason="cancelled before it started")
-        if placed.running in positions:
-            placed.stop.set()
+        for position in positions & placed.stops.keys():
+            placed.stops[position].set()
 
     def forget(self, ulid: str) -> None:
         """Nobody will ask for this submission again."""
@@ -167,47 +176,60 @@ class SimulatedWorld:
         silent = self.chance(self.behaviour.doubts)
         await self.clock.sleep(self.draw(self.behaviour.latency_s))
         if not silent:
-            travelling.fate = Fate.ACCEPTED if self._land(submission, manifest) else Fate.REFUSED
+            travelling.fate = self._land(submission, manifest)
         travelling.known.set()
         if silent and self.chance(0.5):
             await self.clock.sleep(self.draw(self.behaviour.latency_s))
             self._land(submission, manifest)
 
-    def _land(self, submission: Submission, manifest: bytes) -> bool:
+    def _land(self, submission: Submission, manifest: bytes) -> Fate:
         ulid = submission.ulid
         if ulid in self._barred or ulid in self.placed:
-            return True  # it finds its claim taken and stops by itself
+            return Fate.ACCEPTED  # it finds its claim taken and stops by itself
+        if self.refusal is not None:
+            self._barred.add(ulid)
+            return Fate.DENIED
         if self._pending >= self.behaviour.pending_max:
-            return False
+            return Fate.REFUSED
         self._pending += 1
         self.placed[ulid] = placed = Placed(submission, manifest)
         self.cancel(ulid, self._cancelled_ahead.pop(ulid, set()))
         self._group.start_soon(self._work_through, placed)
-        return True
+        return Fate.ACCEPTED
 
     async def _work_through(self, placed: Placed) -> None:
-        async with self._lanes[placed.lane], self._slots:
+        lane = contextlib.nullcontext() if self.behaviour.queueing else self._lanes[placed.lane]
+        started = anyio.Event()
+        async with lane, anyio.create_task_group() as tasks:
+            for task in range(placed.submission.width):
+                tasks.start_soon(self._run_task, placed, task, started)
+            await started.wait()
             self._pending -= 1
-            for position in range(placed.submission.size):
+
+    async def _run_task(self, placed: Placed, task: int, started: anyio.Event) -> None:
+        async with self._slots:
+            started.set()
+            for position in placed.positions(task):
                 if position in placed.entries and position not in placed.seen:
                     ended = await self._run(placed, placed.entries[position])
                     if ended.verdict == "lost":
-                        placed.finish("its runner ended before it")
+                        placed.finish(task, "its runner ended before it")
                         return
-            placed.finish("it was not in the manifest")
+            placed.finish(task, "it was not in the manifest")
 
     async def _run(self, placed: Placed, entry: Entry) -> Exit:
         job = (placed.submission.workflow_id, entry.job_id)
         self._begin(job, entry.directory)
         started_at = self.clock.time()
         placed.seen[entry.index] = AttemptSeen(Seen.RUNNING, started_at)
-        placed.running, placed.stop = entry.index, anyio.Event()
+        stop = placed.stops[entry.index] = anyio.Event()
         lost, failed = self.chance(self.behaviour.loses), self.chance(self.behaviour.fails)
+        outgrown = self.behaviour.outgrows > 0.0 and self.chance(self.behaviour.outgrows)
         duration_s = self.draw(self.behaviour.attempt_s)
-        stopped = await self._pass(duration_s * self.random.random() if lost else duration_s, placed.stop)
-        placed.running = None
+        stopped = await self._pass(duration_s * self.random.random() if lost else duration_s, stop)
+        del placed.stops[entry.index]
         self._running[job] -= 1
-        verdict = "cancelled" if stopped else "lost" if lost else None
+        verdict = "cancelled" if stopped else "lost" if lost else "timeout" if outgrown else None
         code = None if verdict else int(failed)
         self.succeeded[job] += code == 0
         ended = Exit(code, None, started_at, self.clock.time(), verdict)
