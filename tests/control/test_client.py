@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from tests.control.reported import FINDING, REPORT
 
 from penstock.control import messages
 from penstock.control.aio import AsyncClient
@@ -24,7 +25,8 @@ from penstock.control.messages import AnyItem, Fail, Pong, Watch, Welcome, Workf
 from penstock.control.session import error_of, fail_of, retry_delays_s
 from penstock.domain import errors
 from penstock.domain.settings import Layer
-from penstock.domain.views import EventInfo, Filter, JobInfo, Selection, Statistic, WorkflowInfo
+from penstock.domain.states import Resolution
+from penstock.domain.views import EventInfo, Filter, Finding, JobInfo, Selection, Statistic, WorkflowInfo
 from penstock.testing.scripted_daemon import ScriptedDaemon
 
 FAILED = Selection((1, 2), ("failed",), (Filter("natoms", ">", "50"),))
@@ -96,6 +98,7 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     "cancel": (("g2",), {"selection": FAILED}, messages.Cancel("g2", FAILED), CHANGED),
     "retry": (("g2", FAILED), {}, messages.Retry("g2", FAILED), CHANGED),
     "mark": (("g2", FAILED), {"never_rerun": True}, messages.Mark("g2", FAILED, never_rerun=True), CHANGED),
+    "resolve": (("g2", FAILED, Resolution.LOST), {}, messages.Resolve("g2", FAILED, Resolution.LOST), CHANGED),
     "set": (("g2",), {"slots": 4}, messages.SetWorkflow("g2", slots=4), STATUS),
     "summary": (
         ("g2",),
@@ -111,6 +114,7 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     ),
     "why": (("g2", 1), {}, messages.Explain("g2", 1), messages.Why(JOB, "because", ("a", "b"), ())),
     "clusters": ((), {}, messages.ListClusters(), messages.Clusters(())),
+    "report_cluster": (("hpc",), {}, messages.ReportCluster("hpc"), messages.ClusterReported(REPORT)),
     "settings": ((LAYERS,), {}, messages.GetSettings(LAYERS), messages.Settings(())),
 }
 
@@ -123,7 +127,7 @@ def test_both_clients_have_the_same_verbs_with_the_same_arguments() -> None:
     ours, theirs = verbs(Client), verbs(AsyncClient)
     ours["aclose"] = ours.pop("close")
     assert ours == theirs
-    assert {*VERBS, "watch", "logs", "wait", "call", "stream", "aclose"} == set(ours)
+    assert {*VERBS, "watch", "logs", "check_cluster", "wait", "call", "stream", "aclose"} == set(ours)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -272,7 +276,11 @@ async def test_streams_give_what_the_daemon_sends_and_raise_what_it_fails_with(
     async def text(request: messages.Logs) -> AsyncGenerator[AnyItem]:
         yield messages.LogChunk("out", f"{request.id} {request.job} {request.tail_bytes}".encode())
 
-    daemon.script.streams |= {Watch: events, messages.Logs: text}
+    async def findings(request: messages.CheckCluster) -> AsyncGenerator[AnyItem]:
+        yield FINDING
+        yield Finding(request.name, ok=True)
+
+    daemon.script.streams |= {Watch: events, messages.Logs: text, messages.CheckCluster: findings}
     client, aclient = Client(daemon.path), AsyncClient(daemon.path)
     assert list(client.watch("g2", since=5, until_end=True)) == [event(5)]
     async with aclient.watch("g2", since=5, until_end=True) as stream:
@@ -281,6 +289,9 @@ async def test_streams_give_what_the_daemon_sends_and_raise_what_it_fails_with(
     assert [chunk.data for chunk in client.logs("g2", 1, tail_bytes=9)] == [b"g2 1 9"]
     async with aclient.logs("g2", 1, tail_bytes=9) as chunks:
         assert [chunk.data async for chunk in chunks] == [b"g2 1 9"]
+    assert list(client.check_cluster("hpc")) == [FINDING, Finding("hpc", ok=True)]
+    async with aclient.check_cluster("hpc") as found:
+        assert [finding async for finding in found] == [FINDING, Finding("hpc", ok=True)]
     with pytest.raises(errors.NotFoundError, match="no such workflow"):
         list(client.watch("gone"))
     with pytest.raises(errors.NotFoundError, match="no such workflow"):

@@ -20,7 +20,8 @@ def test_the_protocol_page_lists_every_request_with_its_reply() -> None:
         row = next(row for row in rows if row.startswith(f"| `{request.__name__}` |"))
         verb = row.split("|")[2].strip(" `")
         assert hasattr(Client, verb)
-        expected = {messages.Watch: "EventInfo", messages.Logs: "LogChunk"}.get(request, request.reply.__name__)
+        streams = {messages.Watch: "EventInfo", messages.Logs: "LogChunk", messages.CheckCluster: "Finding"}
+        expected = streams.get(request, request.reply.__name__)
         assert f"`{expected}`" in row
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from tests.control.reported import HPC, REPORT
 
 from penstock.control import messages
 from penstock.control.messages import AnyItem, WorkflowStatus
@@ -19,6 +20,7 @@ from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
     EventInfo,
+    Finding,
     JobInfo,
     RejectedInfo,
     Statistic,
@@ -88,7 +90,9 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     ),
     messages.Summarize: messages.Summary(INFO, {"walltime": 1}, *[STATISTIC] * 4),
     messages.Explain: messages.Why(JOB, EVIL, (EVIL,), (EVENT,)),
-    messages.ListClusters: messages.Clusters((CLUSTER,)),
+    messages.ListClusters: messages.Clusters((CLUSTER, msgspec.structs.replace(HPC, reason=EVIL, connected=False))),
+    messages.ReportCluster: messages.ClusterReported(REPORT),
+    messages.Resolve: CHANGED,
     messages.GetSettings: messages.Settings((messages.SettingInfo("slots", 1, "built-in"),)),
     messages.SetWorkflow: WorkflowStatus(INFO, (), ()),
     messages.Export: messages.Exported("/w/out.csv", 30),
@@ -118,7 +122,10 @@ def script() -> Script:
         yield messages.LogChunk("out", b"\xa4\n")
         yield messages.LogChunk("err", b"second\n")
 
-    script.streams |= {messages.Watch: events, messages.Logs: logs}
+    async def findings(_: messages.CheckCluster) -> AsyncGenerator[AnyItem]:
+        yield Finding("connecting", ok=True, detail=EVIL)
+
+    script.streams |= {messages.Watch: events, messages.Logs: logs, messages.CheckCluster: findings}
     return script
 
 

@@ -22,6 +22,7 @@ from penstock.control import messages
 from penstock.control.messages import AnyItem
 from penstock.domain import errors
 from penstock.domain.settings import Layer
+from penstock.domain.states import Resolution
 from penstock.domain.views import Filter, Selection, Statistic, WorkflowInfo
 from penstock.testing.scripted_daemon import Script, ScriptedDaemon
 
@@ -59,7 +60,13 @@ COMMANDS: list[tuple[str, messages.AnyRequest]] = [
     ("set g2 --slots 4 --priority -1", messages.SetWorkflow("g2", 4, -1)),
     ("export g2 --to csv", messages.Export("g2", "csv")),
     ("export g2 --to ase --overwrite --job 4", messages.Export("g2", "ase", None, Selection((4,)), overwrite=True)),
+    ("resolve g2 --job 7 --as not-run", messages.Resolve("g2", Selection((7,)), Resolution.NOT_RUN)),
+    ("resolve g2 --state in_doubt --as lost -y", messages.Resolve("g2", Selection((), ("in_doubt",)), Resolution.LOST)),
     ("clusters", messages.ListClusters()),
+    ("clusters local", messages.ListClusters()),
+    ("clusters hpc", messages.ListClusters()),
+    ("clusters hpc --report", messages.ReportCluster("hpc")),
+    ("cluster check hpc", messages.CheckCluster("hpc")),
     ("config", messages.GetSettings()),
     ("ping", messages.Ping()),
     ("watch", messages.Watch()),
@@ -546,6 +553,38 @@ def test_cancelling_a_whole_workflow_on_a_terminal_asks_first(
     text = on_a_terminal("cancel", "g2", typed=answer)
     assert "Cancel the whole workflow g2" in text
     assert daemon.script.seen == asked
+
+
+RESOLVED = messages.Resolve("g2", Selection((7,)), Resolution.LOST)
+
+
+@pytest.mark.parametrize(("answer", "asked"), [(b"n\n", []), (b"y\n", [RESOLVED])])
+def test_resolving_on_a_terminal_says_what_it_means_and_asks_first(
+    answer: bytes, asked: list[messages.AnyRequest], daemon: ScriptedDaemon
+) -> None:
+    text = on_a_terminal("resolve", "g2", "--job", "7", "--as", "lost", typed=answer)
+    assert "what still runs would run twice" in text
+    assert "Is that what became of these jobs of g2?" in text
+    assert daemon.script.seen == asked
+
+
+def test_resolving_needs_jobs_and_a_fate(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    assert "say which jobs" in run("resolve", "g2", "--as", "lost").err
+    assert "--as" in run("resolve", "g2", "--job", "7").err
+    assert "not-run" in run("resolve", "g2", "--job", "7", "--as", "done").err
+    assert daemon.script.seen == []
+
+
+def test_the_status_shows_jobs_in_doubt_and_what_to_do(
+    daemon: ScriptedDaemon, script: Script, workflow_in: Status, run: Callable[..., Any]
+) -> None:
+    assert "in doubt" not in run("status", "g2").out
+    status = workflow_in("running")
+    doubtful = msgspec.structs.replace(status.workflow, states={"in_doubt": 3})
+    script.answers[messages.GetStatus] = lambda _: msgspec.structs.replace(status, workflow=doubtful)
+    out = run("status", "g2").out
+    assert "3, being looked into; which: penstockctl jobs g2 --state in_doubt" in out
+    assert "penstockctl resolve g2 --job JOB --as lost|not-run|ended" in out
 
 
 def test_cancelling_with_yes_asks_nothing(daemon: ScriptedDaemon) -> None:

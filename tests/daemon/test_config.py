@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.daemon.config import ClusterTable, Config, DaemonTable, find_config, load_config, parse_config
+from penstock.daemon.cluster_tables import LocalTable
+from penstock.daemon.config import Config, DaemonTable, find_config, load_config, merge_reload, parse_config
 from penstock.domain.errors import SpecError
 from penstock.domain.settings import BUILT_IN, KEYS, resolve
 
@@ -26,7 +26,7 @@ def uncommented() -> str:
 def test_the_example_decodes_with_every_line_uncommented() -> None:
     config = parse_config(uncommented(), "config.toml")
     assert config.daemon == DaemonTable()
-    assert config.clusters == {"local": ClusterTable()}
+    assert config.clusters == {"local": LocalTable()}
     built_in = {key: value for key, (value, origin) in resolve(Config().layers()).items() if origin == BUILT_IN}
     given = {key: value for key, (value, origin) in resolve(config.layers()).items() if origin == "config.toml"}
     assert given == built_in | {"retry.delay": ""}  # TOML has no word for nothing
@@ -34,8 +34,8 @@ def test_the_example_decodes_with_every_line_uncommented() -> None:
 
 def test_the_example_names_every_key() -> None:
     named = set(re.findall(r"(?m)^(\w+) = ", uncommented()))
-    wanted = {*DaemonTable.__struct_fields__, *ClusterTable.__struct_fields__, *(key.split(".")[-1] for key in KEYS)}
-    assert named == wanted
+    tables = {"kind", *DaemonTable.__struct_fields__, *LocalTable.__struct_fields__}
+    assert named == tables | {key.split(".")[-1] for key in KEYS}
 
 
 def test_the_example_as_it_stands_changes_nothing() -> None:
@@ -58,12 +58,18 @@ def test_the_example_as_it_stands_changes_nothing() -> None:
         ("[daemon]\ndrain_s = -1\n", 2, "daemon.drain_s", "cannot be negative"),
         ("[daemon]\nmetrics = '9464'\n", 2, "daemon.metrics", "is not an address"),
         ("[daemon]\nmetrics = 'here:http'\n", 2, "daemon.metrics", "is not an address"),
-        ("[clusters.big]\nkind = 'cray'\n", 2, "clusters.big.kind", "invalid enum value 'cray'"),
+        (
+            "[clusters.big]\nkind = 'cray'\n",
+            2,
+            "clusters.big.kind",
+            "there is no kind of cluster 'cray'; the kinds: local, slurm, flux",
+        ),
         ("[clusters.local]\ncors = 2\n", 2, "clusters.local.cors", "did you mean 'cores'?"),
         ("[clusters.local]\ncores = -2\n", 2, "clusters.local.cores", "must be at least 1, or 0 for all, not -2"),
         ("[clusters.local]\nnice = 20\n", 2, "clusters.local.nice", "must be between 0 and 19"),
         ("[clusters.local]\nmemory = 'lots'\n", 2, "clusters.local.memory", "lots"),
         ("[clusters.good]\n[clusters.bad]\ncores = 'all'\n", 3, "clusters.bad.cores", "expected `int`, got `str`"),
+        ("[clusters]\nlocal = 3\n", 2, "clusters.local", "must be a table of its own"),
         ("clusters = 3\n", 1, "clusters", "expected `object`, got `int`"),
         ("[workflow]\nslotz = 3\n", 2, "slotz", "did you mean 'slots'?"),
         ("[workflow]\n\nslots = 0\n", 3, "slots", "must be between 1 and"),
@@ -89,10 +95,26 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_there_is_always_a_local_cluster() -> None:
     assert list(load_config(None).clusters) == ["local"]
     assert set(parse_config("[clusters.other]\n", "c").clusters) == {"local", "other"}
-    assert parse_config("[clusters.local]\ncores = 3\n", "c").clusters["local"].cores_or_all() == 3
-    assert ClusterTable().cores_or_all() == len(os.sched_getaffinity(0))
-    assert ClusterTable(memory="2GB").memory_mb_or_share() == 2000
-    assert 0 < ClusterTable().memory_mb_or_share() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    assert parse_config("[clusters.local]\ncores = 3\n", "c").clusters["local"] == LocalTable(cores=3)
+
+
+def test_a_reload_takes_what_may_change_and_tells_of_the_rest() -> None:
+    before = parse_config("[clusters.big]\nkind = 'slurm'\nhost = 'a'\nspool = '/s'\n", "c.toml")
+    text = (
+        "[clusters.big]\nkind = 'slurm'\nhost = 'b'\nspool = '/t'\nlisting = '2s'\njobs_max = 9\n[clusters.new]\n"
+        "[daemon]\nlog_level = 'debug'\n[clusters.local]\nkind = 'flux'\n"
+    )
+    merged, warnings = merge_reload(before, parse_config(text, "c.toml"))
+    big = msgspec.structs.replace(before.clusters["big"], listing="2s", jobs_max=9)
+    assert merged.clusters == {"local": LocalTable(), "big": big}
+    assert merged.daemon.log_level == "debug"
+    assert warnings == [
+        "clusters come and go with a restart only; known: big, local",
+        "clusters.local.kind changes with a restart only: it stays local",
+        "clusters.big.host changes with a restart only",
+        "clusters.big.spool changes with a restart only",
+    ]
+    assert merge_reload(before, before) == (before, [])
 
 
 @pytest.mark.parametrize(

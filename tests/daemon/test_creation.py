@@ -15,6 +15,8 @@ from tests.daemon.house import House, KeepingWorkers, Life
 
 from penstock.daemon import creation
 from penstock.domain.errors import ConflictError, SpecError, StoreError
+from penstock.domain.resources import Resources
+from penstock.domain.views import ClusterInfo
 from penstock.store.catalogue import CREATING, Catalogue
 from penstock.store.workflow_store import WorkflowStore
 
@@ -296,3 +298,9 @@ async def test_an_id_whose_directory_is_there_is_taken(house: House, faulted: bo
         shutil.rmtree(house.directory)
         with pytest.raises(ConflictError, match="exists already"):  # not in the same place
             await life.create(elsewhere)
+
+
+def test_only_the_local_cluster_is_measured_by_its_cores() -> None:
+    with pytest.raises(SpecError, match="1 cores asked for, cluster c has 0"):
+        creation.check_fits(Resources(), ClusterInfo("c", "local", "up", None, 0, 0, 0, 0, 0, 0))
+    creation.check_fits(Resources(), ClusterInfo("c", "slurm", "up", None, 0, 0, 0, 0, 0, 0))

@@ -6,13 +6,17 @@ import contextlib
 import socket
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 from prometheus_client import generate_latest
+from tests.control.reported import HPC
 
 from penstock import __version__
 from penstock.actors.board import Board
+from penstock.actors.call_log import CallLog
+from penstock.actors.clock import SystemClock
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.domain.views import ClusterInfo, WorkflowInfo
 
@@ -82,6 +86,41 @@ def test_the_number_of_series_is_bounded(board: Board, metrics: Metrics) -> None
     jobs = [line for line in text(metrics) if line.startswith("penstock_jobs{")]
     assert len(jobs) == 201
     assert f'penstock_jobs{{cluster="local",state="ready",workflow="(others)"}} {sum(range(50))}.0' in jobs
+
+
+def test_clusters_with_a_scheduler(board: Board, metrics: Metrics) -> None:
+    board.clusters["local"] = ClusterInfo("local", "local", "up", None, 8, 3, 16000, 3000, 3, 4)
+    board.clusters["hpc"] = HPC
+    log = board.calls["hpc"] = CallLog(SystemClock())
+    log.record("squeue", 0.02)
+    log.record("squeue", 0.3)
+    log.record("squeue", 300.0, "timeout")
+    lines = text(metrics)
+    assert {
+        'penstock_scheduler_calls_total{cluster="hpc",command="squeue",outcome="ok"} 2.0',
+        'penstock_scheduler_calls_total{cluster="hpc",command="squeue",outcome="timeout"} 1.0',
+        'penstock_scheduler_call_seconds_bucket{cluster="hpc",command="squeue",le="0.01"} 0.0',
+        'penstock_scheduler_call_seconds_bucket{cluster="hpc",command="squeue",le="0.025"} 1.0',
+        'penstock_scheduler_call_seconds_bucket{cluster="hpc",command="squeue",le="120.0"} 2.0',
+        'penstock_scheduler_call_seconds_bucket{cluster="hpc",command="squeue",le="+Inf"} 3.0',
+        'penstock_scheduler_call_seconds_count{cluster="hpc",command="squeue"} 3.0',
+        'penstock_scheduler_call_seconds_sum{cluster="hpc",command="squeue"} 300.32',
+        'penstock_scheduler_call_budget{cluster="hpc"} 2.5',
+        'penstock_scheduler_jobs_queued{cluster="hpc"} 40.0',
+        'penstock_scheduler_jobs_running{cluster="hpc"} 8.0',
+        'penstock_attempts_in_doubt{cluster="hpc"} 1.0',
+        'penstock_ssh_connected{cluster="hpc"} 1.0',
+        'penstock_ssh_connects_total{cluster="hpc"} 2.0',
+        'penstock_cluster_submissions_waiting{cluster="hpc"} 2.0',
+    } <= set(lines)
+    assert not [line for line in lines if line.startswith("penstock_ssh") and 'cluster="local"' in line]
+
+
+def test_the_page_names_every_metric(board: Board, metrics: Metrics) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for family in metrics.registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert f"`{name}`" in page
 
 
 def test_what_is_counted_on_the_way(board: Board, metrics: Metrics) -> None:

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import pytest
+from tests.control.reported import FINDING, HPC, REPORT
 
 from penstock.actors import board as boards
 from penstock.actors.board import Board
+from penstock.actors.workflow_messages import (
+    CancelWorkflow,
+    MarkJobs,
+    PauseWorkflow,
+    ResolveJobs,
+    ResumeWorkflow,
+    RetryJobs,
+    Touched,
+)
 from penstock.control import messages as m
+from penstock.control.listener import Peer
+from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service, _in_file, _log_files, _read_log
-from penstock.domain.errors import SpecError
-from penstock.domain.views import EventInfo
+from penstock.domain.errors import ConflictError, NotFoundError, SpecError
+from penstock.domain.states import Resolution
+from penstock.domain.views import ClusterInfo, ClusterReport, EventInfo, Finding, Selection
+
+PEER = Peer(1, 1, 1)
+JOBS = Selection(jobs=(7,))
 
 
 def test_an_error_gets_its_place_in_the_file() -> None:
@@ -120,3 +136,90 @@ async def test_a_watcher_that_fell_behind_is_told_so_and_goes_on(
         assert first == m.Lagged(4)
         assert [(await anext(stream)).seq for _ in range(3)] == [1, 2, 3]
         assert (await next_of(stream, board, events(8, 8))).seq == 8
+
+
+# ---- clusters with a scheduler --------------------------------------------------------------------------------------
+
+
+class Desk:
+    """Knows one cluster, and whether its check was left."""
+
+    def __init__(self) -> None:
+        self.left = False
+
+    async def report(self, name: str) -> ClusterReport:
+        assert name == "hpc"
+        return REPORT
+
+    async def check(self, name: str) -> AsyncGenerator[Finding]:
+        assert name == "hpc"
+        try:
+            yield FINDING
+            await anyio.sleep_forever()
+        finally:
+            self.left = True
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def service(desk: Desk) -> Service:
+    board = Board()
+    board.clusters["hpc"] = HPC
+    board.clusters["local"] = ClusterInfo("local", "local", "up", None, 8, 3, 16000, 3000, 3, 4)
+    metrics = Metrics(Sources(board, dict, dict, lambda: 0))
+    return Service(cast("Any", None), board, cast("Any", None), metrics, list, desk)
+
+
+async def test_a_cluster_is_reported_by_who_knows_it(service: Service) -> None:
+    assert await service.call(m.ReportCluster("hpc"), PEER) == m.ClusterReported(REPORT)
+
+
+async def test_findings_come_one_by_one_and_end_with_their_listener(service: Service, desk: Desk) -> None:
+    findings = service.stream(m.CheckCluster("hpc"), PEER)
+    assert await anext(findings) == FINDING
+    await findings.aclose()
+    assert desk.left
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [("hpx", NotFoundError, "there is no cluster 'hpx'; known: hpc, local"), ("local", ConflictError, "no scheduler")],
+)
+async def test_clusters_without_a_scheduler_are_told_so(
+    service: Service, name: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        await service.call(m.ReportCluster(name), PEER)
+    with pytest.raises(error, match=message):
+        await anext(service.stream(m.CheckCluster(name), PEER))
+
+
+@pytest.mark.parametrize(
+    ("request_", "command"),
+    [
+        (m.Resolve("w", JOBS, Resolution.ENDED), ResolveJobs(JOBS, Resolution.ENDED)),
+        (m.Pause("w"), PauseWorkflow(None)),
+        (m.Resume("w", JOBS), ResumeWorkflow(JOBS)),
+        (m.Cancel("w", JOBS), CancelWorkflow(JOBS)),
+        (m.Retry("w"), RetryJobs(Selection())),
+        (m.Mark("w", JOBS, never_rerun=True), MarkJobs(JOBS, never_rerun=True)),
+    ],
+)
+async def test_what_a_workflow_is_told(request_: m.Request[Any], command: Any) -> None:
+    told = []
+
+    class Workflows:
+        async def ask(self, workflow_id: str, message: Any, deadline_s: float) -> Touched:
+            assert (workflow_id, deadline_s) == ("w", 60.0)
+            told.append(message)
+            return Touched(2, 1, "note")
+
+    board = Board()
+    metrics = Metrics(Sources(board, dict, dict, lambda: 0))
+    service = Service(cast("Any", Workflows()), board, cast("Any", None), metrics, list)
+    assert await service.call(request_, PEER) == m.Changed(2, 1, "note")
+    assert told == [command]

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from tests.daemon.test_metrics import WORKFLOW
 
-from penstock.daemon.why import explain
+from penstock.actors.board import Board
+from penstock.daemon.why import Around, explain, look_around
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.states import PUBLIC_STATUS, JobState
-from penstock.domain.views import AttemptInfo, ClusterInfo, EventInfo, JobInfo
+from penstock.domain.views import AttemptInfo, ClusterInfo, Doubt, EventInfo, JobInfo
 from penstock.store.queries import JobRecord
 
 NOW = 1_700_000_000.0
@@ -47,7 +48,8 @@ def why(state: JobState, *, cluster: ClusterInfo | None = CLUSTER, **changes: An
     workflow = msgspec.structs.replace(WORKFLOW, **changes.pop("workflow", {}))
     job = msgspec.structs.replace(JOB, state=state, status=PUBLIC_STATUS[state], **changes.pop("job", {}))
     record = JobRecord(job, "", None, None, 0, 0, (), {}, (), ())
-    return explain(msgspec.structs.replace(record, **changes), workflow, cluster, SPEC, NOW)
+    around = Around(cluster, changes.pop("note", None), changes.pop("doubt", None))
+    return explain(msgspec.structs.replace(record, **changes), workflow, around, SPEC, NOW)
 
 
 @pytest.mark.parametrize("state", list(JobState))
@@ -105,3 +107,96 @@ def test_the_reason_of_the_workflow_is_told_where_it_matters() -> None:
     faulted: dict[str, Any] = {"state": "faulted", "reason": "disk full"}
     assert "the workflow is faulted: disk full" in why(JobState.RUNNING, workflow=faulted)[1]
     assert why(JobState.COMPLETED, workflow=faulted)[1] == []
+
+
+# ---- a cluster with a scheduler -------------------------------------------------------------------------------------
+
+HPC = msgspec.structs.replace(
+    CLUSTER, name="hpc", kind="slurm", cores=0, jobs_queued=40, jobs_running=8, calls_allowed_per_min=12.0
+)
+DOUBT = Doubt("01ARZ3", (0,), NOW - 300, ("squeue at 10:00: not there",), "accounting", NOW + 600)
+RETRIED = EventInfo("g2", 3, NOW, "job_retried", 7, "", {"attempt": 1, "decision": "walltime 1h instead of 30min"})
+
+
+def test_the_schedulers_own_reason_and_what_it_means() -> None:
+    verdict, reasons = why(JobState.QUEUED, cluster=HPC, note="job 17: PENDING (Priority)", events=(RETRIED,))
+    assert verdict == "The cluster has it and has not started it."
+    assert reasons == [
+        "the scheduler says: job 17: PENDING (Priority)",
+        "jobs of higher priority go first",
+        "cluster hpc: 40 jobs of ours queued and 8 running there, 4 submissions wait here to be sent",
+        "it asks for 1 core, 1000 MB, 60 min; smaller requests and shorter walltimes start sooner",
+        "after attempt 1: walltime 1h instead of 30min",
+    ]
+    assert why(JobState.QUEUED, cluster=HPC, note="job 17: PENDING (Odd)")[1][:1] == [
+        "the scheduler says: job 17: PENDING (Odd)"
+    ]
+    assert why(JobState.RUNNING, cluster=HPC, note="job 17: SUSPENDED")[1] == ["the scheduler says: job 17: SUSPENDED"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "note", "command"),
+    [
+        ("slurm", "job 17: PENDING (JobHeldUser)", "scontrol release 17"),
+        ("slurm", "job 17: REQUEUE_HOLD", "scontrol release 17"),
+        ("slurm", "job 17: PENDING (JobHoldMaxRequeue)", "scontrol release 17"),
+        ("flux", "job 99: SCHED (held (urgency 0))", "flux job urgency 99 default"),
+    ],
+)
+def test_a_held_job_says_how_to_release_it(kind: str, note: str, command: str) -> None:
+    verdict, reasons = why(JobState.QUEUED, cluster=msgspec.structs.replace(HPC, kind=kind), note=note)
+    assert verdict == "Somebody holds it at the scheduler."
+    assert reasons[1].endswith(command)
+
+
+def test_the_budget_of_calls_and_nodes_left_out() -> None:
+    waiting = msgspec.structs.replace(HPC, next_query_at=NOW + 7, excluded_nodes=("n7", "n9"))
+    reasons = why(JobState.QUEUED, cluster=waiting)[1]
+    assert "the budget of calls (12 queries a minute) allows the next query in 7 s" in "\n".join(reasons)
+    assert "nodes left out after repeated failures: n7, n9" in reasons
+    allowed = msgspec.structs.replace(HPC, next_query_at=NOW - 7)
+    assert "budget" not in "\n".join(why(JobState.QUEUED, cluster=allowed)[1])
+
+
+@pytest.mark.parametrize("state", [JobState.READY, JobState.SUBMITTING, JobState.QUEUED, JobState.IN_DOUBT])
+def test_a_cluster_that_cannot_be_reached(state: JobState) -> None:
+    down = msgspec.structs.replace(HPC, connected=False, reason="timed out", down_since=NOW - 60, next_try_at=NOW + 30)
+    reasons = why(state, cluster=down, workflow={"states": {}})[1]
+    assert reasons[0].startswith("cluster hpc cannot be reached since 20")
+    assert reasons[0].endswith(": timed out")
+    assert reasons[1] == "the next try is in 30 s; jobs there go on meanwhile"
+
+
+def test_a_job_in_doubt() -> None:
+    verdict, reasons = why(JobState.IN_DOUBT, cluster=HPC, note="the answer was lost", doubt=DOUBT)
+    assert verdict.startswith("Nobody can say yet")
+    assert reasons[0] == "the answer was lost"
+    assert reasons[1].startswith("in doubt since 20")
+    assert reasons[1].endswith(", 5 min ago")
+    assert reasons[2:4] == ["asked: squeue at 10:00: not there", "waits for: accounting"]
+    assert reasons[4].endswith("you know already: penstockctl resolve g2 --job 7 --as lost|not-run|ended")
+    asked = msgspec.structs.replace(DOUBT, question_at=NOW - 1)
+    assert "so you are asked: penstockctl resolve g2 --job 7" in why(JobState.IN_DOUBT, cluster=HPC, doubt=asked)[1][3]
+    told = why(
+        JobState.IN_DOUBT, cluster=HPC, note=DOUBT.asked[0], doubt=msgspec.structs.replace(DOUBT, question_at=None)
+    )
+    assert "\n".join(told[1]).count(DOUBT.asked[0]) == 1
+    assert told[1][3].startswith("evidence will settle it; you know already: penstockctl resolve g2")
+    assert why(JobState.IN_DOUBT)[1] == []
+
+
+def test_decisions_that_led_to_another_try() -> None:
+    reasons = why(JobState.READY, cluster=HPC, events=(RETRIED,) * 5, not_before=NOW + 60)[1]
+    assert reasons == ["after attempt 1: walltime 1h instead of 30min"] * 3
+
+
+def test_what_the_board_shows_of_a_job() -> None:
+    board = Board()
+    board.clusters["hpc"] = HPC
+    board.notes["01ARZ3"] = {4: "job 17: PENDING"}
+    board.doubts["01ARZ3"] = DOUBT
+    record = JobRecord(JOB, "", None, None, 0, 0, (), {}, (), ())
+    assert look_around(board, record, "hpc") == Around(HPC)
+    record = msgspec.structs.replace(record, attempts=(ATTEMPT, msgspec.structs.replace(ATTEMPT, position=4)))
+    assert look_around(board, record, "hpc") == Around(HPC, "job 17: PENDING", DOUBT)
+    assert look_around(board, record, "gone") == Around(None, "job 17: PENDING", DOUBT)

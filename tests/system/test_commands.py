@@ -152,7 +152,7 @@ def test_settings_come_in_layers(stopped_daemon: Penstockd) -> None:
     daemon.config.write_text('[workflow]\nslots = 2\npriority = 2\n[workflow.resources]\ncores = 1\nmemory = "2MB"\n')
     daemon.start()
     local = daemon.work / ".penstock.toml"
-    local.write_text('priority = 3\n[resources]\nmemory = "3MB"\nwalltime = "3min"\n')
+    local.write_text('priority = 3\n[resources]\nmemory = "3MB"\nwalltime = "3min"\n[scheduler]\nqueue = "long"\n')
     environment = {"PENSTOCK_WALLTIME": "4min", "PENSTOCK_MAX_ATTEMPTS": "4"}
 
     shown = json.loads(daemon.ctl("config", "--json", env=environment).stdout)["settings"]
@@ -166,6 +166,10 @@ def test_settings_come_in_layers(stopped_daemon: Penstockd) -> None:
         "resources.walltime": ("4min", "environment"),
         "retry.max_attempts": (4, "environment"),
         "retry.delay": (None, "built-in"),
+        "scheduler.partition": ("long", str(local)),
+        "scheduler.account": ("", "built-in"),
+        "scheduler.qos": ("", "built-in"),
+        "batch.style": ("auto", "built-in"),
     }
     table = daemon.ctl("config", env=environment).stdout
     assert any(line.split() == ["resources.walltime", "4min", "environment"] for line in table.splitlines())
@@ -177,7 +181,8 @@ def test_settings_come_in_layers(stopped_daemon: Penstockd) -> None:
     info = json.loads(ran.stdout)["workflow"]
     assert (info["id"], info["slots"], info["priority"]) == ("six", 2, 6)
     spec = json.loads(query(Path(info["directory"]), "SELECT spec FROM workflow")[0][0])
-    assert spec["resources"] == {"cores": 1, "memory": "3MB", "walltime": "4min"}
+    expected = {"cores": 1, "memory": "3MB", "walltime": "4min", "nodes": 1, "tasks": 1, "gpus": 0}
+    assert (spec["resources"], spec["scheduler"]["queue"]) == (expected, "long")
     assert spec["retry"]["max_attempts"] == 5
 
     local.write_text("slotz = 3\n")

@@ -28,7 +28,7 @@ from penstock.control.session import (
 )
 from penstock.domain.errors import UnreachableError
 from penstock.domain.settings import socket_path
-from penstock.domain.views import EventInfo
+from penstock.domain.views import EventInfo, Finding
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Message)
@@ -84,11 +84,13 @@ class AsyncClient:
     cancel = _verb(messages.Cancel)
     retry = _verb(messages.Retry)
     mark = _verb(messages.Mark)
+    resolve = _verb(messages.Resolve)
     set = _verb(messages.SetWorkflow)
     summary = _verb(messages.Summarize)
     export = _verb(messages.Export)
     why = _verb(messages.Explain)
     clusters = _verb(messages.ListClusters)
+    report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
 
     def watch(
@@ -114,6 +116,11 @@ class AsyncClient:
         """What a job's attempt has written; see `messages.Logs` and `stream`."""
         stream = self.stream(messages.Logs(id, job, attempt, follow, tail_bytes))
         return cast("AbstractAsyncContextManager[AsyncIterator[LogChunk]]", stream)
+
+    def check_cluster(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Finding]]:
+        """What works on a cluster and what does not, one by one; see `messages.CheckCluster` and `stream`."""
+        stream = self.stream(messages.CheckCluster(name))
+        return cast("AbstractAsyncContextManager[AsyncIterator[Finding]]", stream)
 
     async def wait(self, id: str, *, patience_s: float = 60.0) -> WorkflowStatus:
         """Wait until the workflow has ended. A daemon that restarts meanwhile is waited for, up to `patience_s`."""
@@ -160,7 +167,7 @@ class AsyncClient:
         return await _connect(self.path)
 
     @asynccontextmanager
-    async def stream(self, request: messages.Watch | messages.Logs) -> AsyncGenerator[AsyncIterator[AnyItem]]:
+    async def stream(self, request: messages.StreamRequest) -> AsyncGenerator[AsyncIterator[AnyItem]]:
         """A context in which the elements of a streaming request can be iterated; leaving it ends the stream."""
         connection = await _connect(self.path)
         try:

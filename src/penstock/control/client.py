@@ -26,7 +26,7 @@ from penstock.control.session import (
 )
 from penstock.domain.errors import UnreachableError
 from penstock.domain.settings import socket_path
-from penstock.domain.views import EventInfo
+from penstock.domain.views import EventInfo, Finding
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Message)
@@ -80,11 +80,13 @@ class Client:
     cancel = _verb(messages.Cancel)
     retry = _verb(messages.Retry)
     mark = _verb(messages.Mark)
+    resolve = _verb(messages.Resolve)
     set = _verb(messages.SetWorkflow)
     summary = _verb(messages.Summarize)
     export = _verb(messages.Export)
     why = _verb(messages.Explain)
     clusters = _verb(messages.ListClusters)
+    report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
 
     def watch(
@@ -108,6 +110,10 @@ class Client:
     ) -> Generator[LogChunk]:
         """What a job's attempt has written; see `messages.Logs`."""
         return cast("Generator[LogChunk]", self.stream(messages.Logs(id, job, attempt, follow, tail_bytes)))
+
+    def check_cluster(self, name: str) -> Generator[Finding]:
+        """What works on a cluster and what does not, one by one; see `messages.CheckCluster`."""
+        return cast("Generator[Finding]", self.stream(messages.CheckCluster(name)))
 
     def wait(self, id: str, *, patience_s: float = 60.0) -> WorkflowStatus:
         """Block until the workflow has ended. A daemon that restarts meanwhile is waited for, up to `patience_s`."""
@@ -134,7 +140,7 @@ class Client:
             number, frame = self._exchange(request)
         return reply_of(frame, number, cast("type[R]", request.reply))
 
-    def stream(self, request: messages.Watch | messages.Logs) -> Generator[AnyItem]:
+    def stream(self, request: messages.StreamRequest) -> Generator[AnyItem]:
         """The elements of a streaming request; its connection ends with the iterator."""
         with closing(_Connection(self.path, self._timeout_s)) as connection:
             number = connection.send(request)

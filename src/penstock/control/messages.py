@@ -1,7 +1,7 @@
 """Everything that travels over the control socket, as msgspec tagged unions.
 
 A connection opens with `Hello` answered by `Welcome`; then the client sends `Call`s and the daemon answers each with
-one `Reply` or `Fail`, or, for the streaming requests `Watch` and `Logs`, with any number of `Item`s and one `Done`.
+one `Reply` or `Fail`, or, for the streaming requests (`StreamRequest`), with any number of `Item`s and one `Done`.
 Every request names its reply type in `reply`, so that a client's `call` is typed.
 """
 
@@ -12,10 +12,13 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import msgspec
 
 from penstock.domain.settings import Layer
+from penstock.domain.states import Resolution
 from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
+    ClusterReport,
     EventInfo,
+    Finding,
     JobInfo,
     RejectedInfo,
     Selection,
@@ -164,6 +167,12 @@ class Clusters(Message, frozen=True):
     clusters: tuple[ClusterInfo, ...]
 
 
+class ClusterReported(Message, frozen=True):
+    """What a site's administrators would ask about our use of their scheduler."""
+
+    report: ClusterReport
+
+
 class Settings(Message, frozen=True):
     """Every setting, its value and its origin."""
 
@@ -303,6 +312,15 @@ class Mark(Request[Changed], frozen=True):
     reply = Changed
 
 
+class Resolve(Request[Changed], frozen=True):
+    """Say what became of jobs that are in doubt, where evidence could not settle it; others are left."""
+
+    id: str
+    selection: Selection
+    resolution: Resolution
+    reply = Changed
+
+
 class SetWorkflow(Request[WorkflowStatus], frozen=True):
     """Change a workflow's slot budget or priority."""
 
@@ -342,6 +360,19 @@ class ListClusters(Request[Clusters], frozen=True):
     """All clusters."""
 
     reply = Clusters
+
+
+class ReportCluster(Request[ClusterReported], frozen=True):
+    """Calls, latencies, limits and jobs of one cluster with a scheduler."""
+
+    name: str
+    reply = ClusterReported
+
+
+class CheckCluster(Request[Done], frozen=True):
+    """Stream `Finding`s: what works on a cluster from connecting to a first job, and how to mend what does not."""
+
+    name: str
 
 
 class GetSettings(Request[Settings], frozen=True):
@@ -386,15 +417,19 @@ AnyRequest = (
     | Cancel
     | Retry
     | Mark
+    | Resolve
     | SetWorkflow
     | Summarize
     | Export
     | Explain
     | ListClusters
+    | ReportCluster
+    | CheckCluster
     | GetSettings
     | Watch
     | Logs
 )
+StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
     Pong
     | Accepted
@@ -408,10 +443,11 @@ AnyReply = (
     | Exported
     | Why
     | Clusters
+    | ClusterReported
     | Settings
     | Done
 )
-AnyItem = EventInfo | LogChunk | Lagged
+AnyItem = EventInfo | LogChunk | Lagged | Finding
 
 
 # ---- envelopes ------------------------------------------------------------------------------------------------------

@@ -35,11 +35,10 @@ from penstock.control.messages import (
     Hello,
     Item,
     Lagged,
-    Logs,
     Message,
     Reply,
     Request,
-    Watch,
+    StreamRequest,
     Welcome,
 )
 from penstock.control.outbox import Outbox
@@ -60,7 +59,7 @@ class Handler(Protocol):
         """The reply to a plain request, of the type the request names."""
         ...
 
-    def stream(self, request: Watch | Logs, peer: Peer) -> AsyncGenerator[AnyItem]:
+    def stream(self, request: StreamRequest, peer: Peer) -> AsyncGenerator[AnyItem]:
         """The elements of a stream, from an async generator; it is closed (`aclose`) when the client leaves."""
         ...
 
@@ -258,7 +257,7 @@ class _Connection:
             await self._put(fail_of(call.id, busy))
             return
         self._in_flight += 1
-        if isinstance(call.request, Watch | Logs):
+        if isinstance(call.request, StreamRequest):
             streams.start_soon(self._stream_out, call.id, call.request)
         else:
             calls.start_soon(self._answer, call.id, call.request)
@@ -275,7 +274,7 @@ class _Connection:
         await self._outbox.put(frame)
         self._in_flight -= 1
 
-    async def _stream_out(self, number: int, request: Watch | Logs) -> None:
+    async def _stream_out(self, number: int, request: StreamRequest) -> None:
         end: DaemonFrame = Done(number)
         try:
             check_numbers(request)

@@ -1,4 +1,4 @@
-"""Commands about the daemon and this program: clusters, config, ping, version, completion."""
+"""Commands about the daemon and this program: config, ping, version, completion."""
 
 from __future__ import annotations
 
@@ -16,29 +16,6 @@ from penstock.ctl.text import duration
 from penstock.domain.errors import UnreachableError
 
 _LOOK_EVERY_S: Final = 0.05
-
-
-@command("clusters")
-def clusters(ctl: Ctl) -> None:
-    """Show the clusters and what they are doing."""
-    reply = ctl.client.clusters()
-    if ctl.json:
-        ctl.emit(reply)
-        return
-    rows = (
-        (
-            cluster.name,
-            cluster.kind,
-            cluster.state,
-            f"{cluster.cores_used}/{cluster.cores}",
-            f"{cluster.memory_used_mb}/{cluster.memory_mb}",
-            str(cluster.submissions_running),
-            str(cluster.submissions_waiting),
-            cluster.reason or "-",
-        )
-        for cluster in reply.clusters
-    )
-    ctl.table(("name", "kind", "state", ">cores", ">memory/MB", ">running", ">waiting", "reason"), rows)
 
 
 @command("config")
@@ -92,4 +69,4 @@ def completion(context: click.Context, shell: str) -> None:
     click.echo(found(context.find_root().command, {}, "penstockctl", "_PENSTOCKCTL_COMPLETE").source())
 
 
-COMMANDS: Final = {"clusters": clusters, "config": config, "ping": ping, "version": version, "completion": completion}
+COMMANDS: Final = {"config": config, "ping": ping, "version": version, "completion": completion}

@@ -1,4 +1,4 @@
-"""Commands that change something: pause, resume, cancel, retry, mark, set, export."""
+"""Commands that change something: pause, resume, cancel, retry, mark, resolve, set, export."""
 
 from __future__ import annotations
 
@@ -12,12 +12,27 @@ from penstock.control.messages import Changed
 from penstock.ctl.options import Whole, command, id_argument, selection_options
 from penstock.ctl.output import Ctl
 from penstock.ctl.query import show_status
-from penstock.domain.states import Status
+from penstock.domain.states import Resolution, Status
 from penstock.domain.views import Selection
 
 _NOTHING: Final = Selection()
 _FAILED: Final = Selection(statuses=(Status.FAILED, Status.TIMEOUT))
 _NOT_CONFIRMED: Final = 2
+_FATES: Final = {
+    "lost": (
+        "they began and left nothing. They are tried again, and it costs them none of their attempts. Make sure that "
+        "they do not run any more (squeue, flux jobs): what still runs would run twice."
+    ),
+    "not-run": (
+        "they never began. What has not begun is barred from beginning first, then it is submitted again. Make sure "
+        "that they do not run: what did begin would run twice."
+    ),
+    "ended": (
+        "they ran to their end. Their outputs are read now, and what those say counts. Only what they show to have "
+        "failed is tried again, as [retry] says."
+    ),
+}
+"""What a person may say, and what comes of it."""
 
 
 @command("pause")
@@ -69,6 +84,35 @@ def mark(ctl: Ctl, id: str, selection: Selection, never_rerun: bool | None) -> N
     if selection == _NOTHING:
         raise click.UsageError("say which jobs, with --job, --status, --state or --filter")
     _changed(ctl, f"{id}: {'marked' if never_rerun else 'cleared'}", ctl.client.mark(id, selection, never_rerun))
+
+
+@command("resolve")
+@id_argument()
+@selection_options
+@click.option(
+    "--as",
+    "fate",
+    type=click.Choice(list(_FATES)),
+    required=True,
+    help="lost: it ran and left nothing; not-run: it never started; ended: it ran to its end, so read its outputs.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def resolve(ctl: Ctl, id: str, selection: Selection, fate: str, yes: bool) -> int | None:
+    """Say what became of jobs in doubt, where evidence could not settle it; look at the cluster first.
+
+    Others than those in doubt are left as they are. A job said to be lost or not run is started again: if it still
+    runs, it runs twice.
+    """
+    if selection == _NOTHING:
+        raise click.UsageError("say which jobs, with --job, --status, --state or --filter")
+    asks = not yes and not ctl.json and sys.stdin.isatty() and sys.stdout.isatty()
+    if asks:
+        ctl.line(f"{fate}: {_FATES[fate]}")
+        if not click.confirm(f"Is that what became of these jobs of {id}?"):
+            ctl.note("nothing was changed")
+            return _NOT_CONFIRMED
+    _changed(ctl, f"{id}: resolved as {fate}", ctl.client.resolve(id, selection, Resolution(fate.replace("-", "_"))))
+    return None
 
 
 @command("set")
@@ -124,6 +168,7 @@ COMMANDS: Final = {
     "cancel": cancel,
     "retry": retry,
     "mark": mark,
+    "resolve": resolve,
     "set": set_,
     "export": export,
 }

@@ -19,11 +19,15 @@ from penstock.ctl.text import (
     number,
     percentage,
 )
-from penstock.domain.states import WorkflowState
+from penstock.domain.states import JobState, WorkflowState
 from penstock.domain.views import EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
 
 _REJECTED_SHOWN: Final = 20
 _BAR_WIDTH: Final = 30
+_DOUBT_HINT: Final = (
+    "being looked into; which: penstockctl jobs {0} --state in_doubt; what is known: penstockctl why {0} JOB; "
+    "if you know better: penstockctl resolve {0} --job JOB --as lost|not-run|ended"
+)
 
 
 @command("list")
@@ -134,6 +138,8 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
     ]
     if info.rejected:
         pairs.insert(3, ("rejected", f"{info.rejected} of the source's records"))
+    if in_doubt := info.states.get(JobState.IN_DOUBT):
+        pairs.insert(3, ("in doubt", f"{in_doubt}, {_DOUBT_HINT.format(info.id)}"))
     ctl.pairs(pairs)
     if reply.failures:
         ctl.line()

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import grp
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import msgspec
 
+from penstock.daemon.cluster_tables import ClusterTable, LocalTable, keep_lasting, read_clusters
 from penstock.domain import settings
 from penstock.domain.errors import SpecError
-from penstock.domain.resources import parse_memory_mb
 from penstock.domain.spec import locate_key, parse_toml, readable_error, unknown_key
 
-_MEMORY_SHARE: Final = 0.8
 _PORT_MAX: Final = 65535
-
-
-ClusterKind = Literal["local"]
 
 
 class DaemonTable(msgspec.Struct, frozen=True):
@@ -33,26 +28,6 @@ class DaemonTable(msgspec.Struct, frozen=True):
     metrics: str = ""
     workers: int = 2
     drain_s: float = 10.0
-
-
-class ClusterTable(msgspec.Struct, frozen=True):
-    """`[clusters.NAME]`."""
-
-    kind: ClusterKind = "local"
-    cores: int = 0
-    memory: str = ""
-    nice: int = 5
-
-    def cores_or_all(self) -> int:
-        """How many cores attempts may use together."""
-        return self.cores or len(os.sched_getaffinity(0))
-
-    def memory_mb_or_share(self) -> int:
-        """How much memory attempts may use together, in megabytes."""
-        if self.memory:
-            return parse_memory_mb(self.memory, "memory")
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return int(total * _MEMORY_SHARE / 1e6)
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -101,6 +76,12 @@ class Config(msgspec.Struct, frozen=True):
         return [settings.built_in_layer(), settings.Layer(self.file, self.workflow)]
 
 
+class _Clusters(msgspec.Struct, frozen=True):
+    """`[clusters]` as far as it is the same for all kinds."""
+
+    clusters: dict[str, Any]
+
+
 def find_config(environ: Mapping[str, str]) -> Path | None:
     """PENSTOCK_CONFIG, else ~/.config/penstock/config.toml where that exists."""
     if given := environ.get("PENSTOCK_CONFIG"):
@@ -128,15 +109,13 @@ def parse_config(text: str, file: str) -> Config:
     tables = parse_toml(text, file)
     try:
         _refuse_unknown(tables)
+        clusters = msgspec.convert({"clusters": tables.pop("clusters", {})}, _Clusters).clusters
         config = msgspec.convert(tables | {"file": file}, Config)
+        config = msgspec.structs.replace(config, clusters=read_clusters(clusters))
         _check(config)
         settings.check_layer(settings.Layer(file, config.workflow))
     except msgspec.ValidationError as error:
         message, key = readable_error(str(error))
-        if key.startswith("clusters[...]"):
-            key = key.replace("[...]", f".{_wrong_cluster(tables['clusters'])}")
-            if key.endswith(".kind"):
-                message += f"; the kinds of cluster in this release: {', '.join(get_args(ClusterKind))}"
         raise SpecError(message, file=file, line=locate_key(text, key), key=key or None) from error
     except SpecError as error:
         key = error.key or ""
@@ -145,29 +124,15 @@ def parse_config(text: str, file: str) -> Config:
     return _with_local(config)
 
 
-def _wrong_cluster(clusters: dict[str, Any]) -> str:
-    """The cluster that msgspec does not name: the first whose table cannot be converted."""
-    for name, table in clusters.items():
-        try:
-            msgspec.convert(table, ClusterTable)
-        except msgspec.ValidationError:
-            return name
-    raise AssertionError(clusters)
-
-
 def _refuse_unknown(tables: dict[str, Any]) -> None:
     top = ["daemon", "clusters", "workflow"]
     for given in tables:
         if given not in top:
             raise unknown_key(given, top)
-    checked: list[tuple[str, Any, type[msgspec.Struct]]] = [("daemon", tables.get("daemon", {}), DaemonTable)]
-    clusters = tables.get("clusters", {})
-    if isinstance(clusters, dict):
-        checked += [(f"clusters.{name}", table, ClusterTable) for name, table in clusters.items()]
-    for where, table, struct in checked:
-        for given in table if isinstance(table, dict) else ():
-            if given not in struct.__struct_fields__:
-                raise unknown_key(given, list(struct.__struct_fields__), where)
+    table, known = tables.get("daemon", {}), list(DaemonTable.__struct_fields__)
+    for given in table if isinstance(table, dict) else ():
+        if given not in known:
+            raise unknown_key(given, known, "daemon")
 
 
 def _check(config: Config) -> None:
@@ -176,17 +141,22 @@ def _check(config: Config) -> None:
     if config.daemon.drain_s < 0:
         raise SpecError("cannot be negative", key="daemon.drain_s")
     config.metrics_address()
-    for name, cluster in config.clusters.items():
-        if cluster.cores < 0:
-            raise SpecError(f"must be at least 1, or 0 for all, not {cluster.cores}", key=f"clusters.{name}.cores")
-        if not 0 <= cluster.nice <= 19:
-            raise SpecError(f"must be between 0 and 19, not {cluster.nice}", key=f"clusters.{name}.nice")
-        if cluster.memory:
-            parse_memory_mb(cluster.memory, f"clusters.{name}.memory")
 
 
 def _with_local(config: Config) -> Config:
     """There is always a local cluster: it needs nothing."""
     if "local" in config.clusters:
         return config
-    return msgspec.structs.replace(config, clusters={"local": ClusterTable()} | config.clusters)
+    return msgspec.structs.replace(config, clusters={"local": LocalTable()} | config.clusters)
+
+
+def merge_reload(before: Config, after: Config) -> tuple[Config, list[str]]:
+    """`after` with the clusters of `before`, and a sentence on each change that they cannot follow."""
+    warnings: list[str] = []
+    if after.clusters.keys() != before.clusters.keys():
+        warnings.append(f"clusters come and go with a restart only; known: {', '.join(sorted(before.clusters))}")
+    clusters: dict[str, ClusterTable] = {}
+    for name, table in before.clusters.items():
+        clusters[name], kept = keep_lasting(name, table, after.clusters.get(name, table))
+        warnings += kept
+    return msgspec.structs.replace(after, clusters=clusters), warnings

@@ -17,6 +17,7 @@ from penstock import engines
 from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import CheckWork, KeepSource
 from penstock.actors.workers import Workers
+from penstock.daemon.cluster_tables import LOCAL
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
 from penstock.domain.resources import Resources
@@ -68,20 +69,25 @@ def check_request(
 
 
 def check_fits(needs: Resources, cluster: ClusterInfo) -> None:
-    """SpecError when one job asks for more than the whole cluster has."""
-    if needs.cores > cluster.cores:
-        raise SpecError(
-            f"{needs.cores} cores asked for, cluster {cluster.name} has {cluster.cores}", key="resources.cores"
-        )
+    """SpecError when one job asks for more than the whole local cluster has; a scheduler has limits of its own."""
+    if cluster.kind != LOCAL:
+        return
+    if needs.cores_in_all > cluster.cores:
+        message = f"{needs.cores_in_all} cores asked for, cluster {cluster.name} has {cluster.cores}"
+        raise SpecError(message, key="resources.cores")
+    for what, asked, there in (("nodes", needs.nodes, 1), ("gpus", needs.gpus, 0)):
+        if asked > there:
+            message = f"{asked} asked for, the local cluster gives {there}; use a cluster with a scheduler"
+            raise SpecError(message, key=f"resources.{what}")
     if needs.memory_mb > cluster.memory_mb:
         message = f"{needs.memory_mb} MB asked for, cluster {cluster.name} has {cluster.memory_mb} MB"
         raise SpecError(message, key="resources.memory")
 
 
-def check_task(request: Request) -> CheckWork:
+def check_task(request: Request, cluster: ClusterInfo) -> CheckWork:
     """What only a worker process can check: that the source can be read, and that the engine or program is there."""
-    spec = request.spec
-    return CheckWork(spec.structures, str(request.source), spec.engine_name, request.parameters)
+    spec, here = request.spec, cluster.kind == LOCAL
+    return CheckWork(spec.structures, str(request.source), spec.engine_name, request.parameters, here)
 
 
 async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:

@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import msgspec
 import structlog
 
 from penstock import __version__
 from penstock.actors.board import Board
 from penstock.actors.clock import SystemClock
-from penstock.actors.local_cluster import LocalCluster, LocalConfig, Owners, Reconfigure
-from penstock.actors.mailbox import Ref
-from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
 from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
 from penstock.control.listener import bind_listener
 from penstock.control.server import serve
-from penstock.daemon.config import Config, find_config, load_config
+from penstock.daemon.clusters import Clusters
+from penstock.daemon.config import Config, find_config, load_config, merge_reload
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service
@@ -35,7 +32,6 @@ from penstock.domain.errors import PenstockError, SpecError
 from penstock.domain.settings import BUILT_IN, Layer, resolve
 from penstock.store.catalogue import Catalogue
 
-_CLUSTER_POLICY: Final = Policy(restarts=10, period_s=60.0, backoff_s=0.1, backoff_max_s=2.0, again_after_s=60.0)
 _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.05
@@ -82,13 +78,11 @@ class Daemon:
         self._clock = SystemClock()
         self._board = Board()
         self._workers = WorkerPool(config.daemon.workers, self._clock)
-        self._clusters: dict[str, Ref[Any]] = {}
-        self._owners: dict[str, Owners] = {name: {} for name in config.clusters}
+        self._clusters = Clusters(config.clusters, self._state_dir, self._clock, self._board)
         self._loading = anyio.Semaphore(_LOADING_AT_ONCE)
         self._log = structlog.get_logger()
         self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
         self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock)
-        self._cluster_supervisor = Supervisor("clusters", self._clock, _CLUSTER_POLICY, self._cluster_given_up)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
         self._database = self._metrics.timed(self._clock.busy)
 
@@ -105,11 +99,12 @@ class Daemon:
             if address := self._config.metrics_address():
                 stack.callback(self._serve_metrics(*address))
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-                async with self._cluster_supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
-                    for name in self._config.clusters:
-                        self._start_cluster(name)
+                async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
+                    self._clusters.start()
                     await self._workflows.find_again()
-                    service = Service(self._workflows, self._board, self._workers, self._metrics, self._layers)
+                    service = Service(
+                        self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters
+                    )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
                     served = anyio.Event()
@@ -179,13 +174,11 @@ class Daemon:
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
-        if config.clusters.keys() != self._config.clusters.keys():
-            self._log.warning("clusters come and go with a restart only", known=sorted(self._config.clusters))
-        clusters = {name: config.clusters.get(name, table) for name, table in self._config.clusters.items()}
-        self._config = msgspec.structs.replace(config, clusters=clusters)
+        self._config, warnings = merge_reload(self._config, config)
+        for warning in warnings:
+            self._log.warning(warning)
         set_log_level(config.daemon.log_level)
-        for name, ref in self._clusters.items():
-            ref.post("reconfigure", Reconfigure(self._local_config(name)))
+        self._clusters.reconfigure(self._config.clusters)
         slots = resolve(self._layers())["slots"].value
         for ref in self._workflows.running().values():
             ref.post("reload", ReloadSlots(slots, frozenset({BUILT_IN, config.file})))
@@ -194,40 +187,21 @@ class Daemon:
     def _layers(self) -> list[Layer]:
         return self._config.layers()
 
-    # ---- clusters ---------------------------------------------------------------------------------------------------
-
-    def _local_config(self, name: str) -> LocalConfig:
-        table = self._config.clusters[name]
-        spool = self._state_dir / "clusters" / name
-        return LocalConfig(name, table.cores_or_all(), table.memory_mb_or_share(), table.nice, spool)
-
-    def _start_cluster(self, name: str) -> None:
-        owners = self._owners[name]
-        self._clusters[name] = self._cluster_supervisor.start_child(
-            name, lambda me: LocalCluster(me, self._local_config(name), self._clock, self._board, owners)
-        )
-
-    async def _cluster_given_up(self, name: str, error: BaseException) -> None:
-        """A cluster is down, the daemon is not. It is tried again, and asks its workflows to attach anew."""
-        info = self._board.clusters.get(name)
-        if info is not None:
-            self._board.clusters[name] = msgspec.structs.replace(info, state="down", reason=str(error))
-
     def _around(self, cluster: str) -> Surroundings | None:
-        if cluster not in self._clusters:
+        if cluster not in self._clusters.refs:
             return None
         return Surroundings(
-            self._clock, self._workers, self._board, self._clusters[cluster], self._loading, self._database
+            self._clock, self._workers, self._board, self._clusters.refs[cluster], self._loading, self._database
         )
 
     # ---- figures ----------------------------------------------------------------------------------------------------
 
     def _mailboxes(self) -> Mapping[str, int]:
         workflows = sum(ref.waiting for ref in self._workflows.running().values())
-        return {"workflows": workflows} | {name: ref.waiting for name, ref in self._clusters.items()}
+        return {"workflows": workflows} | {name: ref.waiting for name, ref in self._clusters.refs.items()}
 
     def _restarts(self) -> Mapping[str, int]:
-        supervisors = (self._cluster_supervisor, self._workflows.supervisor)
+        supervisors = (self._clusters.supervisor, self._workflows.supervisor)
         return Counter({s.name: sum(s.restarts.values()) for s in supervisors})
 
     async def _measure_lag(self) -> None:

@@ -6,18 +6,22 @@ A scrape reads memory only: the board, the supervisors' counters, and what was c
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from penstock import __version__
 from penstock.actors.board import Board
+from penstock.actors.call_log import BUCKETS_S
+from penstock.daemon.cluster_tables import LOCAL
 from penstock.domain.states import WorkflowState
+from penstock.domain.views import ClusterInfo
 from penstock.store.database import BusyGuard
 
 _WORKFLOWS_MAX: Final = 200
@@ -89,6 +93,7 @@ class _BoardCollector:
         yield from self._workflows()
         yield from self._clusters()
         yield from self._counts()
+        yield from self._calls()
         mailboxes = GaugeMetricFamily("penstock_mailbox_depth", "Messages waiting", labels=["actor"])
         for kind, depth in self._sources.mailboxes().items():
             mailboxes.add_metric([kind], depth)
@@ -134,20 +139,59 @@ class _BoardCollector:
         yield attempts
         yield submissions
 
+    def _calls(self) -> Iterable[Metric]:
+        logs = list(self._sources.board.calls.items())
+        calls = CounterMetricFamily(
+            "penstock_scheduler_calls",
+            "Commands run for a scheduler, by how they ended",
+            labels=["cluster", "command", "outcome"],
+        )
+        seconds = HistogramMetricFamily(
+            "penstock_scheduler_call_seconds", "How long these commands took", labels=["cluster", "command"]
+        )
+        for cluster, log in logs:
+            for total in log.totals():
+                calls.add_metric([cluster, total.command, total.outcome], total.calls)
+            for command, (counts, sum_s) in log.histograms().items():
+                bounds = (*map(str, BUCKETS_S), "+Inf")
+                buckets = list(zip(bounds, itertools.accumulate(counts), strict=True))
+                seconds.add_metric([cluster, command], buckets, sum_s)
+        yield calls
+        yield seconds
+
     def _clusters(self) -> Iterable[Metric]:
         for name, text, value in _CLUSTER_GAUGES:
             family = GaugeMetricFamily(name, text, labels=["cluster"])
             for info in list(self._sources.board.clusters.values()):
                 family.add_metric([info.name], value(info))
             yield family
+        connects = CounterMetricFamily("penstock_ssh_connects", "Connections made", labels=["cluster"])
+        for name, text, value in _SCHEDULER_GAUGES:
+            family = GaugeMetricFamily(name, text, labels=["cluster"])
+            for info in self._with_scheduler():
+                family.add_metric([info.name], value(info))
+            yield family
+        for info in self._with_scheduler():
+            connects.add_metric([info.name], info.connects)
+        yield connects
+
+    def _with_scheduler(self) -> list[ClusterInfo]:
+        return [info for info in list(self._sources.board.clusters.values()) if info.kind != LOCAL]
 
 
-_CLUSTER_GAUGES: Final[tuple[tuple[str, str, Callable[[Any], float]], ...]] = (
+_CLUSTER_GAUGES: Final[tuple[tuple[str, str, Callable[[ClusterInfo], float]], ...]] = (
     ("penstock_cluster_up", "Whether the cluster can be used", lambda info: float(info.state == "up")),
     ("penstock_cluster_cores", "Cores that attempts may use", lambda info: info.cores),
     ("penstock_cluster_cores_used", "Cores in use", lambda info: info.cores_used),
     ("penstock_cluster_submissions_running", "Submissions being worked through", lambda info: info.submissions_running),
-    ("penstock_cluster_submissions_waiting", "Submissions that wait for cores", lambda info: info.submissions_waiting),
+    ("penstock_cluster_submissions_waiting", "Submissions that wait for room", lambda info: info.submissions_waiting),
+)
+_SCHEDULER_GAUGES: Final[tuple[tuple[str, str, Callable[[ClusterInfo], float]], ...]] = (
+    ("penstock_scheduler_call_budget", "Queries that may be sent at once", lambda info: info.budget_left),
+    ("penstock_scheduler_jobs_queued", "Our jobs that wait at the scheduler", lambda info: info.jobs_queued),
+    ("penstock_scheduler_jobs_running", "Our jobs that run at the scheduler", lambda info: info.jobs_running),
+    ("penstock_attempts_in_doubt", "Attempts nobody can say the fate of", lambda info: info.jobs_in_doubt),
+    ("penstock_ssh_connected", "Whether the cluster's host can be reached", lambda info: float(info.connected)),
 )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 import anyio.to_thread
@@ -21,23 +21,26 @@ from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow_messages import (
     CancelWorkflow,
     ChangeBudget,
+    JobCommand,
     MarkJobs,
     PauseWorkflow,
+    ResolveJobs,
     ResumeWorkflow,
     RetryJobs,
     Touched,
 )
 from penstock.control import messages as m
 from penstock.control.listener import Peer
+from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
 from penstock.daemon.metrics import Metrics
-from penstock.daemon.why import explain
+from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
-from penstock.domain.errors import NotFoundError, SpecError
+from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
 from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
-from penstock.domain.views import EventInfo, RejectedInfo, Selection, WorkflowInfo
+from penstock.domain.views import ClusterReport, EventInfo, Finding, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import View
 from penstock.recipes.registry import get_recipe
 from penstock.store import export, queries
@@ -53,6 +56,22 @@ _ENDED: Final = frozenset(
 _ON_THEIR_WAY: Final = ("submitting", "queued", "running", "collecting", "in_doubt")
 
 
+_Change = m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.Resolve | m.SetWorkflow
+
+
+class ClusterDesk(Protocol):
+    """Who knows the clusters with a scheduler from inside."""
+
+    async def report(self, name: str) -> ClusterReport:
+        """What a site's administrators would ask."""
+
+    def check(self, name: str) -> AsyncGenerator[Finding]:
+        """Looks at everything that a job needs, one by one; closed when nobody listens any more."""
+
+    def refuse_impossible(self, spec: WorkflowSpec) -> None:
+        """SpecError when the site could never run a job of it, as far as its limits are known."""
+
+
 class Service:
     """The handler behind the control server."""
 
@@ -63,12 +82,14 @@ class Service:
         workers: WorkerPool,
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
+        desk: ClusterDesk,
     ) -> None:
         self._workflows = workflows
         self._board = board
         self._workers = workers
         self._metrics = metrics
         self._layers = layers
+        self._desk = desk
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: ARG002 - every allowed peer is equal
@@ -77,7 +98,7 @@ class Service:
         match request:
             case m.Submit() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
-            case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.SetWorkflow():
+            case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
             case _:
                 return await self._answer(request)
@@ -97,20 +118,10 @@ class Service:
                 resolved = settings.resolve(settings.check_layer(layer) for layer in self._all_layers(layers))
                 return m.Settings(tuple(m.SettingInfo(key, *setting) for key, setting in resolved.items()))
 
-    async def _change(
-        self, request: m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.SetWorkflow
-    ) -> m.Changed | m.WorkflowStatus:
+    async def _change(self, request: _Change) -> m.Changed | m.WorkflowStatus:
         match request:
-            case m.Pause(id=id_, selection=selection):
-                return await self._touch(id_, PauseWorkflow(selection))
-            case m.Resume(id=id_, selection=selection):
-                return await self._resume(id_, selection)
-            case m.Cancel(id=id_, selection=selection):
-                return await self._touch(id_, CancelWorkflow(selection))
-            case m.Retry(id=id_, selection=selection):
-                return await self._touch(id_, RetryJobs(selection))
-            case m.Mark(id=id_, selection=selection, never_rerun=never_rerun):
-                return await self._touch(id_, MarkJobs(selection, never_rerun))
+            case m.Resume(id=id_, selection=None):
+                return await self._resume(id_)
             case m.SetWorkflow(id=id_, slots=slots, priority=priority):
                 if slots is not None and not 1 <= slots <= SLOTS_MAX:
                     raise SpecError(f"must be between 1 and {SLOTS_MAX}, not {slots}", key="slots")
@@ -118,6 +129,8 @@ class Service:
                     raise SpecError(f"must be between -1000 and 1000, not {priority}", key="priority")
                 await self._touch(id_, ChangeBudget(slots, priority))
                 return await self._status(id_)
+            case _:
+                return await self._touch(request.id, _command_of(request))
 
     async def _answer(self, request: m.Request[Any]) -> m.AnyReply:
         match request:
@@ -130,6 +143,8 @@ class Service:
                 return await self._status(id_)
             case m.ListClusters():
                 return m.Clusters(tuple(self._board.clusters.values()))
+            case m.ReportCluster(name=name):
+                return m.ClusterReported(await self._desk_for(name).report(name))
             case _:
                 return await self._look_up(request)
 
@@ -164,9 +179,11 @@ class Service:
         below = [layer for layer in layers if layer.origin != settings.COMMAND_LINE]
         slots_origin = settings.resolve([*below, own, *above])["slots"].origin
         try:
-            return check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
+            wish = check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
+            self._desk.refuse_impossible(spec)
         except SpecError as error:
             raise _in_file(error, request.text, request.file) from error
+        return wish
 
     async def _plan(self, request: m.Plan) -> m.Planned:
         wish = await anyio.to_thread.run_sync(self._checked, request)
@@ -199,12 +216,12 @@ class Service:
         assert isinstance(touched, Touched)
         return m.Changed(touched.changed, touched.left, touched.note)
 
-    async def _resume(self, workflow_id: str, selection: Selection | None) -> m.Changed:
+    async def _resume(self, workflow_id: str) -> m.Changed:
         """A faulted workflow is started again; whether its database works now shows at once."""
-        if selection is None and self._workflows.info(workflow_id).state == WorkflowState.FAULTED:
+        if self._workflows.info(workflow_id).state == WorkflowState.FAULTED:
             await self._workflows.ask(workflow_id, ChangeBudget(None, None), _DEADLINE_S)
             return m.Changed(0, note="the workflow works again")
-        return await self._touch(workflow_id, ResumeWorkflow(selection))
+        return await self._touch(workflow_id, ResumeWorkflow(None))
 
     # ---- asking -----------------------------------------------------------------------------------------------------
 
@@ -219,6 +236,14 @@ class Service:
             await anyio.to_thread.run_sync(queries.list_rejected, directory, REJECTED_SHOWN) if info.rejected else []
         )
         return m.WorkflowStatus(info, tuple(failures), tuple(rejected))
+
+    def _desk_for(self, cluster: str) -> ClusterDesk:
+        info = self._board.clusters.get(cluster)
+        if info is None:
+            raise NotFoundError(f"there is no cluster {cluster!r}; known: {', '.join(self._board.clusters)}")
+        if info.kind == LOCAL:
+            raise ConflictError(f"cluster {cluster} has no scheduler; all there is to say: penstockctl clusters")
+        return self._desk
 
     async def _jobs(self, request: m.ListJobs) -> m.Jobs:
         info = self._workflows.info(request.id)
@@ -254,7 +279,8 @@ class Service:
         info, record = await self._record(workflow_id, job)
         spec = await anyio.to_thread.run_sync(queries.load_spec, Path(info.directory), workflow_id)
         decoded = msgspec.json.decode(spec, type=WorkflowSpec)
-        verdict, reasons = explain(record, info, self._board.clusters.get(info.cluster), decoded, time.time())
+        around = look_around(self._board, record, info.cluster)
+        verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
 
     async def _export(self, request: m.Export) -> m.Exported:
@@ -270,12 +296,26 @@ class Service:
 
     # ---- streams ----------------------------------------------------------------------------------------------------
 
-    async def stream(self, request: m.Watch | m.Logs, peer: Peer) -> AsyncGenerator[m.AnyItem]:  # noqa: ARG002
+    async def stream(self, request: m.StreamRequest, peer: Peer) -> AsyncGenerator[m.AnyItem]:  # noqa: ARG002
         """The elements of a stream."""
         self._metrics.requests.labels(type(request).__name__).inc()
-        async with aclosing(self._watch(request) if isinstance(request, m.Watch) else self._logs(request)) as items:
+        async with aclosing(self._items(request)) as items:
             async for item in items:
                 yield item
+
+    def _items(self, request: m.StreamRequest) -> AsyncGenerator[m.AnyItem]:
+        match request:
+            case m.Watch():
+                return self._watch(request)
+            case m.Logs():
+                return self._logs(request)
+            case m.CheckCluster(name):
+                return self._check(name)
+
+    async def _check(self, name: str) -> AsyncGenerator[m.AnyItem]:
+        async with aclosing(self._desk_for(name).check(name)) as findings:
+            async for finding in findings:
+                yield finding
 
     async def _watch(self, request: m.Watch) -> AsyncGenerator[m.AnyItem]:
         if request.id is not None:
@@ -340,6 +380,25 @@ class Service:
             await anyio.sleep(_FOLLOW_S)
             _, record = await self._record(request.id, request.job)
             attempt = next(a for a in record.attempts if a.number == number)
+
+
+def _command_of(request: m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.Resolve) -> JobCommand:
+    """What a workflow is told."""
+    command: JobCommand
+    match request:
+        case m.Pause(selection=selection):
+            command = PauseWorkflow(selection)
+        case m.Resume(selection=selection):
+            command = ResumeWorkflow(selection)
+        case m.Cancel(selection=selection):
+            command = CancelWorkflow(selection)
+        case m.Retry(selection=selection):
+            command = RetryJobs(selection)
+        case m.Mark(selection=selection, never_rerun=never_rerun):
+            command = MarkJobs(selection, never_rerun)
+        case m.Resolve(selection=selection, resolution=resolution):
+            command = ResolveJobs(selection, resolution)
+    return command
 
 
 def _in_file(error: SpecError, text: str, file: str) -> SpecError:

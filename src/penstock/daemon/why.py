@@ -5,44 +5,17 @@ from __future__ import annotations
 import time
 from typing import Final
 
+import msgspec
+
+from penstock.actors.board import Board
+from penstock.daemon.cluster_tables import LOCAL
+from penstock.daemon.why_cluster import explain_cluster, explain_doubt, explain_note, explain_trouble, is_held
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import JobState
-from penstock.domain.views import ClusterInfo, WorkflowInfo
+from penstock.domain.views import ClusterInfo, Doubt, WorkflowInfo
 from penstock.store.queries import JobRecord
 
-
-def explain(
-    record: JobRecord, workflow: WorkflowInfo, cluster: ClusterInfo | None, spec: WorkflowSpec | None, now: float
-) -> tuple[str, list[str]]:
-    """One sentence that answers, and reasons from the nearest cause outwards."""
-    job = record.job
-    verdict, reasons = _explain_state(record, workflow, cluster, spec, now)
-    if job.never_rerun:
-        reasons.append("it is marked never-rerun")
-    if workflow.reason and job.state not in (JobState.COMPLETED, JobState.CANCELLED):
-        reasons.append(f"the workflow is {workflow.state}: {workflow.reason}")
-    return verdict, reasons
-
-
-def _explain_state(
-    record: JobRecord, workflow: WorkflowInfo, cluster: ClusterInfo | None, spec: WorkflowSpec | None, now: float
-) -> tuple[str, list[str]]:
-    job = record.job
-    state = JobState(job.state)
-    if state is JobState.READY:
-        return _why_ready(record, workflow, now)
-    if state in (JobState.FAILED, JobState.TIMEOUT):
-        return _why_failed(record, workflow)
-    reasons = {
-        JobState.HELD: [f"release it: penstockctl resume {workflow.id} --job {job.id}"],
-        JobState.SUBMITTING: _cluster_reasons(cluster, spec),
-        JobState.QUEUED: ["jobs of one submission run one after another in one slot", *_cluster_reasons(cluster, spec)],
-        JobState.RUNNING: _running_since(record, now),
-        JobState.CANCELLED: [f"run it after all: penstockctl retry {workflow.id} --job {job.id}"],
-    }
-    return _VERDICTS[state], reasons.get(state, [])
-
-
+_DECISIONS_SHOWN: Final = 3
 _VERDICTS: Final = {
     JobState.HELD: "It is held by request.",
     JobState.SUBMITTING: "Its submission is recorded; the cluster is being told.",
@@ -56,8 +29,73 @@ _VERDICTS: Final = {
 }
 
 
-def _why_ready(record: JobRecord, workflow: WorkflowInfo, now: float) -> tuple[str, list[str]]:
-    reasons = _last_attempt(record)
+class Around(msgspec.Struct, frozen=True):
+    """What is known of a job outside its database: its cluster, and what that said last of the newest attempt."""
+
+    cluster: ClusterInfo | None
+    note: str | None = None
+    doubt: Doubt | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of cluster; empty when it is not configured any more."""
+        return self.cluster.kind if self.cluster else ""
+
+
+def look_around(board: Board, record: JobRecord, cluster: str) -> Around:
+    """What the board shows of a job."""
+    info = board.clusters.get(cluster)
+    if not record.attempts:
+        return Around(info)
+    newest = record.attempts[-1]
+    note = board.notes.get(newest.submission, {}).get(newest.position)
+    return Around(info, note, board.doubts.get(newest.submission))
+
+
+def explain(
+    record: JobRecord, workflow: WorkflowInfo, around: Around, spec: WorkflowSpec | None, now: float
+) -> tuple[str, list[str]]:
+    """One sentence that answers, and reasons from the nearest cause outwards."""
+    job = record.job
+    verdict, reasons = _explain_state(record, workflow, around, spec, now)
+    if job.never_rerun:
+        reasons.append("it is marked never-rerun")
+    if workflow.reason and job.state not in (JobState.COMPLETED, JobState.CANCELLED):
+        reasons.append(f"the workflow is {workflow.state}: {workflow.reason}")
+    return verdict, reasons
+
+
+def _explain_state(
+    record: JobRecord, workflow: WorkflowInfo, around: Around, spec: WorkflowSpec | None, now: float
+) -> tuple[str, list[str]]:
+    job = record.job
+    state = JobState(job.state)
+    reasons: list[str] = []
+    match state:
+        case JobState.READY:
+            return _why_ready(record, workflow, around, now)
+        case JobState.FAILED | JobState.TIMEOUT:
+            return _why_failed(record, workflow)
+        case JobState.QUEUED if is_held(around.note):
+            return "Somebody holds it at the scheduler.", _why_queued(record, around, spec, now)
+        case JobState.HELD:
+            reasons = [f"release it: penstockctl resume {workflow.id} --job {job.id}"]
+        case JobState.SUBMITTING:
+            reasons = [*explain_cluster(around.cluster, spec, now), *_decisions(record)]
+        case JobState.QUEUED:
+            reasons = _why_queued(record, around, spec, now)
+        case JobState.RUNNING:
+            note = explain_note(around.note, around.kind)
+            reasons = [*note, *_running_since(record, now), *_decisions(record)]
+        case JobState.IN_DOUBT:
+            reasons = _why_in_doubt(record, workflow, around, now)
+        case JobState.CANCELLED:
+            reasons = [f"run it after all: penstockctl retry {workflow.id} --job {job.id}"]
+    return _VERDICTS[state], reasons
+
+
+def _why_ready(record: JobRecord, workflow: WorkflowInfo, around: Around, now: float) -> tuple[str, list[str]]:
+    reasons = [*_last_attempt(record), *_decisions(record)]
     if workflow.state == "paused":
         return "The workflow is paused.", [*reasons, f"go on: penstockctl resume {workflow.id}"]
     if workflow.state == "faulted":
@@ -71,7 +109,25 @@ def _why_ready(record: JobRecord, workflow: WorkflowInfo, now: float) -> tuple[s
     if active:
         slots = f"{active} jobs are on their way in a budget of {workflow.slots} slots; older jobs go first"
         return "It waits for a free slot of its workflow.", [*reasons, slots]
-    return "It is about to be submitted.", reasons
+    trouble = explain_trouble(around.cluster, now) if around.cluster else explain_cluster(None, None, now)
+    return "It is about to be submitted.", [*trouble, *reasons]
+
+
+def _why_queued(record: JobRecord, around: Around, spec: WorkflowSpec | None, now: float) -> list[str]:
+    cluster = explain_cluster(around.cluster, spec, now)
+    if around.kind == LOCAL:
+        return ["jobs of one submission run one after another in one slot", *cluster]
+    return [*explain_note(around.note, around.kind), *cluster, *_decisions(record)]
+
+
+def _why_in_doubt(record: JobRecord, workflow: WorkflowInfo, around: Around, now: float) -> list[str]:
+    doubt = around.doubt
+    reasons = [around.note] if around.note and (doubt is None or around.note not in doubt.asked) else []
+    if doubt is not None:
+        reasons += explain_doubt(doubt, workflow.id, record.job.id, now)
+    if around.kind != LOCAL:
+        reasons += explain_cluster(around.cluster, None, now)
+    return reasons
 
 
 def _why_failed(record: JobRecord, workflow: WorkflowInfo) -> tuple[str, list[str]]:
@@ -97,14 +153,10 @@ def _running_since(record: JobRecord, now: float) -> list[str]:
     return [f"attempt {record.job.attempts} started {now - started:.0f} s ago"] if started is not None else []
 
 
-def _cluster_reasons(cluster: ClusterInfo | None, spec: WorkflowSpec | None) -> list[str]:
-    if cluster is None:
-        return ["its cluster is not configured any more"]
-    if cluster.state != "up":
-        return [f"cluster {cluster.name} is {cluster.state}: {cluster.reason}"]
-    trouble = [f"cluster {cluster.name}: {cluster.reason}"] if cluster.reason else []
-    needs = f"; each job asks for {spec.resources.cores} cores and {spec.resources.memory}" if spec else ""
-    used = (
-        f"{cluster.cores_used} of {cluster.cores} cores and {cluster.memory_used_mb} of {cluster.memory_mb} MB in use"
-    )
-    return [*trouble, f"cluster {cluster.name}: {used}, {cluster.submissions_waiting} submissions waiting{needs}"]
+def _decisions(record: JobRecord) -> list[str]:
+    """What was decided after earlier attempts: why there is another, and what it gets more."""
+    retried = [event for event in record.events if event.kind == "job_retried"]
+    return [
+        f"after attempt {event.data.get('attempt', '?')}: {event.data.get('decision', event.text)}"
+        for event in retried[-_DECISIONS_SHOWN:]
+    ]

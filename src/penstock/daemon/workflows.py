@@ -60,7 +60,7 @@ class Workflows:
         self._refuse_taken(workflow_id)
         check_fits(request.spec.needs(), clusters[cluster])
         workers = self._surroundings(cluster).workers
-        await workers.run(check_task(request))
+        await workers.run(check_task(request, clusters[cluster]))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
@@ -72,7 +72,7 @@ class Workflows:
         spec, needs = request.spec, request.spec.needs()
         check_fits(needs, clusters[spec.cluster])
         workers = self._surroundings(spec.cluster).workers
-        await workers.run(check_task(request))
+        await workers.run(check_task(request, clusters[spec.cluster]))
         return await workers.run(
             PlanSource(
                 spec.structures, str(request.source), spec.engine_name, request.parameters, needs.cores, needs.memory_mb
