@@ -217,12 +217,12 @@ class LocalCluster(Actor[LocalMessage]):
     def _fits(self, needs: Resources) -> bool:
         """Whether there is room; what is larger than the whole cluster (lowered since) runs when it has it alone."""
         cores, memory = self._used()
-        fits = cores + needs.cores <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
+        fits = cores + needs.cores_in_all <= self.config.cores and memory + needs.memory_mb <= self.config.memory_mb
         return fits or not cores
 
     def _used(self) -> tuple[int, int]:
         held = [needs for runner in self._runners.values() if (needs := runner.resources())]
-        return sum(needs.cores for needs in held), sum(needs.memory_mb for needs in held)
+        return sum(needs.cores_in_all for needs in held), sum(needs.memory_mb for needs in held)
 
     # ---- runners ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,541 @@
+"""What is known of a submission at a scheduler, and what that proves: the submission protocol as decisions, no I/O.
+
+Evidence comes from four sides: the answer of the submission itself, the spool (claims and journals), the live queue and
+the accounts. Each is handed in by a `take_*` method, which returns what it newly says of the attempts; `wants` says
+which evidence is needed next. The rules, in order of weight:
+
+- What a journal says counts. What has ended stays ended.
+- A task that nobody claimed can be buried (its claim taken as a tombstone): then it never ran and never will.
+- A terminal state at the scheduler counts only after the journal has been read once more.
+- Absence from the queue proves nothing about a task that has begun. It stays in doubt until accounts or a person settle
+  it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from penstock.clusters.claim import TOMBSTONE
+from penstock.clusters.remote_spool import SubmissionFiles
+from penstock.clusters.scheduler import ACTIVE, JobRow, Phase, Placed, Refused, Submitted
+from penstock.clusters.spool import Barred, End, Finish, Host, Line, Start
+from penstock.domain.calculation import Exit
+from penstock.domain.states import Resolution
+from penstock.domain.submission import AttemptSeen, Seen, Submission
+
+_ABSENT_LOOKS: Final = 2
+_HOPELESS_LOOKS: Final = 2
+_ENDED: Final = frozenset({Seen.ENDED, Seen.NOT_RUN})
+CANCELLED_FIRST: Final = "cancelled before it started"
+
+
+class Stage(StrEnum):
+    """How far a submission has come."""
+
+    WAITING = "waiting"  # it has not left us
+    FINDING = "finding"  # from an earlier life: the spool will tell
+    MISSING = "missing"  # the spool knows nothing of it; the queue will tell
+    SUBMITTING = "submitting"  # it has left; nobody knows yet
+    PLACED = "placed"  # the scheduler has it
+    DOUBT = "doubt"  # nobody can say whether the scheduler has it
+    ENDED = "ended"
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long to wait before absence means something, in seconds.
+
+    `grace_s`: for queue, accounts and spool to know of a submission. `lag_s`: for what a compute node wrote to be seen
+    from here, after the scheduler called its job over (NFS keeps old listings for up to a minute).
+    """
+
+    grace_s: float
+    lag_s: float
+    has_accounting: bool
+
+
+class Wants(msgspec.Struct, frozen=True):
+    """The evidence a submission needs next. `bury` are tasks whose claims are to be taken as tombstones."""
+
+    files: bool = False
+    queue: bool = False  # soon; otherwise now and then
+    accounts: bool = False
+    bury: tuple[int, ...] = ()
+
+
+class Task:
+    """One task of a submission: the attempts it works through, and what is known of it."""
+
+    def __init__(self, positions: Sequence[int]) -> None:
+        self.positions = tuple(positions)
+        self.claim: str | None = None
+        self.host = ""
+        self.started: dict[int, float] = {}
+        self.through = False  # its journal says that it is through
+        self.row: JobRow | None = None  # what the scheduler last said
+        self.end: JobRow | None = None  # a terminal state, which counts after one more look at the journal
+        self.end_seen_at = 0.0
+        self.absent_looks = 0
+        self.absent_since = 0.0
+        self.unaccounted_looks = 0
+        self.hopeless_looks = 0
+        self.in_doubt_since: float | None = None
+        self.fate: AttemptSeen | None = None  # what its attempts come to once its claim is ours
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the queue has not shown it often enough to ask elsewhere."""
+        return self.absent_looks >= _ABSENT_LOOKS
+
+    def present(self) -> None:
+        """It was seen: earlier absence is forgotten."""
+        self.absent_looks = self.unaccounted_looks = 0
+        self.in_doubt_since = None
+
+
+class Tracked:
+    """One submission."""
+
+    def __init__(self, submission: Submission, stage: Stage, now: float) -> None:
+        self.submission = submission
+        self.stage = stage
+        self.stage_since = now
+        self.job_id: str | None = None
+        self.refused: str | None = None
+        self.duplicates = 0
+        self.told: dict[int, AttemptSeen] = {}
+        self.cancelling: set[int] = set()
+        self.doubt_reason = ""
+        self.attention = True  # whether `wants` may have something to say
+        self._open = submission.size
+        self.tasks = {
+            k: Task(range(k, submission.size, submission.width)) for k in range(min(submission.width, submission.size))
+        }
+        self._files_wanted = stage is Stage.FINDING
+        self._accounts_wanted = False
+        self._empty_looks = 0  # how often the queue was asked in vain since the doubt began
+        self._unaccounted_looks = 0
+
+    # ---- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether every attempt has come to its end."""
+        return self._open == 0
+
+    def open_positions(self, task: Task) -> list[int]:
+        """The attempts of a task that have not ended."""
+        return [n for n in task.positions if not self._has_ended(n)]
+
+    def _has_ended(self, position: int) -> bool:
+        return position in self.told and self.told[position].seen in _ENDED
+
+    def open_tasks(self) -> list[int]:
+        """The tasks with such attempts."""
+        return [k for k, task in self.tasks.items() if self.open_positions(task)]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether nobody can say what became of some of it."""
+        return self.stage is Stage.DOUBT or any(self.tasks[k].in_doubt_since is not None for k in self.open_tasks())
+
+    def wants(self, now: float, patience: Patience) -> Wants:
+        """What to look at next."""
+        wants = Wants()
+        if self.attention and self.stage not in (Stage.WAITING, Stage.ENDED):
+            tasks = [(k, self.tasks[k]) for k in self.open_tasks()]
+            bury = tuple(k for k, task in tasks if task.fate is not None)
+            queue = self.stage in (Stage.DOUBT, Stage.MISSING) or any(self._is_urgent(task) for _, task in tasks)
+            ended = [task.end_seen_at + patience.lag_s for _, task in tasks if task.end is not None]
+            files = self._files_wanted or any(due <= now for due in ended)
+            wants = Wants(files, queue, self._accounts_wanted, bury)
+            self.attention = wants != Wants() or bool(ended)
+        return wants
+
+    def _is_urgent(self, task: Task) -> bool:
+        unsure = (task.absent_looks or task.hopeless_looks) and task.in_doubt_since is None
+        return bool(unsure) or self._is_being_cancelled(task)
+
+    def notes(self) -> dict[int, str]:
+        """What is to be said of each attempt that has not ended."""
+        notes = {n: self.note(n) for k in self.open_tasks() for n in self.open_positions(self.tasks[k])}
+        return {n: note for n, note in notes.items() if note is not None}
+
+    def note(self, position: int) -> str | None:
+        """What the scheduler says of an attempt that has not ended; None when it says nothing."""
+        task = self.tasks.get(position % self.submission.width)
+        if self.stage is Stage.DOUBT or task is None or task.in_doubt_since is not None:
+            return self.doubt_reason or None
+        row = task.row
+        if row is None:
+            return None
+        reason = f" ({row.reason})" if row.reason and row.reason != "None" else ""
+        return f"job {row.job_id}: {row.state}{reason}"
+
+    # ---- evidence ---------------------------------------------------------------------------------------------------
+
+    def leave(self, now: float) -> None:
+        """It is being handed to the scheduler."""
+        self._to(Stage.SUBMITTING, now)
+
+    def drop(self) -> dict[int, AttemptSeen]:
+        """It has not left and never will."""
+        return self._tell({n: self._left_over(n, "it was not submitted") for n in range(self.submission.size)})
+
+    def take_answer(self, answer: Submitted, now: float) -> dict[int, AttemptSeen]:
+        """The answer to the submission."""
+        self.attention = True
+        match answer:
+            case Placed(job_id):
+                return self._place(job_id, now)
+            case Refused(reason, lasting):
+                self._to(Stage.SUBMITTING, now)
+                self.refused = reason if lasting else None
+                self._doom(self.open_tasks(), _not_run(f"the scheduler refused it: {reason}"))
+                return {}
+        return self._doubt(f"the answer to its submission is unclear: {answer.reason}", now)
+
+    def take_silence(self, reason: str, now: float) -> dict[int, AttemptSeen]:
+        """The submission was begun, and nobody knows how that ended."""
+        return self._doubt(reason, now)
+
+    def take_journal(self, task_index: int, lines: Iterable[Line], now: float) -> dict[int, AttemptSeen]:
+        """A task's journal, whole or from anywhere on; what was known already is passed over."""
+        task = self.tasks.get(task_index)
+        if task is None:
+            return {}
+        news: dict[int, AttemptSeen] = {}
+        for line in lines:
+            self._take_line(task, line, news)
+        news = {n: seen for n, seen in news.items() if not self._has_ended(n)}
+        if news:
+            task.present()
+        if news and self.stage in (Stage.DOUBT, Stage.FINDING, Stage.SUBMITTING):
+            news = self._place(self.job_id, now) | news
+        return self._tell(news)
+
+    def take_files(
+        self, files: SubmissionFiles, answer: Submitted | None, asked_at: float, now: float, patience: Patience
+    ) -> dict[int, AttemptSeen]:
+        """Everything the spool holds of it; `answer` is what its file with the scheduler's answer means."""
+        self.attention, self._files_wanted = True, False
+        self.duplicates = max(self.duplicates, len(files.duplicates))
+        news: dict[int, AttemptSeen] = {}
+        for k, token in files.claims.items():
+            if k in self.tasks and token != TOMBSTONE:
+                self.tasks[k].claim = token
+                news |= self._place(token.partition(":")[0], now) if self.stage is not Stage.PLACED else {}
+        for k, lines in files.journals.items():
+            news |= self.take_journal(k, lines, now)
+        if self.stage in (Stage.FINDING, Stage.DOUBT) and answer is not None:
+            news |= self.take_answer(answer, now)
+        elif self.stage is Stage.FINDING and files.submitting:
+            news |= self._doubt("the daemon ended while it was being submitted, and no answer has come", now)
+        elif self.stage is Stage.FINDING:
+            self._to(Stage.MISSING, now)
+        for k in self.open_tasks():
+            news |= self._look_at(self.tasks[k], asked_at, now, patience)
+        return news
+
+    def _look_at(self, task: Task, asked_at: float, now: float, patience: Patience) -> dict[int, AttemptSeen]:
+        """A task that has no end of its own, though its files have been read."""
+        if task.end is not None:
+            seen_in_time = asked_at >= task.end_seen_at + patience.lag_s
+            return self._conclude(task, task.end, now) if seen_in_time or task.claim is None else {}
+        return self._look_elsewhere(task, now, patience) if task.is_absent else {}
+
+    def take_queue(self, rows: Sequence[JobRow], asked_at: float, now: float) -> dict[int, AttemptSeen]:
+        """What the live queue says of it: rows, or nothing at all."""
+        self.attention = True
+        if self.stage in (Stage.WAITING, Stage.FINDING, Stage.ENDED) or asked_at <= self.stage_since:
+            return {}
+        if rows and self.stage is Stage.MISSING:
+            where = f"the queue has it as job {rows[0].job_id}, but the spool knows nothing of it; was the spool moved?"
+            return self._doubt(where, now)
+        news = self._take_rows(rows, now)
+        if rows:
+            shown = {k for row in rows for k in row.tasks}
+            for k in self.open_tasks():
+                if k not in shown:
+                    self._miss(self.tasks[k], now)
+        elif self.stage is Stage.PLACED:
+            for k in self.open_tasks():
+                self._miss(self.tasks[k], now)
+        elif self.stage is Stage.DOUBT:
+            self._empty_looks += 1
+            self._files_wanted = self._accounts_wanted = True
+        elif self.stage is Stage.MISSING:
+            self._doom(self.open_tasks(), _not_run("it never reached the scheduler"))
+        return news
+
+    def take_accounts(
+        self, rows: Sequence[JobRow], asked_at: float, now: float, patience: Patience
+    ) -> dict[int, AttemptSeen]:
+        """What the accounts say of it; no rows where they do not know it (or where there are no accounts)."""
+        self.attention, self._accounts_wanted = True, False
+        if self.stage in (Stage.WAITING, Stage.FINDING, Stage.ENDED) or asked_at <= self.stage_since:
+            return {}
+        ended = [row for row in rows if row.phase not in ACTIVE]  # accounts may call a job running long after its end
+        news = self._place(rows[0].job_id, now) if rows else {}
+        news |= self._take_rows(ended, now)
+        known = {k for row in ended for k in row.tasks}
+        for k in self.open_tasks():
+            if k not in known and self.tasks[k].is_absent:
+                self.tasks[k].unaccounted_looks += 1
+                news |= self._unaccounted(self.tasks[k], now, patience)
+        if self.stage is Stage.DOUBT:
+            self._unaccounted_looks += 1
+            if now - self.stage_since >= patience.grace_s and self._empty_looks >= _ABSENT_LOOKS:
+                self._doom(self.open_tasks(), _not_run("neither queue nor accounts nor spool know it"))
+        return news
+
+    def take_burial(self, holders: Mapping[int, str], now: float) -> dict[int, AttemptSeen]:
+        """Who holds the claims that we tried to take."""
+        self.attention = True
+        news: dict[int, AttemptSeen] = {}
+        for k, holder in holders.items():
+            task = self.tasks.get(k)
+            if task is None or task.fate is None:
+                continue
+            fate, task.fate = task.fate, None
+            if holder == TOMBSTONE:
+                news |= {n: self._fated(n, fate, now) for n in self.open_positions(task)}
+            else:
+                self.refused = None
+                task.claim = holder
+                self._files_wanted = True
+                news |= self._place(holder.partition(":")[0], now)
+        return self._tell(news)
+
+    # ---- what people want -------------------------------------------------------------------------------------------
+
+    def cancel(self, positions: Iterable[int]) -> tuple[list[int], list[int]]:
+        """These attempts shall end. Tasks that are wholly to end, and those of which only a part is.
+
+        The former are buried if nobody has claimed them; what is claimed is left to the scheduler and its journal.
+        """
+        self.attention = True
+        self.cancelling |= set(positions)
+        whole, part = [], []
+        for k in self.open_tasks():
+            live = set(self.open_positions(self.tasks[k]))
+            if live <= self.cancelling:
+                whole.append(k)
+            elif live & self.cancelling:
+                part.append(k)
+        self._doom([k for k in whole if self.tasks[k].claim is None], _not_run(CANCELLED_FIRST))
+        return whole, part
+
+    def resolve(self, verdicts: Mapping[int, Resolution], now: float) -> dict[int, AttemptSeen]:
+        """A person says what became of attempts in doubt. Where nobody has claimed them, that is made certain first."""
+        self.attention = True
+        news: dict[int, AttemptSeen] = {}
+        for n, verdict in verdicts.items():
+            k = n % self.submission.width
+            task = self.tasks[k]
+            if not self.in_doubt or n not in self.open_positions(task):
+                continue
+            seen = _resolved(verdict, task.started.get(n), now)
+            if task.claim is None:
+                self._doom([k], seen)
+            else:
+                news[n] = seen
+        return self._tell(news)
+
+    # ---- rules ------------------------------------------------------------------------------------------------------
+
+    def _take_line(self, task: Task, line: Line, news: dict[int, AttemptSeen]) -> None:
+        task.claim = task.claim or self.job_id or "unknown"
+        match line:
+            case Host(name):
+                task.host = name
+            case Start(position, at) if position not in task.started:
+                task.started[position] = at
+                news[position] = AttemptSeen(Seen.RUNNING, at)
+            case End(position, exit_):
+                task.started.setdefault(position, exit_.started_at)
+                news[position] = AttemptSeen(Seen.ENDED, exit_.started_at, exit_)
+            case Barred(position, holder):
+                news[position] = _not_run(f"its claim was held by {holder}")
+            case Finish():
+                task.through = True
+        if task.through:
+            left = [n for n in self.open_positions(task) if n not in news]
+            news.update({n: self._left_over(n, "its task ended before it") for n in left})
+
+    def _left_over(self, position: int, reason: str) -> AttemptSeen:
+        return _not_run(CANCELLED_FIRST if position in self.cancelling else reason)
+
+    def _take_rows(self, rows: Sequence[JobRow], now: float) -> dict[int, AttemptSeen]:
+        news: dict[int, AttemptSeen] = {}
+        if rows and (self.stage is not Stage.PLACED or self.job_id is None):
+            news |= self._place(rows[0].job_id, now)
+        for row in rows:
+            for k in row.tasks:
+                if (task := self.tasks.get(k)) is not None and self.open_positions(task):
+                    self._take_row(task, row, now)
+        return news
+
+    def _take_row(self, task: Task, row: JobRow, now: float) -> None:
+        task.row = row
+        if row.phase in ACTIVE:
+            task.present()
+            task.hopeless_looks = task.hopeless_looks + 1 if row.phase is Phase.HOPELESS else 0
+            if task.hopeless_looks >= _HOPELESS_LOOKS and task.claim is None:
+                self.refused = f"{row.state}, and can never start: {row.reason}"
+                task.fate = _not_run(self.refused)
+        elif task.end is None:
+            task.end, task.end_seen_at = row, now
+            self._files_wanted = True
+
+    def _miss(self, task: Task, now: float) -> None:
+        task.absent_since = task.absent_since if task.absent_looks else now
+        task.absent_looks += 1
+        self._files_wanted |= task.is_absent
+
+    def _look_elsewhere(self, task: Task, now: float, patience: Patience) -> dict[int, AttemptSeen]:
+        """The queue does not show the task, and its journal has no end."""
+        if patience.has_accounting:
+            self._accounts_wanted = True
+            return {}
+        return self._unaccounted(task, now, patience)
+
+    def _unaccounted(self, task: Task, now: float, patience: Patience) -> dict[int, AttemptSeen]:
+        """Neither queue nor accounts know the task."""
+        waited = now - task.absent_since >= patience.grace_s
+        if task.claim is None:
+            if waited or not patience.has_accounting or task.unaccounted_looks >= _ABSENT_LOOKS:
+                task.fate = _lost("it vanished from the queue before it started", now)
+            return {}
+        if not waited or task.in_doubt_since is not None:
+            return {}
+        task.in_doubt_since = now
+        self.doubt_reason = (
+            f"it began as job {self.job_id} on {task.host or 'an unknown node'}, the queue does not show it any more, "
+            "and neither its journal nor accounts tell its end"
+        )
+        return self._tell({n: AttemptSeen(Seen.IN_DOUBT, reason=self.doubt_reason) for n in self.open_positions(task)})
+
+    def _conclude(self, task: Task, row: JobRow, now: float) -> dict[int, AttemptSeen]:
+        """The scheduler says that the task is over, and the journal has been read since."""
+        open_positions = self.open_positions(task)
+        if task.claim is None:
+            task.fate = self._unclaimed_end(row, now)
+            return {}
+        task.end = None
+        progressed = bool(task.started)
+        news = {}
+        for n in open_positions:
+            if n in task.started:
+                news[n] = AttemptSeen(Seen.ENDED, task.started[n], self._exit(task, n, row, now))
+            elif progressed or n in self.cancelling:
+                news[n] = self._left_over(n, f"its task ended before it ({row.state})")
+            else:
+                news[n] = _lost(f"its task ended before it began: {_described(row)}", now)
+        return self._tell(news)
+
+    def _unclaimed_end(self, row: JobRow, now: float) -> AttemptSeen:
+        if row.phase is Phase.CANCELLED:
+            return _lost(f"cancelled at the scheduler before it started: {_described(row)}", now)
+        if row.phase is Phase.COMPLETED:
+            return _lost("its task ran and left no trace; is the spool visible from the compute nodes?", now)
+        return _lost(f"its task ended before it began: {_described(row)}", now)
+
+    def _exit(self, task: Task, position: int, row: JobRow, now: float) -> Exit:
+        """How an attempt ended that could not say so itself."""
+        began = task.started[position]
+        ended = max(began, row.ended_at if row.ended_at is not None else now)
+        alone = len(task.positions) == 1
+        out_of_time = alone or ended - began >= self.submission.resources.walltime_s
+        message = f"{_described(row)}; it left no word of its own"
+        match row.phase:
+            case Phase.CANCELLED if position in self.cancelling:
+                return Exit(None, None, began, ended, "cancelled")
+            case Phase.TIMEOUT if out_of_time:
+                return Exit(None, None, began, ended, "timeout", message)
+            case Phase.OUT_OF_MEMORY:
+                return Exit(None, None, began, ended, "oom", message)
+            case Phase.COMPLETED if alone:
+                return Exit(0, None, began, ended)
+            case Phase.FAILED if alone:
+                return Exit(row.exit_code, row.exit_signal, began, ended, message=message)
+        return Exit(None, None, began, ended, "lost", message)
+
+    def _fated(self, position: int, fate: AttemptSeen, now: float) -> AttemptSeen:
+        if position in self.cancelling:
+            return _not_run(CANCELLED_FIRST)
+        return fate if fate.exit is None else _lost(fate.exit.message or "", now)
+
+    def _doom(self, tasks: Iterable[int], fate: AttemptSeen) -> None:
+        for k in tasks:
+            if self.tasks[k].fate is None:
+                self.tasks[k].fate = fate
+
+    def _place(self, job_id: str | None, now: float) -> dict[int, AttemptSeen]:
+        self.job_id = job_id or self.job_id
+        if self.stage is Stage.PLACED:
+            return {}
+        self._to(Stage.PLACED, now)
+        for k in self.open_tasks():
+            if not self._is_being_cancelled(self.tasks[k]):
+                self.tasks[k].fate = None
+        news = {n: AttemptSeen(Seen.QUEUED) for k in self.open_tasks() for n in self.open_positions(self.tasks[k])}
+        return self._tell({n: seen for n, seen in news.items() if self._moves(n)})
+
+    def _moves(self, position: int) -> bool:
+        """Whether telling that it is queued says anything new."""
+        return position not in self.told or self.told[position].seen is Seen.IN_DOUBT
+
+    def _doubt(self, reason: str, now: float) -> dict[int, AttemptSeen]:
+        if self.stage is Stage.DOUBT:
+            return {}
+        self._to(Stage.DOUBT, now)
+        self.doubt_reason = reason
+        self._empty_looks = self._unaccounted_looks = 0
+        self._files_wanted = True
+        news = AttemptSeen(Seen.IN_DOUBT, reason=reason)
+        return self._tell({n: news for k in self.open_tasks() for n in self.open_positions(self.tasks[k])})
+
+    def _is_being_cancelled(self, task: Task) -> bool:
+        live = self.open_positions(task)
+        return bool(live) and self.cancelling.issuperset(live)
+
+    def _to(self, stage: Stage, now: float) -> None:
+        if self.stage is not stage:
+            self.stage, self.stage_since = stage, now
+
+    def _tell(self, news: dict[int, AttemptSeen]) -> dict[int, AttemptSeen]:
+        """What of `news` is new; from now on it is told."""
+        fresh = {n: seen for n, seen in news.items() if not self._has_ended(n)}
+        self.told |= fresh
+        self._open -= sum(seen.seen in _ENDED for seen in fresh.values())
+        if self.closed:
+            self.stage = Stage.ENDED
+        return fresh
+
+
+def _not_run(reason: str) -> AttemptSeen:
+    return AttemptSeen(Seen.NOT_RUN, reason=reason)
+
+
+def _lost(message: str, now: float) -> AttemptSeen:
+    return AttemptSeen(Seen.ENDED, now, Exit(None, None, now, now, "lost", message))
+
+
+def _resolved(verdict: Resolution, started_at: float | None, now: float) -> AttemptSeen:
+    if verdict is Resolution.NOT_RUN:
+        return _not_run("a person says that it never ran")
+    began = now if started_at is None else started_at
+    lost = ("lost", "a person says that it was lost")
+    ended = (None, "a person says that it ended; how well, its outputs tell")
+    said, message = lost if verdict is Resolution.LOST else ended
+    return AttemptSeen(Seen.ENDED, began, Exit(None if said else 0, None, began, now, said, message))
+
+
+def _described(row: JobRow) -> str:
+    reason = f" ({row.reason})" if row.reason and row.reason != "None" else ""
+    where = f" on {row.nodes}" if row.nodes else ""
+    return f"job {row.job_id} ended as {row.state}{reason}{where}"
