@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from penstock.clusters import runner as runners
@@ -15,10 +16,10 @@ from penstock.clusters import spool as spooling
 from penstock.clusters.claim import TOMBSTONE, read_claim, take_claim
 from penstock.clusters.process import fence
 from penstock.clusters.runner import MARKER, Keeper
-from penstock.clusters.runner_link import TIMEOUT
+from penstock.clusters.runner_link import TIMEOUT, Bell
 from penstock.domain.calculation import Exit
 from penstock.domain.ids import new_ulid
-from penstock.domain.submission import AttemptSeen, Seen
+from penstock.domain.submission import AttemptSeen, Manifest, Seen
 
 from .spooled import SLEEP, STUBBORN, RunnerProcess, Spool, wait_for_end, wait_for_file
 
@@ -201,6 +202,7 @@ def keeper(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeper]:
     monkeypatch.setattr(runners, "kill_children", lambda: None)
     keeper = Keeper(spool.path, 1.0, "command")
     yield keeper
+    assert isinstance(keeper._bell, Bell)
     keeper._bell._socket.close()
     os.close(keeper._bell._directory)
 
@@ -234,3 +236,19 @@ def test_a_manifest_that_cannot_be_read_is_nothing_to_run(spool: Spool) -> None:
         assert runner.finish(broken, other) == 0
     assert lines(spool, broken) == ['["finish"]']
     assert ends(spool, other) == {0: (0, None, None)}
+
+
+def test_an_attempt_goes_on_from_the_files_of_an_earlier_one(spool: Spool) -> None:
+    old = spool.attempt("earlier")
+    old.mkdir(parents=True)
+    (old / "restart").write_text("state\n")
+    (old / "input").write_text("old\n")
+    ulid = spool.stage(["cat", "restart", "input"], ["sh", "-c", "test ! -e restart"])
+    manifest = msgspec.msgpack.decode(spool.file(ulid, "manifest").read_bytes(), type=Manifest)
+    first = msgspec.structs.replace(manifest.entries[0], carry_from=spool.directory("earlier", 0))
+    carrying = msgspec.structs.replace(manifest, entries=[first, manifest.entries[1]], carry=("restart", "input", "no"))
+    spooling.write_manifest(spool.path, ulid, msgspec.msgpack.encode(carrying))
+    with RunnerProcess(spool) as runner:
+        runner.finish(ulid)
+    assert ends(spool, ulid) == {0: (0, None, None), 1: (0, None, None)}
+    assert (spool.attempt(ulid) / "stdout").read_text() == "state\n0\n"  # what is rendered wins

@@ -464,3 +464,51 @@ def test_found_again_it_goes_on_where_it_stands() -> None:
 def test_found_again_between_the_question_and_the_answer_it_is_in_doubt() -> None:
     tracked = Tracked(submission(), Stage.FINDING, 0.0)
     assert seen(tracked.take_files(files(), None, 1.0, 1.0, PATIENCE)) == {0: Seen.IN_DOUBT}
+
+
+# ---- two jobs of one submission -------------------------------------------------------------------------------------
+
+RIVAL = "78"
+
+
+def rival(phase: Phase) -> JobRow:
+    return JobRow(ULID, RIVAL, (0,), phase, phase.upper())
+
+
+def claimed() -> Tracked:
+    """Placed as job 77, which claimed its task and runs."""
+    tracked = Tracked(submission(), Stage.WAITING, 0.0)
+    tracked.leave(1.0)
+    tracked.take_answer(Placed("77"), 2.0)
+    running = files({0: TOKEN}, {0: [Host("n1"), Start(0, 3.0)]})
+    assert tracked.take_files(running, None, 3.5, 4.0, PATIENCE) == {0: AttemptSeen(Seen.RUNNING, 3.0)}
+    return tracked
+
+
+@pytest.mark.parametrize("phase", [Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED])
+@pytest.mark.parametrize("has_claim_been_read", [True, False])
+def test_the_end_of_a_barred_job_is_not_that_of_the_one_which_runs(phase: Phase, has_claim_been_read: bool) -> None:
+    running = files({0: TOKEN}, {0: [Host("n1"), Start(0, 3.0)]})
+    if has_claim_been_read:
+        tracked = claimed()
+    else:
+        tracked = Tracked(submission(), Stage.WAITING, 0.0)
+        tracked.leave(1.0)
+        tracked.take_answer(Placed(RIVAL), 2.0)  # sbatch made two, and named the one that came too late
+        tracked.take_journal(0, [Host("n1"), Start(0, 3.0)], 4.0)
+    both = [row(Phase.RUNNING), rival(phase)]
+    assert not tracked.take_queue(both, 5.0, 5.1)
+    for now in (6.0, 20.0, 40.0):
+        assert not tracked.take_files(running, None, now, now + 0.1, PATIENCE)
+        assert not tracked.take_accounts([rival(phase)], now + 0.2, now + 0.3, PATIENCE)
+        assert not tracked.take_queue(both, now + 0.4, now + 0.5)
+    assert seen(tracked.take_journal(0, [End(0, ended())], 50.0)) == {0: Seen.ENDED}
+
+
+def test_a_barred_job_that_the_queue_remembers_does_not_stand_for_the_one_it_has_forgotten() -> None:
+    tracked = claimed()
+    for now in (10.0, 20.0):
+        assert not tracked.take_queue([rival(Phase.COMPLETED)], now, now + 0.1)
+    running = files({0: TOKEN}, {0: [Host("n1"), Start(0, 3.0)]})
+    assert not tracked.take_files(running, None, 30.0, 30.1, PATIENCE)
+    assert tracked.wants(30.2, PATIENCE).accounts

@@ -27,6 +27,7 @@ from penstock.control.listener import Peer
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service, _in_file, _log_files, _read_log
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
+from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import Resolution
 from penstock.domain.views import ClusterInfo, ClusterReport, EventInfo, Finding, Selection
 
@@ -81,7 +82,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Board,
     move_on_after = anyio.move_on_after
     monkeypatch.setattr(anyio, "move_on_after", lambda _seconds: move_on_after(0.02))
     board = Board()
-    service = Service(cast("Any", None), board, cast("Any", None), cast("Any", None), list)
+    service = Service(cast("Any", None), board, cast("Any", None), cast("Any", None), list, Desk())
     stream = service._watch(m.Watch())
     yield board, stream
     await stream.aclose()
@@ -146,6 +147,9 @@ class Desk:
 
     def __init__(self) -> None:
         self.left = False
+
+    def refuse_impossible(self, spec: WorkflowSpec) -> None:
+        """Everything is possible here."""
 
     async def report(self, name: str) -> ClusterReport:
         assert name == "hpc"
@@ -220,6 +224,6 @@ async def test_what_a_workflow_is_told(request_: m.Request[Any], command: Any) -
 
     board = Board()
     metrics = Metrics(Sources(board, dict, dict, lambda: 0))
-    service = Service(cast("Any", Workflows()), board, cast("Any", None), metrics, list)
+    service = Service(cast("Any", Workflows()), board, cast("Any", None), metrics, list, Desk())
     assert await service.call(request_, PEER) == m.Changed(2, 1, "note")
     assert told == [command]

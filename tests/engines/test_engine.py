@@ -64,6 +64,7 @@ def test_an_unknown_engine_is_a_spec_error(name: str, hint: str) -> None:
     ("verdict", "failure"),
     [
         ("timeout", FailureClass.WALLTIME),
+        ("oom", FailureClass.OUT_OF_MEMORY),
         ("cancelled", FailureClass.CANCELLED),
         ("lost", FailureClass.RUNNER_LOST),
         ("something new", FailureClass.RUNNER_LOST),

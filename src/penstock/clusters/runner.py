@@ -5,6 +5,9 @@ cancelled, and starts the worker anew when a calculation takes it down. The *wor
 once and runs attempt after attempt: program engines as child processes, Python engines in itself. What both know of the
 current attempt is in shared memory; what they tell the daemon is in the spool's journal. Orders (a ulid and a newline)
 come by standard input; when it closes, or brings nothing for a while, the runner ends.
+
+In a scheduler's job (`--news`) it works through one submission. SIGTERM means that the scheduler ends the job: the
+current attempt is ended, that is written down, and the runner ends.
 """
 
 from __future__ import annotations
@@ -24,13 +27,14 @@ from typing import Any, Final
 from penstock import __version__, engines
 from penstock.clusters import spool as spooling
 from penstock.clusters.process import ProcessId
-from penstock.clusters.runner_link import CANCELLED, SPAWNING, TIMEOUT, Bell, Current, Journal
+from penstock.clusters.runner_link import CANCELLED, LOST, SPAWNING, TIMEOUT, Bell, Current, Hints, Journal, News
 from penstock.clusters.runner_worker import IGNORED_SIGNALS, Worker
 from penstock.domain.calculation import Exit
 
 MARKER: Final = "PENSTOCK_RUNNER"
 KILL_GRACE_S: Final = 5.0
 _TICK_MS: Final = 250
+_ENDED_BY_SCHEDULER: Final = "ended by the scheduler (SIGTERM)"
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -38,7 +42,9 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 class Keeper:
     """Watches the worker."""
 
-    def __init__(self, spool: Path, linger_s: float, engine: str) -> None:
+    def __init__(
+        self, spool: Path, linger_s: float, engine: str, news: Path | None = None, allocation_s: float | None = None
+    ) -> None:
         me = ProcessId.of(os.getpid())
         assert me is not None
         self._spool = spool
@@ -47,18 +53,33 @@ class Keeper:
         self._token = f"{me.token()}:{os.environ.get(MARKER, '')}"
         self._current = Current()
         self._struck = 0  # the attempt over which the worker was last killed
-        self._bell = Bell(spool)
+        self._bell: News = Bell(spool) if news is None else Hints(news, spool)
+        self._in_job = news is not None
+        self._ends_at = None if allocation_s is None else time.monotonic() + allocation_s
+        self._ending = False  # the scheduler has said so
+
+    def end(self) -> None:
+        """The scheduler ends the job."""
+        self._ending = True
+        self._current.stop()
 
     def keep(self) -> None:
-        """Runs workers until one ends by itself."""
+        """Runs workers until one ends by itself, or the scheduler ends the job."""
         resume_after: int | None = None
         while True:
             worker = self._fork(resume_after)
             status = self._watch(worker)
             if status == 0 and not self._current.order:
-                kill_children()
-                return
-            resume_after = self._account_for_death(status)
+                break
+            if self._in_job and status == signal.SIGTERM and not self._current.verdict(self._current.serial):
+                self.end()  # the scheduler told the worker first
+            if self._current.serial or not self._ending:
+                resume_after = self._account_for_death(status)
+            if self._ending:
+                break
+        kill_children()
+        if self._ending:
+            raise SystemExit(128 + signal.SIGTERM)
 
     def _fork(self, resume_after: int | None) -> int:
         pid = os.fork()
@@ -70,7 +91,9 @@ class Keeper:
             engine: Any = engines.get(self._engine)
             if engine.kind == "python":
                 engine.load()
-            Worker(self._spool, self._linger_s, self._token, self._current).work(resume_after)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            worker = Worker(self._spool, self._linger_s, self._token, self._current, self._bell, self._ends_at)
+            worker.work(resume_after)
             code = 0
         except BaseException:  # noqa: BLE001 - the fork must never return into the keeper's code
             traceback.print_exc()
@@ -108,7 +131,9 @@ class Keeper:
         if time.monotonic() >= self._current.deadline:
             return TIMEOUT
         cancelled = spooling.read_cancel(spooling.spool_path(self._spool, self._current.order, "cancel"))
-        return CANCELLED if self._current.position in cancelled else 0
+        if self._current.position in cancelled:
+            return CANCELLED
+        return LOST if self._ending else 0
 
     def _signal(self, worker: int, serial: int, number: int) -> None:
         """To the program's whole group, or to the worker where the calculation is in the worker itself."""
@@ -129,12 +154,13 @@ class Keeper:
             raise SystemExit(1)  # it broke outside any attempt: nothing to blame, and trying again would break again
         kill_children()
         code = os.waitstatus_to_exitcode(status)
-        verdict = self._current.verdict(serial)
+        verdict, message = self._current.verdict(serial), None
         if self._struck not in (0, serial):
             verdict = "lost"  # the blow was meant for the attempt before it
-        ended = Exit(
-            code if code >= 0 else None, -code if code < 0 else None, self._current.started_at, time.time(), verdict
-        )
+        elif self._ending and verdict in (None, "lost"):
+            verdict, message = "lost", _ENDED_BY_SCHEDULER
+        died, by = (code, None) if code >= 0 else (None, -code)
+        ended = Exit(died, by, self._current.started_at, time.time(), verdict, message)
         journal = Journal(self._spool, order)
         journal.write(spooling.End(position, ended))
         journal.close()
@@ -166,13 +192,15 @@ def _set_process_option(option: int, value: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """`python -m penstock.clusters.runner --spool DIR --engine NAME [--linger S] [--nice N]`."""
+    """`python -m penstock.clusters.runner --spool DIR --engine NAME [--linger S] [--nice N] [--news DIR]`..."""
     parser = argparse.ArgumentParser(prog="penstock-runner")
     parser.add_argument("--spool", type=Path, required=True)
     parser.add_argument("--engine", required=True)
     parser.add_argument("--linger", type=float, default=10.0)
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--version", default=__version__)
+    parser.add_argument("--news", type=Path)
+    parser.add_argument("--allocation", type=float)
     options = parser.parse_args(arguments)
     if options.version != __version__:
         sys.exit("Penstock was upgraded while the daemon ran; restart penstockd")
@@ -180,7 +208,12 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, signal.SIG_IGN)
     os.nice(options.nice)
     _set_process_option(_PR_SET_CHILD_SUBREAPER, 1)
-    Keeper(options.spool, options.linger, options.engine).keep()
+    keeper = Keeper(options.spool, options.linger, options.engine, options.news, options.allocation)
+    if options.news is not None:
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)  # it minds walltime and cancellations by itself
+        signal.signal(signal.SIGTERM, lambda *_: keeper.end())
+    keeper.keep()
 
 
 if __name__ == "__main__":

@@ -9,14 +9,15 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from penstock.clusters import spool as spooling
 
 SPAWNING: Final = -1
-TIMEOUT, CANCELLED = 1, 2
-_VERDICTS: Final = {TIMEOUT: "timeout", CANCELLED: "cancelled"}
+TIMEOUT, CANCELLED, LOST = 1, 2, 3
+_VERDICTS: Final = {TIMEOUT: "timeout", CANCELLED: "cancelled", LOST: "lost"}
 _BELL_EVERY_S: Final = 0.05
+_HINT_EVERY_S: Final = 0.2
 _RETRY_WRITE_S: Final = 1.0
 
 
@@ -79,6 +80,15 @@ class Current:
         return _VERDICTS.get(verdict) if judged == serial else None
 
     @property
+    def stopping(self) -> bool:
+        """Whether the worker shall begin no other attempt."""
+        return bool(self._whole[5])
+
+    def stop(self) -> None:
+        """The keeper wants an end: the worker finishes with the current attempt."""
+        self._whole[5] = 1
+
+    @property
     def order(self) -> str:
         """The ulid of the submission at work, empty when there is none."""
         return bytes(self._memory[1024:1050]).strip(b"\0").decode()
@@ -86,6 +96,34 @@ class Current:
     @order.setter
     def order(self, ulid: str) -> None:
         self._memory[1024:1050] = ulid.encode().ljust(26, b"\0")
+
+
+class News(Protocol):
+    """A way to tell the daemon that there is news."""
+
+    def ring(self, ulid: str, *, now: bool = False) -> None:
+        """There may be: tells it, unless it was told just before and it is not to be told `now`."""
+
+
+class Hints:
+    """Tells a daemon that is far away: an empty file says that a journal has grown."""
+
+    def __init__(self, news: Path, spool: Path) -> None:
+        self._news = news
+        self._spool = spool
+        self._last = 0.0
+        self._told = 0  # the journal's size then
+
+    def ring(self, ulid: str, *, now: bool = False) -> None:
+        """See `News`. Silent while the journal has not grown."""
+        moment = time.monotonic()
+        if not now and moment - self._last < _HINT_EVERY_S:
+            return
+        with contextlib.suppress(OSError):
+            size = spooling.spool_path(self._spool, ulid, "journal").stat().st_size
+            if now or size != self._told:
+                self._last, self._told = moment, size
+                (self._news / f"{ulid}.w").touch()
 
 
 class Bell:

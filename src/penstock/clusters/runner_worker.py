@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from penstock import engines
 from penstock.clusters import spool as spooling
+from penstock.clusters.carry import carry_files
 from penstock.clusters.claim import read_claim, take_claim
-from penstock.clusters.runner_link import SPAWNING, Bell, Current, Journal
+from penstock.clusters.runner_link import SPAWNING, Current, Journal, News
 from penstock.domain.calculation import Exit
 from penstock.domain.submission import Entry, Manifest
 
@@ -26,14 +27,21 @@ IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
 
 class Worker:
-    """Works through submissions."""
+    """Works through submissions.
 
-    def __init__(self, spool: Path, linger_s: float, token: str, current: Current) -> None:
+    Without `linger_s` it takes one order. After `ends_at` (monotonic), if that is given, no attempt but a submission's
+    first is begun that would still run then.
+    """
+
+    def __init__(
+        self, spool: Path, linger_s: float, token: str, current: Current, bell: News, ends_at: float | None
+    ) -> None:
         self._spool = spool
         self._linger_s = linger_s
         self._token = token
         self._current = current
-        self._bell = Bell(spool)
+        self._bell = bell
+        self._ends_at = ends_at
         self._serial = 0
         self._environment = dict(os.environ)
 
@@ -41,24 +49,36 @@ class Worker:
         """Finishes the submission that the last worker left, if any, then takes orders until there are no more."""
         if self._current.order:
             self._run(self._current.order, -1 if resume_after is None else resume_after)
-        while ulid := next_order(self._linger_s):
+            if not self._linger_s:
+                return
+        while not self._current.stopping and (ulid := next_order(self._linger_s or None)):
             if take_claim(spooling.spool_path(self._spool, ulid, "claim"), self._token):
                 self._current.order = ulid
                 self._run(ulid, -1)
             self._bell.ring(ulid, now=True)
+            if not self._linger_s:
+                return
 
     def _run(self, ulid: str, after: int) -> None:
         manifest = spooling.read_manifest(self._spool, ulid)
         journal = Journal(self._spool, ulid)
         # No manifest: the daemon settled it without us (its manifest goes before its claim, so this is certain).
+        begun = after >= 0
         for entry in manifest.entries if manifest else ():
+            assert manifest is not None
+            if self._current.stopping or (begun and not self._has_time_for(manifest)):
+                break
             if entry.index > after:
-                assert manifest is not None
                 self._attempt(ulid, manifest, entry, journal)
                 self._bell.ring(ulid)
-        journal.write(spooling.Finish())
+                begun = True
+        if not self._current.stopping:
+            journal.write(spooling.Finish())
         journal.close()
         self._current.order = ""
+
+    def _has_time_for(self, manifest: Manifest) -> bool:
+        return self._ends_at is None or time.monotonic() + manifest.walltime_s <= self._ends_at
 
     def _attempt(self, ulid: str, manifest: Manifest, entry: Entry, journal: Journal) -> None:
         directory = Path(manifest.workflow_dir, entry.directory)
@@ -73,6 +93,8 @@ class Worker:
             deadline = time.monotonic() + manifest.walltime_s
             group = SPAWNING if entry.rendered.argv else 0
             self._serial = self._current.begin(entry.index, deadline, started_at, group)
+            if entry.carry_from is not None:
+                carry_files(Path(manifest.workflow_dir, entry.carry_from), directory, manifest.carry)
             for name, text in entry.rendered.files.items():
                 (directory / name).write_text(text, encoding="utf-8")
             ended = self._execute(manifest, entry, directory, started_at)
@@ -124,8 +146,8 @@ def _disk_trouble(directory: Path) -> str | None:
     return f"[Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}: {directory}"
 
 
-def next_order(linger_s: float) -> str | None:
-    """The next submission's ulid, None when none comes within `linger_s` or none can come any more."""
+def next_order(linger_s: float | None) -> str | None:
+    """The next submission's ulid, None when none comes within `linger_s` (None: for ever) or can come any more."""
     ready, _, _ = select.select([0], [], [], linger_s)
     order = os.read(0, ORDER_BYTES) if ready else b""
     return order.decode().strip() or None

@@ -7,9 +7,10 @@ datagram socket on which runners say that there is news; what is heard there is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -47,7 +48,13 @@ class Finish(msgspec.Struct, frozen=True, array_like=True, tag="finish"):
     """The runner is through with the submission."""
 
 
-Line = Start | End | Barred | Finish
+class Host(msgspec.Struct, frozen=True, array_like=True, tag="host"):
+    """Where a task of a scheduler's job runs; the first line of its journal."""
+
+    name: str
+
+
+Line = Start | End | Barred | Finish | Host
 _LINE: Final = msgspec.json.Decoder(Line)
 
 
@@ -119,6 +126,19 @@ def encode_line(line: Line) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
+def parse_lines(data: bytes) -> list[Line]:
+    """A journal's whole lines.
+
+    A torn last one does not count, and one that a crash tore and a later writer completed is passed over: its attempt
+    is judged by its absence.
+    """
+    lines: list[Line] = []
+    for raw in data[: data.rfind(b"\n") + 1].splitlines():
+        with contextlib.suppress(msgspec.DecodeError):
+            lines.append(_LINE.decode(raw))
+    return lines
+
+
 class JournalReader:
     """Reads a journal from where it last stopped, and remembers what is known of each attempt."""
 
@@ -140,15 +160,11 @@ class JournalReader:
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         news: dict[int, AttemptSeen] = {}
-        for raw in whole.splitlines():
-            self._take(raw, news)
+        for line in parse_lines(whole):
+            self._take(line, news)
         return news
 
-    def _take(self, raw: bytes, news: dict[int, AttemptSeen]) -> None:
-        try:
-            line: Any = _LINE.decode(raw)
-        except msgspec.DecodeError:
-            return  # a line torn by a crash, completed by a later writer: its attempt is judged by its absence
+    def _take(self, line: Line, news: dict[int, AttemptSeen]) -> None:
         match line:
             case Start(position, at):
                 self.running[position] = at

@@ -72,7 +72,9 @@ class Task:
     def __init__(self, positions: Sequence[int]) -> None:
         self.positions = tuple(positions)
         self.claim: str | None = None
+        self.holder: str | None = None  # the job that has claimed it, where the scheduler calls its jobs by numbers
         self.host = ""
+        self.words = ""  # the last it said outside its journal
         self.started: dict[int, float] = {}
         self.through = False  # its journal says that it is through
         self.row: JobRow | None = None  # what the scheduler last said
@@ -89,6 +91,15 @@ class Task:
     def is_absent(self) -> bool:
         """Whether the queue has not shown it often enough to ask elsewhere."""
         return self.absent_looks >= _ABSENT_LOOKS
+
+    def claimed(self, token: str) -> None:
+        """Somebody works through it."""
+        job_id = token.partition(":")[0]
+        self.claim, self.holder = token, job_id if job_id.isdecimal() else None
+
+    def is_of(self, row: JobRow) -> bool:
+        """Whether the row may be about it, and is not about another job of the same submission, which it barred."""
+        return self.holder is None or not row.job_id.isdecimal() or row.job_id == self.holder
 
     def present(self) -> None:
         """It was seen: earlier absence is forgotten."""
@@ -224,9 +235,12 @@ class Tracked:
         self.attention, self._files_wanted = True, False
         self.duplicates = max(self.duplicates, len(files.duplicates))
         news: dict[int, AttemptSeen] = {}
+        for k, said in files.words.items():
+            if k in self.tasks:
+                self.tasks[k].words = said
         for k, token in files.claims.items():
             if k in self.tasks and token != TOMBSTONE:
-                self.tasks[k].claim = token
+                self.tasks[k].claimed(token)
                 news |= self._place(token.partition(":")[0], now) if self.stage is not Stage.PLACED else {}
         for k, lines in files.journals.items():
             news |= self.take_journal(k, lines, now)
@@ -242,6 +256,8 @@ class Tracked:
 
     def _look_at(self, task: Task, asked_at: float, now: float, patience: Patience) -> dict[int, AttemptSeen]:
         """A task that has no end of its own, though its files have been read."""
+        if task.end is not None and not task.is_of(task.end):
+            task.end = None
         if task.end is not None:
             seen_in_time = asked_at >= task.end_seen_at + patience.lag_s
             return self._conclude(task, task.end, now) if seen_in_time or task.claim is None else {}
@@ -252,6 +268,7 @@ class Tracked:
         self.attention = True
         if self.stage in (Stage.WAITING, Stage.FINDING, Stage.ENDED) or asked_at <= self.stage_since:
             return {}
+        rows = self._relevant(rows)
         if rows and self.stage is Stage.MISSING:
             where = f"the queue has it as job {rows[0].job_id}, but the spool knows nothing of it; was the spool moved?"
             return self._doubt(where, now)
@@ -278,6 +295,7 @@ class Tracked:
         self.attention, self._accounts_wanted = True, False
         if self.stage in (Stage.WAITING, Stage.FINDING, Stage.ENDED) or asked_at <= self.stage_since:
             return {}
+        rows = self._relevant(rows)
         ended = [row for row in rows if row.phase not in ACTIVE]  # accounts may call a job running long after its end
         news = self._place(rows[0].job_id, now) if rows else {}
         news |= self._take_rows(ended, now)
@@ -305,7 +323,7 @@ class Tracked:
                 news |= {n: self._fated(n, fate, now) for n in self.open_positions(task)}
             else:
                 self.refused = None
-                task.claim = holder
+                task.claimed(holder)
                 self._files_wanted = True
                 news |= self._place(holder.partition(":")[0], now)
         return self._tell(news)
@@ -369,6 +387,17 @@ class Tracked:
     def _left_over(self, position: int, reason: str) -> AttemptSeen:
         return _not_run(CANCELLED_FIRST if position in self.cancelling else reason)
 
+    def _relevant(self, rows: Sequence[JobRow]) -> list[JobRow]:
+        """Without what is about jobs that found their tasks claimed: a scheduler may make two of one submission."""
+        relevant = []
+        for row in rows:
+            tasks = tuple(k for k in row.tasks if k not in self.tasks or self.tasks[k].is_of(row))
+            if tasks == row.tasks:
+                relevant.append(row)
+            elif tasks:
+                relevant.append(msgspec.structs.replace(row, tasks=tasks))
+        return relevant
+
     def _take_rows(self, rows: Sequence[JobRow], now: float) -> dict[int, AttemptSeen]:
         news: dict[int, AttemptSeen] = {}
         if rows and (self.stage is not Stage.PLACED or self.job_id is None):
@@ -423,7 +452,7 @@ class Tracked:
         """The scheduler says that the task is over, and the journal has been read since."""
         open_positions = self.open_positions(task)
         if task.claim is None:
-            task.fate = self._unclaimed_end(row, now)
+            task.fate = self._unclaimed_end(task, row, now)
             return {}
         task.end = None
         progressed = bool(task.started)
@@ -434,15 +463,16 @@ class Tracked:
             elif progressed or n in self.cancelling:
                 news[n] = self._left_over(n, f"its task ended before it ({row.state})")
             else:
-                news[n] = _lost(f"its task ended before it began: {_described(row)}", now)
+                news[n] = _lost(f"its task ended before it began: {_described(row, task)}", now)
         return self._tell(news)
 
-    def _unclaimed_end(self, row: JobRow, now: float) -> AttemptSeen:
+    @staticmethod
+    def _unclaimed_end(task: Task, row: JobRow, now: float) -> AttemptSeen:
         if row.phase is Phase.CANCELLED:
-            return _lost(f"cancelled at the scheduler before it started: {_described(row)}", now)
+            return _lost(f"cancelled at the scheduler before it started: {_described(row, task)}", now)
         if row.phase is Phase.COMPLETED:
             return _lost("its task ran and left no trace; is the spool visible from the compute nodes?", now)
-        return _lost(f"its task ended before it began: {_described(row)}", now)
+        return _lost(f"its task ended before it began: {_described(row, task)}", now)
 
     def _exit(self, task: Task, position: int, row: JobRow, now: float) -> Exit:
         """How an attempt ended that could not say so itself."""
@@ -450,7 +480,7 @@ class Tracked:
         ended = max(began, row.ended_at if row.ended_at is not None else now)
         alone = len(task.positions) == 1
         out_of_time = alone or ended - began >= self.submission.resources.walltime_s
-        message = f"{_described(row)}; it left no word of its own"
+        message = _described(row, task)
         match row.phase:
             case Phase.CANCELLED if position in self.cancelling:
                 return Exit(None, None, began, ended, "cancelled")
@@ -535,7 +565,8 @@ def _resolved(verdict: Resolution, started_at: float | None, now: float) -> Atte
     return AttemptSeen(Seen.ENDED, began, Exit(None if said else 0, None, began, now, said, message))
 
 
-def _described(row: JobRow) -> str:
+def _described(row: JobRow, task: Task) -> str:
     reason = f" ({row.reason})" if row.reason and row.reason != "None" else ""
     where = f" on {row.nodes}" if row.nodes else ""
-    return f"job {row.job_id} ended as {row.state}{reason}{where}"
+    said = f"; it said: {task.words}" if task.words else ""
+    return f"job {row.job_id} ended as {row.state}{reason}{where}{said}"

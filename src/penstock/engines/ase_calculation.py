@@ -13,7 +13,15 @@ import msgspec
 
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
 from penstock.domain.geometry import ATOMIC_NUMBERS, format_geometry, parse_geometry
-from penstock.engines.engine import classify_exhausted, fail, read_output, read_verdict, signal_message
+from penstock.engines.engine import (
+    classify_exhausted,
+    fail,
+    last_line_of,
+    read_output,
+    read_tail,
+    read_verdict,
+    signal_message,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -131,6 +139,8 @@ def write_result(directory: Path, result: Result) -> None:
 
 def read_result(directory: Path, exit: Exit, parameters: AseParameters) -> Outcome:  # noqa: A002 - the contract's word
     """The outcome of an attempt from its exit and `result.json`, which must hold what the task asks for."""
+    if exit.code == 1 and exit.message is None:  # it ran in a process of its own
+        exit = msgspec.structs.replace(exit, message=last_line_of(read_tail(directory / "stderr")) or None)  # noqa: A001
     if (ended := read_verdict(exit) or _read_exit(exit)) is not None:
         return ended
     try:
@@ -142,6 +152,11 @@ def read_result(directory: Path, exit: Exit, parameters: AseParameters) -> Outco
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return fail(FailureClass.OUTPUT_INVALID, f"{RESULT}: {error}")
     return _to_outcome(result, parameters)
+
+
+def result_files(parameters: AseParameters) -> tuple[str, ...]:
+    """What a calculation leaves behind."""
+    return (RESULT, "stderr", TRAJECTORY) if parameters.task == "optimize" else (RESULT, "stderr")
 
 
 def _to_outcome(result: Result, parameters: AseParameters) -> Outcome:

@@ -88,6 +88,11 @@ class CommandEngine:
         """The outcome by the spec's rules; without any, that of the exit alone."""
         return read_program(directory, exit, parameters.results, parameters.keep)
 
+    def outputs(self, parameters: CommandParameters) -> tuple[str, ...]:
+        """What it prints, what its results are read from, and what is to be kept."""
+        rules = parameters.results
+        return tuple(dict.fromkeys(["stdout", "stderr", rules.file or rules.source, *parameters.keep]))
+
     def load(self) -> None:
         """Nothing: the program brings what it needs."""
 

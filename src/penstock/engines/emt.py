@@ -19,6 +19,7 @@ from penstock.engines.ase_calculation import (
     load_ase,
     read_result,
     render_input,
+    result_files,
     solve,
     write_result,
 )
@@ -51,6 +52,10 @@ class EmtEngine:
     def read(self, directory: Path, exit: Exit, parameters: EmtParameters) -> Outcome:  # noqa: A002
         """The outcome from `result.json`."""
         return read_result(directory, exit, parameters)
+
+    def outputs(self, parameters: EmtParameters) -> tuple[str, ...]:
+        """`result.json`, `stderr` and, of an optimisation, `trajectory.xyz`."""
+        return result_files(parameters)
 
     def load(self) -> None:
         """Import ASE's calculator."""

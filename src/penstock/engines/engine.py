@@ -21,8 +21,11 @@ ReadFile = Callable[[str], str]
 
 _DISK: Final = ("no space left on device", "disk quota exceeded", "[errno 28]", "[errno 122]")
 _MEMORY: Final = ("memoryerror", "cannot allocate memory", "bad_alloc", "out of memory", "oom-kill")
+_TAIL: Final = 64 * 1024
+_MESSAGE_MAX: Final = 500
 _VERDICTS: Final = {
     "timeout": (FailureClass.WALLTIME, "stopped at its walltime"),
+    "oom": (FailureClass.OUT_OF_MEMORY, "ended for using more memory than it asked for"),
     "cancelled": (FailureClass.CANCELLED, "cancelled"),
     "lost": (FailureClass.RUNNER_LOST, "what ran it vanished"),
 }
@@ -55,6 +58,9 @@ class Engine(Protocol[P]):
 
     def read(self, directory: Path, exit: Exit, parameters: P) -> Outcome:  # noqa: A002 - the contract's word
         """What the attempt in `directory` came to; never raises because of what it finds there."""
+
+    def outputs(self, parameters: P) -> tuple[str, ...]:
+        """The names, in an attempt's directory, of all that `read` looks at or a person wants to keep."""
 
     def load(self) -> None:
         """Import what running attempts needs, once for all; nothing for a program."""
@@ -136,6 +142,22 @@ def read_output(path: Path, bytes_max: int) -> bytes:
             return file.read(size)
     finally:
         os.close(descriptor)
+
+
+def read_tail(path: Path) -> str:
+    """The last lines of a text file, empty where it cannot be read."""
+    try:
+        descriptor = open_output(path)
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - _TAIL))
+            return file.read(_TAIL).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def last_line_of(text: str) -> str:
+    """The last line that is not blank, cut to what a message may be long; empty where there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")[:_MESSAGE_MAX]
 
 
 def signal_message(number: int) -> str:

@@ -18,16 +18,16 @@ from penstock.domain.spec import nearest
 from penstock.engines.engine import (
     classify_exhausted,
     fail,
+    last_line_of,
     open_output,
     read_output,
+    read_tail,
     read_verdict,
     signal_message,
 )
 
 _JSON_MAX: Final = 16 * 1024 * 1024
 _LINE_MAX: Final = 64 * 1024
-_TAIL: Final = 64 * 1024
-_MESSAGE_MAX: Final = 500
 _ENERGIES: Final = ("energy_hartree", "energy_ev")
 _FLOATS: Final = frozenset({*_ENERGIES, "max_force_hartree_per_bohr"})
 _KNOWN: Final = _FLOATS | {"scf_cycles", "geometry"}
@@ -129,8 +129,8 @@ def _read_exit(directory: Path, exit: Exit) -> Outcome | None:  # noqa: A002
     """The failure of a program that did not end with code 0."""
     if exit.signal is None and exit.code == 0 and exit.message is None:
         return None
-    tail = _tail(directory / "stderr")
-    last = next((line.strip() for line in reversed(tail.splitlines()) if line.strip()), "")[:_MESSAGE_MAX]
+    tail = read_tail(directory / "stderr")
+    last = last_line_of(tail)
     if exit.signal is not None:
         failure, message = FailureClass.SIGNAL, signal_message(exit.signal)
     else:
@@ -139,17 +139,6 @@ def _read_exit(directory: Path, exit: Exit) -> Outcome | None:  # noqa: A002
     detail = exit.message or last
     exhausted = classify_exhausted(f"{exit.message or ''}\n{tail}")
     return fail(exhausted or failure, f"{message}: {detail}" if detail else message)
-
-
-def _tail(path: Path) -> str:
-    """The last lines of a text file, empty where it cannot be read."""
-    try:
-        descriptor = open_output(path)
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(max(0, os.fstat(descriptor).st_size - _TAIL))
-            return file.read(_TAIL).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _read_values(directory: Path, rules: ResultRules) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from penstock.engines.ase_calculation import (
     load_ase,
     read_result,
     render_input,
+    result_files,
     solve,
     write_result,
 )
@@ -62,6 +63,10 @@ class TbliteEngine:
     def read(self, directory: Path, exit: Exit, parameters: TbliteParameters) -> Outcome:  # noqa: A002
         """The outcome from `result.json`."""
         return read_result(directory, exit, parameters)
+
+    def outputs(self, parameters: TbliteParameters) -> tuple[str, ...]:
+        """`result.json`, `stderr` and, of an optimisation, `trajectory.xyz`."""
+        return result_files(parameters)
 
     def load(self) -> None:
         """Import tblite; ImportError tells how to install it."""
