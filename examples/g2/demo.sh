@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # The whole way once: a file of molecules, a daemon, GFN2-xTB on this machine, a table of results.
-# Usage: demo.sh [FOLDER FOR THE RESULTS]; needs penstockd, penstockctl and python with Penstock on PATH.
+# Usage: demo.sh [FOLDER FOR THE RESULTS [CONFIG.TOML [OPTION OF penstockctl submit]...]]
+# Needs penstockd, penstockctl and python with Penstock on PATH.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p -- "${1:-demo-results}"
 results=$(cd -- "${1:-demo-results}" && pwd)
+config=${2:+$(realpath -- "$2")}
+submit=(penstockctl submit g2.toml --wait "${@:3}")
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/penstock-demo.XXXXXX")
 daemon=
 SECONDS=0
@@ -42,6 +45,7 @@ say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 # A daemon of its own: nothing of yours is read or touched.
 unset "${!PENSTOCK_@}"
 export PENSTOCK_STATE_DIR=$scratch/state
+[[ -z $config ]] || export PENSTOCK_CONFIG=$config
 mkdir -m 700 -- "$PENSTOCK_STATE_DIR" "$scratch/work"
 cd "$scratch/work"
 
@@ -54,8 +58,8 @@ say "Molecules, ions and radicals"
 python "$here/make_molecules.py" molecules.csv
 cp -- "$here/g2.toml" .
 
-say "GFN2-xTB energies and gradients: penstockctl submit g2.toml --wait"
-penstockctl submit g2.toml --wait
+say "GFN2-xTB energies and gradients: ${submit[*]}"
+"${submit[@]}"
 
 say "penstockctl summary g2"
 penstockctl summary g2
