@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -35,17 +35,21 @@ class WrongOutcomeError(Exception):
 
 
 class BenchDaemon:
-    """`penstockd` in a process of its own; as a context manager it is started, and in the end nothing of it is left."""
+    """`penstockd` in a process of its own; as a context manager it is started, and in the end nothing of it is left.
 
-    def __init__(self, root: Path) -> None:
+    `config` is the text of its configuration, `environment` what it sees beyond what this process does.
+    """
+
+    def __init__(self, root: Path, config: str = "", environment: Mapping[str, str] | None = None) -> None:
         self.root = root
+        self._environment = dict(environment or {})
         self.state_dir = root / "state"
         self.log = root / "penstockd.log"
         self.mark = f"{_MARK}={uuid.uuid4().hex}"
         self.client = Client(self.state_dir / "penstockd.sock")
         self._process: subprocess.Popen[bytes] | None = None
         root.mkdir(parents=True, exist_ok=True)
-        (root / "penstockd.toml").write_text("", encoding="utf-8")
+        (root / "penstockd.toml").write_text(config, encoding="utf-8")
 
     def __enter__(self) -> Self:
         self.spawn()
@@ -70,7 +74,7 @@ class BenchDaemon:
         """What the daemon, and a ctl that is to find it, see."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
         name, _, value = self.mark.partition("=")
-        return inherited | {"PENSTOCK_STATE_DIR": str(self.state_dir), name: value}
+        return inherited | self._environment | {"PENSTOCK_STATE_DIR": str(self.state_dir), name: value}
 
     def spawn(self) -> None:
         """Starts the process and does not wait for it to be ready."""
@@ -124,10 +128,10 @@ class BenchDaemon:
         """The workflow at a glance."""
         return self.client.status(workflow_id).workflow
 
-    def wait(self, workflow_id: str) -> WorkflowInfo:
+    def wait(self, workflow_id: str, every_s: float = _POLL_S) -> WorkflowInfo:
         """The workflow when it has ended, asked for often enough to be timed by. WrongOutcomeError unless completed."""
         while (info := self.info(workflow_id)).state not in ENDED:
-            time.sleep(_POLL_S)
+            time.sleep(every_s)
         if info.state != "completed":
             raise WrongOutcomeError(f"{workflow_id} is {info.state}: {info.reason}; {info.states}")
         return info
@@ -159,19 +163,31 @@ class BenchDaemon:
 
 
 @contextlib.contextmanager
-def bench_daemon(root: Path) -> Iterator[BenchDaemon]:
+def bench_daemon(root: Path, config: str = "", environment: Mapping[str, str] | None = None) -> Iterator[BenchDaemon]:
     """A running daemon below `root`."""
-    with BenchDaemon(root) as daemon:
+    with BenchDaemon(root, config, environment) as daemon:
         yield daemon
 
 
-def render_spec(workflow_id: str, source: str, engine: dict[str, object], *, slots: int = 2) -> str:
-    """A campaign's spec. A CSV source has the columns that `sources.write_molecules` writes."""
+def render_spec(
+    workflow_id: str,
+    source: str,
+    engine: dict[str, object],
+    *,
+    slots: int = 2,
+    cluster: str = "local",
+    tables: Mapping[str, Mapping[str, object]] | None = None,
+) -> str:
+    """A campaign's spec. A CSV source has the columns that `sources.write_molecules` writes.
+
+    `tables` are further ones, or take the place of `[resources]`.
+    """
     structures: dict[str, object] = {"source": source}
     if source.endswith(".csv"):
         structures |= {"geometry_column": "aligned_csd_core", "charge_column": "charge", "unpaired_column": "uhf"}
-    resources = {"cores": 1, "memory": "100MB", "walltime": "1d"}
-    lines = [f'id = "{workflow_id}"', 'recipe = "campaign"', f"slots = {slots}"]
-    for name, table in (("structures", structures), ("engine", engine), ("resources", resources)):
+    needs = {"cores": 1, "memory": "100MB", "walltime": "1d"}
+    content: dict[str, Mapping[str, object]] = {"structures": structures, "engine": engine, "resources": needs}
+    lines = [f'id = "{workflow_id}"', 'recipe = "campaign"', f'cluster = "{cluster}"', f"slots = {slots}"]
+    for name, table in (content | dict(tables or {})).items():
         lines += ["", f"[{name}]", *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in table.items())]
     return "\n".join(lines) + "\n"

@@ -7,7 +7,8 @@ soon as all are there, and only what ran till then is judged). Submissions are m
 them too. What ran is told by traces that the daemon does not write: the witness file, and
 the input files that a runner writes into an attempt's directory when it begins.
 
-By itself: `python -m benchmarks.kill_storm [--kills N] [--seed S]`.
+By itself: `python -m benchmarks.kill_storm [--cluster local|slurm] [--kills N] [--seed S]`. The storm on Slurm, which
+harms more than the daemon, is `slurm_storm`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Final, NamedTuple, Self
 
 import msgspec
 
+from benchmarks import slurm_site, slurm_storm
 from benchmarks.daemon import ENDED, BenchDaemon, WrongOutcomeError, bench_daemon, render_spec
 from benchmarks.report import Figure, Options, Report, at_most, show
 from benchmarks.sources import write_copper, write_molecules
@@ -279,13 +281,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.kill_storm", description="kill -9 of the daemon at random"
     )
-    parser.add_argument("--kills", type=int, default=_KILLS, metavar="N", help="default: %(default)s")
+    parser.add_argument("--cluster", choices=("local", "slurm"), default="local", help="default: %(default)s")
+    parser.add_argument("--kills", type=int, metavar="N", help=f"default: {_KILLS}, on slurm {slurm_storm.FULL.kills}")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="chooses the moments; default: %(default)s")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="penstock-kill_storm-") as scratch:
-        report = storm(Path(scratch), arguments.kills, arguments.seed)
+        if arguments.cluster == "local":
+            report = storm(Path(scratch), arguments.kills or _KILLS, arguments.seed)
+        else:
+            report = _storm_on_slurm(Path(scratch), arguments.kills or slurm_storm.FULL.kills, arguments.seed)
     show(report)
     return 1 if report.faults else 0
+
+
+def _storm_on_slurm(scratch: Path, kills: int, seed: int) -> Report:
+    if why := slurm_site.missing():
+        sys.exit(f"This storm needs real Slurms and OpenSSH, which cannot be had here: {why}")
+    with slurm_site.own_slurms() as slurms:
+        return slurm_storm.storm(scratch, slurm_storm.FULL._replace(kills=kills), seed, slurms)
 
 
 if __name__ == "__main__":

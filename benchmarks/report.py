@@ -20,6 +20,10 @@ from rich.table import Table
 from penstock import __version__
 
 
+class LeftOutError(Exception):
+    """What a benchmark needs is not on this machine; the message says what, and how to get it."""
+
+
 class Options(msgspec.Struct, frozen=True):
     """How a benchmark is to run: `quick` sizes show that it works, full sizes are the ones that count."""
 

@@ -105,7 +105,7 @@ class Campaign:
         self._spec = WorkflowSpec(
             "campaign",
             StructureSource("molecules.csv"),
-            {"name": "emt"},
+            {"name": "command", "command": ["true"]},
             slots=slots,
             retry=retry or RetryTable(max_attempts=3),
             **spec,
@@ -144,7 +144,7 @@ class Campaign:
             "recipe": "campaign",
             "recipe_version": 1,
             "spec": msgspec.json.encode(self._spec).decode(),
-            "parameters": "{}",
+            "parameters": '{"argv": ["true"]}',
             "mode": "isolated",
             "namespace": self.id,
             "state": "running",

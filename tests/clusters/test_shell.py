@@ -129,9 +129,17 @@ async def test_a_directory_that_leads_out_of_the_tree_is_refused(tmp_path: Path)
     (tmp_path / "outside").mkdir()
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "way").symlink_to("../outside")
-    with pytest.raises(ClusterError, match="leads out of"):
-        await LocalShell().put(str(tmp_path / "tree"), {"way/file": b""})
+    for name in ("way/file", "way/deeper/", "way/deeper/still/file"):
+        with pytest.raises(ClusterError, match="leads out of"):
+            await LocalShell().put(str(tmp_path / "tree"), {name: b""})
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+async def test_a_directory_that_leads_to_another_one_of_the_tree_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "way").symlink_to("there")
+    await LocalShell().put(str(tmp_path), {"way/deeper/file": b"1"})
+    assert (tmp_path / "there" / "deeper" / "file").read_bytes() == b"1"
 
 
 async def test_fetching_to_the_same_place_changes_nothing(tmp_path: Path) -> None:

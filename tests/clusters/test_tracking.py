@@ -281,10 +281,19 @@ def test_what_is_placed_is_queued_then_runs_then_ends() -> None:
     assert seen(tracked.take_journal(1, [Host("n1"), Start(1, 10.0), End(1, ended()), Finish()], 21.0)) == {
         1: Seen.ENDED
     }
-    assert not tracked.closed
+    assert tracked.open_tasks() == [0]
     tracked.take_journal(0, [Start(0, 10.0), End(0, ended(3)), Finish()], 21.0)
     assert tracked.closed
     assert tracked.told[0].exit == ended(3)
+
+
+def test_journals_of_several_tasks_are_taken_at_once() -> None:
+    tracked = Tracked(submission(3, 3), Stage.WAITING, 0.0)
+    tracked.leave(0.0)
+    over: list[Line] = [Start(1, 10.0), End(1, ended()), Finish()]
+    news = tracked.take_journals({1: over, 2: [Start(2, 10.0)], 7: [Start(7, 10.0)]}, 11.0)
+    assert seen(news) == {0: Seen.QUEUED, 1: Seen.ENDED, 2: Seen.RUNNING}
+    assert tracked.take_journals({1: over}, 12.0) == {}
 
 
 def test_a_bundle_that_stops_early_leaves_the_rest_unrun() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Final
 
+import anyio
 import msgspec
 
 from penstock import __version__
 from penstock.actors.clock import Clock
-from penstock.actors.scheduler_link import Link, Place
-from penstock.actors.scheduler_loops import TROUBLE
+from penstock.actors.scheduler_link import TROUBLE, Link, Place
 from penstock.actors.scheduler_messages import SchedulerConfig
 from penstock.clusters.feasibility import impossible
 from penstock.clusters.order_files import Site, allocation, order_files
@@ -31,6 +31,7 @@ _QUEUE_EVERY_S: Final = 10.0
 _PATIENCE_S: Final = 300.0
 _ACCOUNTS_S: Final = 10.0
 _SKEW_S: Final = 5.0
+_CLEAN_S: Final = 30.0
 
 
 async def check_cluster(link: Link, config: SchedulerConfig, clock: Clock) -> AsyncGenerator[Finding]:
@@ -121,6 +122,7 @@ async def _job(
 ) -> AsyncGenerator[Finding]:
     submission = _no_op(config, place, new_ulid(clock.time()))
     began = clock.time()
+    placed: object = None
     try:
         placed = await _submit(link, config, place, submission)
         if not isinstance(placed, Placed):
@@ -133,14 +135,13 @@ async def _job(
             yield finding
         if files is not None and limits.has_accounting:
             yield await _accounts(link, submission.ulid, began, clock)
-        if files is None or _end(files) is None:
-            await link.cancel([(placed.job_id, None)])
-        elif place.work is not None:
+        if files is not None and _end(files) is not None and place.work is not None:
             yield await _output(link, f"{place.work}/check/{submission.ulid}/stdout")
     except TROUBLE as error:
         yield Finding("job", ok=False, detail=str(error), remedy="see the reason, mend it, then check again")
     finally:
-        await _clean(link, place, submission)
+        with anyio.move_on_after(_CLEAN_S, shield=True):
+            await _clean(link, place, submission, placed)
 
 
 def _no_op(config: SchedulerConfig, place: Place, ulid: str) -> Submission:
@@ -164,12 +165,18 @@ async def _submit(link: Link, config: SchedulerConfig, place: Place, submission:
     entry = Entry(0, submission.ulid, 0, Rendered({"word": _WORD}, ["cat", "word"]))
     manifest = Manifest(submission.ulid, "check", submission.workflow_dir, "isolated", "command", 1, 60, [entry])
     site = Site(place.spool, submission.workflow_dir, config.python, own_timer=False)
+    allocation_s, warn_s = allocation(submission, None)
     inputs, spool = order_files(
-        submission, msgspec.msgpack.encode(manifest), site, config.options, link.scheduler.task_variables, ()
+        submission,
+        msgspec.msgpack.encode(manifest),
+        site,
+        config.options,
+        link.scheduler.task_variables,
+        (),
+        allocation_s,
     )
     await link.stage(submission.workflow_dir, inputs)
     await link.stage(place.spool, spool)
-    allocation_s, warn_s = allocation(submission)
     directory = f"{place.spool}/{submission.ulid}"
     request = JobRequest(
         ulid=submission.ulid,
@@ -249,9 +256,11 @@ async def _output(link: Link, path: str) -> Finding:
     return _judged("work directory from the compute node", ok, detail, remedy)
 
 
-async def _clean(link: Link, place: Place, submission: Submission) -> None:
-    """The check leaves nothing; if the way is gone, so be it."""
+async def _clean(link: Link, place: Place, submission: Submission, placed: object) -> None:
+    """The check leaves nothing; if the way is gone, so be it. A job without its directory would end by itself."""
     try:
+        if isinstance(placed, Placed):
+            await link.cancel([(placed.job_id, None)])
         await link.forget(place.spool, [submission.ulid])
         if place.work is not None:
             await link.shell.run(

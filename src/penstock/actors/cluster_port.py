@@ -25,6 +25,7 @@ class Attach(msgspec.Struct, frozen=True):
     workflow_id: str
     owner: Ref[Any]
     open: tuple[Submission, ...]
+    acknowledged: frozenset[str] = frozenset()  # ulids of those of which a cluster has said anything before
 
 
 class Detach(msgspec.Struct, frozen=True):

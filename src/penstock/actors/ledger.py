@@ -13,6 +13,7 @@ from penstock import engines
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.workflow_messages import Touched
+from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
 from penstock.domain.errors import ConflictError
@@ -74,13 +75,26 @@ class Ledger:
         return msgspec.structs.replace(self.needs, **{name: value for name, value in raised.items() if value})
 
     def policy_here(self) -> RetryPolicy:
-        """How failures are answered; the local cluster can give no more memory than it has."""
-        local = self._board.clusters.get(self.spec.cluster)
-        if local is None or self.queueing is not None:
-            return self.policy
-        return msgspec.structs.replace(
-            self.policy, memory_max_mb=min(self.policy.memory_max_mb, max(local.memory_mb, self.needs.memory_mb))
-        )
+        """How failures are answered; no cluster can give more than it has."""
+        memory_mb, walltime_s = self._most_there()
+        policy = self.policy
+        if memory_mb is not None:
+            most = min(policy.memory_max_mb, max(memory_mb, self.needs.memory_mb))
+            policy = msgspec.structs.replace(policy, memory_max_mb=most)
+        if walltime_s is not None:
+            longest = min(policy.walltime_max_s, max(walltime_s, self.needs.walltime_s))
+            policy = msgspec.structs.replace(policy, walltime_max_s=longest)
+        return policy
+
+    def _most_there(self) -> tuple[int | None, int | None]:
+        """The most memory and walltime that the workflow's cluster gives to one job, None where nobody knows."""
+        name, queueing = self.spec.cluster, self.queueing
+        if queueing is None:
+            local = self._board.clusters.get(name)
+            return (local.memory_mb if local else None), None
+        limits = self._board.limits.get(name)
+        most = largest(self.options.over(queueing.defaults), limits) if limits else None
+        return (most.memory_mb_per_node, most.walltime_s) if most else (None, None)
 
     @property
     def queueing(self) -> Queueing | None:

@@ -24,10 +24,12 @@ class NodeRecord:
         if row.phase is Phase.INFRASTRUCTURE and not row.state.startswith("PREEMPT") and _NODE.fullmatch(row.nodes):
             self._failures.setdefault(row.nodes, {}).setdefault(f"{row.ulid}.{row.tasks}", now)
 
-    def excluded(self, now: float) -> tuple[str, ...]:
-        """The nodes that failed repeatedly of late, worst first."""
-        counts = {
-            node: sum(now - at < _REMEMBERED_S for at in failures.values()) for node, failures in self._failures.items()
-        }
-        bad = sorted((node for node, count in counts.items() if count >= _FAILURES), key=lambda node: -counts[node])
-        return tuple(bad[:_NODES_MAX])
+    def excluded(self, now: float, nodes: int | None = None) -> tuple[str, ...]:
+        """The nodes that failed repeatedly of late, worst first; less than half of all `nodes` where that is known."""
+        for node, failures in list(self._failures.items()):
+            self._failures[node] = {row: at for row, at in failures.items() if now - at < _REMEMBERED_S}
+            if not self._failures[node]:
+                del self._failures[node]
+        bad = [node for node, failures in self._failures.items() if len(failures) >= _FAILURES]
+        bad.sort(key=lambda node: -len(self._failures[node]))
+        return tuple(bad[: _NODES_MAX if nodes is None else min(_NODES_MAX, max(0, (nodes - 1) // 2))])

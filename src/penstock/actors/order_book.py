@@ -50,6 +50,11 @@ class Order:
         self.closed = False  # the cluster will say nothing more of it
 
     @property
+    def is_acknowledged(self) -> bool:
+        """Whether the cluster has said anything of it."""
+        return any(state is not AttemptState.INTENT for state in self.states.values())
+
+    @property
     def settled(self) -> bool:
         """Whether every attempt's end is committed and the cluster is through."""
         return self.closed and all(state in ATTEMPT_ENDED for state in self.states.values())

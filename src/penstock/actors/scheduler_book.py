@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from penstock.clusters.claim import TOMBSTONE
 from penstock.clusters.scheduler import ACTIVE, JobRow
 from penstock.clusters.tracking import Patience, Stage, Tracked
 from penstock.domain.submission import AttemptSeen, Submission
 
-_ASKED_ABOUT = (Stage.PLACED, Stage.DOUBT, Stage.MISSING)
+_KILL_AGAIN_S: Final = 30.0
+_KILL_AGAIN_MAX_S: Final = 1800.0
+_ASKED_ABOUT: Final = (Stage.PLACED, Stage.DOUBT, Stage.MISSING)
 
 
 class Book:
@@ -22,8 +25,7 @@ class Book:
         self.forgotten: set[str] = set()  # whose traces are to be removed
         self.marks: dict[str, set[int]] = {}  # attempts of which word is to be left that they shall end
         self.unfetched: dict[str, dict[int, AttemptSeen]] = {}  # ended, and their outputs are still there
-        self._killing: dict[str, set[int]] = {}  # tasks that the scheduler is to end
-        self._killed_at: dict[str, float] = {}
+        self._killing: dict[str, _Kill] = {}  # what the scheduler is to end
         self._lingering: set[str] = set()  # forgotten, but the scheduler has still to end some of it
 
     # ---- what waits and what is there -------------------------------------------------------------------------------
@@ -37,7 +39,7 @@ class Book:
     def next_order(self, jobs_max: int) -> str | None:
         """The order to go next: highest priority, then the workflow with least there, then the oldest.
 
-        None when there is none, or no room for it; one that is larger than all room goes when nothing else is there.
+        None when there is none that has room; one that is larger than all room goes when nothing else is there.
         """
         if not self.waiting:
             return None
@@ -45,10 +47,11 @@ class Book:
         for tracked in self.tracked.values():
             if tracked.stage is not Stage.WAITING:
                 here[tracked.submission.workflow_id] += len(tracked.open_tasks())
-        waiting = (self.tracked[ulid].submission for ulid in self.waiting)
-        best = min(waiting, key=lambda s: (-s.priority, here[s.workflow_id], s.ulid))
-        has_room = not jobs_max or best.width <= jobs_max - here.total() or not here.total()
-        return best.ulid if has_room else None
+        waiting = [self.tracked[ulid].submission for ulid in self.waiting]
+        if jobs_max and (there := here.total()):
+            waiting = [submission for submission in waiting if submission.width <= jobs_max - there]
+        best = min(waiting, key=lambda s: (-s.priority, here[s.workflow_id], s.ulid), default=None)
+        return best.ulid if best else None
 
     def out(self) -> list[str]:
         """The submissions that have left us."""
@@ -60,7 +63,8 @@ class Book:
 
     def is_urgent(self, now: float, patience: Patience) -> bool:
         """Whether something hangs on the next query."""
-        return bool(self._killing) or any(tracked.wants(now, patience).queue for tracked in self.tracked.values())
+        fresh = any(now < kill.again_at for kill in self._killing.values() if kill.is_fresh)
+        return fresh or any(tracked.wants(now, patience).queue for tracked in self.tracked.values())
 
     @property
     def has_questions(self) -> bool:
@@ -103,35 +107,37 @@ class Book:
     def kill(self, tracked: Tracked, tasks: Iterable[int]) -> None:
         """The scheduler is to end these tasks, and not to start them."""
         if wanted := set(tasks):
-            self._killing.setdefault(tracked.submission.ulid, set()).update(wanted)
+            self._killing.setdefault(tracked.submission.ulid, _Kill()).tasks.update(wanted)
 
-    def due_to_be_killed(self, now: float, again_s: float) -> dict[str, tuple[str, tuple[int, ...] | None]]:
-        """What to tell the scheduler to end, by ulid: job id, and tasks or None for all."""
+    def due_to_be_killed(self, now: float) -> dict[str, list[tuple[str, tuple[int, ...] | None]]]:
+        """What to tell the scheduler to end, by ulid: job ids, and tasks or None for all."""
         due = {}
-        for ulid, tasks in self._killing.items():
-            tracked = self.tracked[ulid]
-            if tracked.job_id is not None and now - self._killed_at.get(ulid, -again_s) >= again_s:
-                due[ulid] = (tracked.job_id, None if len(tasks) == len(tracked.tasks) else tuple(sorted(tasks)))
+        for ulid, kill in self._killing.items():
+            jobs = self.tracked[ulid].jobs_of(kill.tasks)
+            if jobs and now >= kill.again_at:
+                due[ulid] = jobs
         return due
 
     def told_to_kill(self, ulids: Iterable[str], now: float) -> None:
-        """The scheduler has been told."""
-        self._killed_at.update(dict.fromkeys(ulids, now))
+        """The scheduler has been told; it is told again, ever more seldom."""
+        for ulid in ulids:
+            if (kill := self._killing.get(ulid)) is not None:
+                kill.told(now)
 
     def is_killing(self, ulid: str, task: int) -> bool:
         """Whether the scheduler is to end the task."""
-        return task in self._killing.get(ulid, ())
+        return ulid in self._killing and task in self._killing[ulid].tasks
 
     def look_whether_killed(self, tracked: Tracked, rows: Sequence[JobRow], asked_at: float) -> None:
         """Drops what the scheduler was to end once it shows nothing of it that could still do anything."""
         ulid = tracked.submission.ulid
-        if ulid not in self._killing:
+        kill = self._killing.get(ulid)
+        if kill is None or (tracked.job_id is not None and asked_at <= kill.told_at):
             return
         alive = {k for row in rows if row.phase in ACTIVE for k in row.tasks}
-        told = tracked.job_id is None or self._killed_at.get(ulid, asked_at) < asked_at
-        if told and tracked.closed and not alive & self._killing[ulid]:
+        kill.tasks = {k for k in kill.tasks if k in alive or tracked.open_positions(tracked.tasks[k])}
+        if not kill.tasks:
             del self._killing[ulid]
-            self._killed_at.pop(ulid, None)
             if ulid in self._lingering:
                 self._lingering.remove(ulid)
                 del self.tracked[ulid]
@@ -159,3 +165,23 @@ class Book:
         """All that may be told of it."""
         unfetched = self.unfetched.get(tracked.submission.ulid, {})
         return {n: seen for n, seen in tracked.told.items() if n not in unfetched}
+
+
+class _Kill:
+    """What of a submission the scheduler is to end, and when it was told."""
+
+    def __init__(self) -> None:
+        self.tasks: set[int] = set()
+        self.told_at = float("inf")  # never yet
+        self.again_at = 0.0
+        self._pause_s = _KILL_AGAIN_S
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is worth looking soon whether it has helped."""
+        return self._pause_s <= 4 * _KILL_AGAIN_S
+
+    def told(self, now: float) -> None:
+        """The scheduler has been told."""
+        self.told_at, self.again_at = now, now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _KILL_AGAIN_MAX_S)

@@ -33,6 +33,7 @@ from penstock.actors.scheduler_view import describe, doubt, report
 from penstock.actors.supervisor import Actor
 from penstock.clusters.scheduler import JobRow, Limits, Placed, QueueView, Refused, Scheduler, Submitted
 from penstock.clusters.shell import Shell
+from penstock.clusters.spool import Line
 from penstock.clusters.tracking import Stage, Tracked
 from penstock.domain.budget import Queueing
 from penstock.domain.submission import AttemptSeen, Observed, Seen
@@ -70,6 +71,7 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         self._board = board
         self._owners = owners
         self._refused_for_now = 0
+        self._told_whole: set[str] = set()  # their owners know that nothing more will come
         self._pinned_at = -_PIN_EVERY_S
         self._pin_due = False
         self._log = structlog.get_logger().bind(cluster=config.name)
@@ -126,9 +128,10 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
             return
         widths = [width for width in (self.config.width_max, limits.width_max) if width]
         jobs = [most for most in (self.config.jobs_max, limits.submit_max, limits.jobs_max) if most]
-        self.loops.jobs_max = min(jobs, default=0)
+        self.loops.submissions.jobs_max = most = min(jobs, default=0)
         self._board.limits[self.config.name] = limits
-        self._board.queueing[self.config.name] = Queueing(min([*widths, _WIDTH_MAX]), self.loops.jobs_max or None)
+        share = max(1, most // max(1, len(self._owners))) if most else None  # nobody's order is wider than its share
+        self._board.queueing[self.config.name] = Queueing(min([*widths, _WIDTH_MAX]), share, self.config.options)
 
     # ---- what workflows want ----------------------------------------------------------------------------------------
 
@@ -139,28 +142,34 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
                 self.book.add(submission, manifest, now)
             case Attach():
                 self._attach(message)
+                self._pin_queueing(self.loops.limits)
             case Detach(workflow_id):
                 self._owners.pop(workflow_id, None)
+                self._pin_queueing(self.loops.limits)
             case Cancel(ulid, attempts):
                 if (said := self.book.cancel(ulid, set(attempts))) is not None:
                     self._tell(*said)
             case Forget(ulid):
                 self.book.forget(ulid)
+                self._told_whole.discard(ulid)
                 self._board.notes.pop(ulid, None)
                 self._board.doubts.pop(ulid, None)
             case Resolve(ulid, verdicts):
-                if (tracked := self.book.tracked.get(ulid)) is not None:
-                    self._tell(tracked, tracked.resolve(verdicts, now))
+                if (tracked := self._judge(ulid, Tracked.resolve, verdicts, now)) is not None:
+                    # should the person be wrong, the old job must not run beside the new one
+                    self.book.kill(tracked, {n % tracked.submission.width for n in verdicts})
 
     def _attach(self, message: Attach) -> None:
         self._owners[message.workflow_id] = message.owner
         for submission in message.open:
             tracked = self.book.tracked.get(submission.ulid)
             if tracked is None:
-                self.book.tracked[submission.ulid] = Tracked(submission, Stage.FINDING, self._clock.time())
+                known = submission.ulid in message.acknowledged
+                now = self._clock.time()
+                self.book.tracked[submission.ulid] = Tracked(submission, Stage.FINDING, now, acknowledged=known)
             else:
                 tracked.submission = submission
-                self._pass_on(tracked, self.book.story(tracked))
+                self._pass_on(tracked, self.book.story(tracked), again=True)
 
     # ---- evidence ---------------------------------------------------------------------------------------------------
 
@@ -169,8 +178,8 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         now = self._clock.time()
         match evidence:
             case m.News(journals):
-                for (ulid, task), lines in journals.items():
-                    self._judge(ulid, Tracked.take_journal, task, lines, now)
+                for ulid, grown in _by_task(journals).items():
+                    self._judge(ulid, Tracked.take_journals, grown, now)
             case m.Files(files, answers, asked_at):
                 patience = self.loops.patience()
                 for ulid, found in files.items():
@@ -183,10 +192,9 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
                     self._judge(ulid, Tracked.take_accounts, own, asked_at, now, patience)
             case m.Buried(ulid, holders):
                 if (tracked := self._judge(ulid, Tracked.take_burial, holders, now)) is not None:
-                    self.book.bury(tracked, holders)
+                    self._follow_burial(tracked, holders)
             case m.Answered(ulid, answer):
-                if (tracked := self.book.tracked.get(ulid)) is not None:
-                    self._take_answer(tracked, answer, now)
+                self._take_answer(self.book.tracked.get(ulid), answer, now)
             case m.Queue():
                 self._take_queue(evidence, now)
 
@@ -197,7 +205,14 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
             self._tell(tracked, take(tracked, *evidence))
         return tracked
 
-    def _take_answer(self, tracked: Tracked, answer: Submitted | None, now: float) -> None:
+    def _follow_burial(self, tracked: Tracked, holders: dict[int, str]) -> None:
+        self.book.bury(tracked, holders)
+        if (reason := tracked.failed_submission) is not None:
+            self._hold(reason)
+
+    def _take_answer(self, tracked: Tracked | None, answer: Submitted | None, now: float) -> None:
+        if tracked is None:
+            return
         if answer is None:
             self._tell(tracked, tracked.take_silence("no answer came to its submission", now))
             return
@@ -206,13 +221,19 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
             case Placed(job_id):
                 self._refused_for_now = 0
                 self.troubles.pop(_FULL, None)
-                tracked.job_id = job_id  # some of it may have been buried while it was being submitted
+                tracked.job_id = job_id  # some of it may have been buried, or cancelled, while it was being submitted
                 self.book.kill(tracked, set(tracked.tasks) - set(tracked.open_tasks()))
+                if tracked.cancelling:
+                    self.book.cancel(tracked.submission.ulid, set(tracked.cancelling))
             case Refused(reason, lasting=False):
-                pause = _LATER_S[min(self._refused_for_now, len(_LATER_S) - 1)]
-                self._refused_for_now += 1
-                self.loops.hold_submissions(pause)
-                self.troubles[_FULL] = f"the scheduler takes no more for now ({reason}); next try in {pause:.0f} s"
+                self._hold(reason)
+
+    def _hold(self, reason: str) -> None:
+        """Leaves the scheduler alone for a while, the longer the more often it has refused in a row."""
+        pause = _LATER_S[min(self._refused_for_now, len(_LATER_S) - 1)]
+        self._refused_for_now += 1
+        self.loops.submissions.hold(pause)
+        self.troubles[_FULL] = f"the scheduler takes no more for now ({reason}); next try in {pause:.0f} s"
 
     def _take_queue(self, message: m.Queue, now: float) -> None:
         self.view = message.view
@@ -220,7 +241,7 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         for ulid, tracked in list(self.book.tracked.items()):
             own = by_ulid.get(ulid, [])
             for row in own:
-                self.loops.nodes.take(row, now)
+                self.loops.submissions.nodes.take(row, now)
             self._tell(tracked, tracked.take_queue(own, message.asked_at, now))
             if not tracked.closed:
                 self._board.notes[ulid] = tracked.notes()
@@ -237,10 +258,11 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
             news = {n: seen for n, seen in news.items() if n not in ended}
         self._pass_on(tracked, news)
 
-    def _pass_on(self, tracked: Tracked, news: dict[int, AttemptSeen]) -> None:
+    def _pass_on(self, tracked: Tracked, news: dict[int, AttemptSeen], *, again: bool = False) -> None:
         owner = self._owners.get(tracked.submission.workflow_id)
         closed = self.book.is_told_whole(tracked)
-        if owner is not None and (news or closed):
+        if owner is not None and (news or (closed and (again or tracked.submission.ulid not in self._told_whole))):
+            self._told_whole |= {tracked.submission.ulid} if closed else set()
             ulid, refused = tracked.submission.ulid, tracked.refused if closed else None
             owner.post(("observed", ulid), Observed(ulid, news, closed, refused), Observed.merged)
 
@@ -273,6 +295,14 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         await self._clock.sleep(_PIN_EVERY_S)
         self._pin_due = False
         self._pin()
+
+
+def _by_task(journals: dict[tuple[str, int], list[Line]]) -> dict[str, dict[int, list[Line]]]:
+    """The journals of each submission, so that an owner is told of all of them at once."""
+    grown: dict[str, dict[int, list[Line]]] = {}
+    for (ulid, task), lines in journals.items():
+        grown.setdefault(ulid, {})[task] = lines
+    return grown
 
 
 def _by_ulid(rows: tuple[JobRow, ...]) -> dict[str, list[JobRow]]:

@@ -19,11 +19,14 @@ from penstock.clusters.scheduler import (
     QueueView,
     Scheduler,
     Submitted,
+    UnreadableAnswerError,
 )
 from penstock.clusters.shell import Completed, Shell
 from penstock.clusters.spool import Line
 from penstock.domain.errors import ClusterError, NotFoundError
 
+TROUBLE: Final = (ClusterError, NotFoundError, UnreadableAnswerError)
+"""What may go wrong on the way; anything else is a defect of ours."""
 _COMMANDS: Final = frozenset({"sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr", "flux"})
 _SPOOL_S: Final = 60.0
 _NEWS_MAX: Final = 2000
@@ -109,6 +112,10 @@ class Link:
     async def prepare(self, spool: str) -> SpoolPlace:
         """Makes the spool; `spool` is absolute or relative to the account's home."""
         return remote_spool.parse_prepare(await self._run(remote_spool.prepare_argv(spool)))
+
+    async def inventory(self, spool: str) -> set[str]:
+        """The submissions that the spool holds anything of."""
+        return remote_spool.parse_inventory(await self._run(remote_spool.inventory_argv(spool)))
 
     async def take_news(self, spool: str) -> dict[tuple[str, int], list[Line]]:
         """The journals that have grown since the last call, by submission and task."""

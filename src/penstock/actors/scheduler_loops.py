@@ -7,7 +7,7 @@ as messages; what stands in their way is told, and tried again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,37 +19,39 @@ from penstock.actors import scheduler_messages as m
 from penstock.actors.call_budget import Budget, QueryBudget
 from penstock.actors.clock import Clock
 from penstock.actors.mailbox import Ref
-from penstock.actors.node_record import NodeRecord
 from penstock.actors.scheduler_book import Book
-from penstock.actors.scheduler_link import Link, Place
-from penstock.clusters.order_files import Site, allocation, is_warm, order_files
-from penstock.clusters.scheduler import (
-    JobRequest,
-    Limits,
-    RateLimitedError,
-    Refused,
-    Submitted,
-    UnreadableAnswerError,
-)
+from penstock.actors.scheduler_link import TROUBLE, Link, Place
+from penstock.actors.scheduler_submissions import Submissions
+from penstock.clusters.order_files import is_warm
+from penstock.clusters.scheduler import Limits, RateLimitedError
 from penstock.clusters.tracking import Patience, Tracked
-from penstock.domain.errors import ClusterError, NotFoundError
 from penstock.domain.ids import ulid_time_s
-from penstock.domain.submission import Submission
 
 R = TypeVar("R")
-TROUBLE: Final = (ClusterError, NotFoundError, UnreadableAnswerError)
+S = TypeVar("S")
 _LOOK_EVERY_S: Final = 1.0
 _BREATH_S: Final = 0.05
 _RETRY_S: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
-_SUBMITTING_AT_ONCE: Final = 4
-_KILL_AGAIN_S: Final = 30.0
 _ACCOUNTS_AT_ONCE: Final = 200
 _READ_AT_ONCE: Final = 200
 _MARGIN_S: Final = 600.0
+_FORGOTTEN_S: Final = 30 * 24 * 3600.0
 
 
 class NotYetError(Exception):
     """There is something to do, but it has to wait: nothing is known of how it would go."""
+
+
+async def _each(subjects: Iterable[S], do: Callable[[S], Awaitable[None]]) -> None:
+    """Does it for each; one's trouble is not another's, and is raised when all have had their turn."""
+    trouble: Exception | None = None
+    for subject in list(subjects):
+        try:
+            await do(subject)
+        except TROUBLE as error:
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
 
 
 class Loops:
@@ -59,55 +61,60 @@ class Loops:
         self.link = link
         self.place: Place | None = None
         self.limits: Limits | None = None
-        self.jobs_max = 0
-        self.nodes = NodeRecord()
+        self.submissions = Submissions(me, self, book, clock)
         self._me = me
         self._book = book
         self._clock = clock
         self._changed = anyio.Event()
-        self._resume_at = 0.0
         self._failures: Counter[str] = Counter()  # in a row, by errand
         self.configure(config)
 
     def configure(self, config: m.SchedulerConfig) -> None:
         """New rates."""
         now = self._clock.monotonic()
-        self._config = config
+        self.config = config
         self.queries = QueryBudget(config.queries_idle_per_min, config.queries_active_per_min, now)
-        self._submits = Budget(config.submits_per_min, now)
+        self.submissions.budget = Budget(config.submits_per_min, now)
 
     def wake(self) -> None:
         """There may be something to do."""
         self._changed.set()
         self._changed = anyio.Event()
 
-    def hold_submissions(self, seconds: float) -> None:
-        """The scheduler takes no more for now."""
-        self._resume_at = self._clock.monotonic() + seconds
+    async def change(self) -> None:
+        """Waits until there may be something to do."""
+        await self._changed.wait()
 
     def patience(self) -> Patience:
         """How long to wait before absence means something."""
         has_accounting = self.limits is not None and self.limits.has_accounting
-        return Patience(self._config.grace_s, self._config.lag_s, has_accounting)
+        return Patience(self.config.grace_s, self.config.lag_s, has_accounting)
 
     async def run(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Connects, then begins with everything else."""
-        await self._patiently("connect", self._connect)
+        """Reads the spool as soon as it is reached, whatever the scheduler does; then everything else begins."""
+        self.place = await self.patiently("reach the spool", self._reach_spool)
+        await self.patiently("sweep the spool", self._sweep)
         tasks.start_soon(self._listen)
         tasks.start_soon(self._repeat, "keep the spool", self._keep_spool)
+        tasks.start_soon(self._repeat, "fetch outputs", self._fetch)
+        self.limits = await self.patiently("ask for the limits", self.link.read_limits)
+        self._me.post("ready", m.Ready(self.place, self.limits))
         tasks.start_soon(self._repeat, "ask the scheduler", self._ask_scheduler)
         tasks.start_soon(self._repeat, "cancel", self._end_what_shall_end)
-        tasks.start_soon(self._repeat, "fetch outputs", self._fetch)
-        tasks.start_soon(self._submit_all, tasks)
+        tasks.start_soon(self.submissions.run, tasks)
 
-    async def _connect(self) -> None:
-        found = await self.link.prepare(self._config.spool)
-        limits = await self.link.read_limits()
-        work = self._config.work
+    async def _reach_spool(self) -> Place:
+        found = await self.link.prepare(self.config.spool)
+        work = self.config.work
         if work is not None and not work.startswith("/"):
             work = f"{found.home}/{work}"
-        self.place, self.limits = Place(found.spool, work, found.host), limits
-        self._me.post("ready", m.Ready(self.place, limits))
+        return Place(found.spool, work, found.host)
+
+    async def _sweep(self) -> None:
+        """What a kill between the last word and its removal has left, once nobody can need it any more."""
+        long_ago = self._clock.time() - _FORGOTTEN_S
+        left = await self.link.inventory(self._spool)
+        self._book.forgotten |= {u for u in left if u not in self._book.tracked and ulid_time_s(u) < long_ago}
 
     # ---- the spool --------------------------------------------------------------------------------------------------
 
@@ -118,7 +125,7 @@ class Loops:
             if not self._book.out():
                 await self._changed.wait()
                 continue
-            pause = self._config.listing_s
+            pause = self.config.listing_s
             try:
                 journals = await self.link.take_news(self._spool)
             except TROUBLE as error:
@@ -129,7 +136,7 @@ class Loops:
                 if failures:
                     failures = 0
                     self._tell("listen to the spool", None)
-                    await self._patiently("read the spool", self._read_all)  # hints may have been taken and lost
+                    await self.patiently("read the spool", self._read_all)  # hints may have been taken and lost
                 if journals:
                     self._me.post("news", m.News(journals), m.both_news)
             await self._clock.sleep(pause)
@@ -144,15 +151,19 @@ class Loops:
         attentive = {ulid: tracked for ulid, tracked in self._book.tracked.items() if tracked.attention}
         wants = {ulid: tracked.wants(now, patience) for ulid, tracked in attentive.items()}
         await self._read([ulid for ulid, wanted in wants.items() if wanted.files])
-        for ulid, wanted in wants.items():
-            if wanted.bury and ulid in self._book.tracked:
-                warm = is_warm(attentive[ulid].submission)
-                holders = await self.link.bury(self._spool, ulid, wanted.bury, warm=warm)
-                self._me.post(("buried", ulid, wanted.bury), m.Buried(ulid, holders))
-        if forgotten := sorted(self._book.forgotten)[:_READ_AT_ONCE]:
+        buried = [(ulid, wanted.bury) for ulid, wanted in wants.items() if wanted.bury]
+        await _each(buried, self._bury)
+        # what says that a submission has been made stays until nobody can try to make it again
+        if forgotten := sorted(self._book.forgotten - self.submissions.leaving)[:_READ_AT_ONCE]:
             await self.link.forget(self._spool, forgotten)
             self._book.forgotten.difference_update(forgotten)
         return any(wanted.files or wanted.bury for wanted in wants.values()) or bool(forgotten)
+
+    async def _bury(self, wanted: tuple[str, tuple[int, ...]]) -> None:
+        ulid, tasks = wanted
+        if (tracked := self._book.tracked.get(ulid)) is not None:
+            holders = await self.link.bury(self._spool, ulid, tasks, warm=is_warm(tracked.submission))
+            self._me.post(("buried", ulid, tasks), m.Buried(ulid, holders))
 
     async def _read(self, ulids: list[str]) -> None:
         for first in range(0, len(ulids), _READ_AT_ONCE):
@@ -167,19 +178,31 @@ class Loops:
 
     async def _fetch(self) -> bool:
         """Brings the outputs of ended attempts here, in one stream for each workflow."""
-        waiting = {ulid: dict(ended) for ulid, ended in self._book.unfetched.items() if ulid in self._book.tracked}
+        waiting = [ulid for ulid in self._book.unfetched if ulid in self._book.tracked]
         if not waiting or self.place is None:
             return False
-        by_workflow: dict[tuple[str, str], list[str]] = {}
-        for ulid, ended in waiting.items():
-            submission = self._book.tracked[ulid].submission
-            names = by_workflow.setdefault((submission.workflow_id, submission.workflow_dir), [])
-            names += [f"{submission.directories[n]}/{name}" for n in ended for name in submission.outputs]
-        for (workflow_id, directory), names in by_workflow.items():
-            await self.link.fetch(self.place.workflow_dir(workflow_id, directory), names, Path(directory))
-        for ulid, ended in waiting.items():
-            self._me.post(("fetched", ulid, *ended), m.Fetched(ulid, tuple(ended)))
+        by_workflow: dict[str, list[str]] = {}
+        for ulid in waiting:
+            by_workflow.setdefault(self._book.tracked[ulid].submission.workflow_id, []).append(ulid)
+        await _each(by_workflow.values(), self._fetch_outputs)
         return True
+
+    async def _fetch_outputs(self, ulids: list[str]) -> None:
+        """Those of one workflow."""
+        assert self.place is not None
+        ended = {ulid: tuple(self._book.unfetched.get(ulid, ())) for ulid in ulids if ulid in self._book.tracked}
+        submissions = {ulid: self._book.tracked[ulid].submission for ulid in ended}
+        names = [
+            f"{submission.directories[n]}/{name}"
+            for ulid, submission in submissions.items()
+            for n in ended[ulid]
+            for name in submission.outputs
+        ]
+        for submission in list(submissions.values())[:1]:
+            there = self.place.workflow_dir(submission.workflow_id, submission.workflow_dir)
+            await self.link.fetch(there, names, Path(submission.workflow_dir))
+        for ulid, positions in ended.items():
+            self._me.post(("fetched", ulid, *positions), m.Fetched(ulid, positions))
 
     # ---- the scheduler ----------------------------------------------------------------------------------------------
 
@@ -225,18 +248,22 @@ class Loops:
 
     async def _end_what_shall_end(self) -> bool:
         """Leaves word in the spool first, so that what is ended knows why; then tells the scheduler, in one call."""
-        marks = {ulid: set(positions) for ulid, positions in self._book.marks.items() if ulid in self._book.tracked}
-        for ulid, positions in marks.items():
-            tracked = self._book.tracked[ulid]
-            await self.link.mark_cancelled(self._spool, ulid, sorted(positions), warm=is_warm(tracked.submission))
-            self._book.marks.get(ulid, set()).difference_update(positions)  # it may be forgotten by now
-            await self._signal_parts(tracked, positions)
+        marked = [ulid for ulid, positions in self._book.marks.items() if positions]
+        await _each(marked, self._mark)
         self._book.marks = {ulid: positions for ulid, positions in self._book.marks.items() if positions}
-        due = self._book.due_to_be_killed(self._clock.time(), _KILL_AGAIN_S)
+        due = self._book.due_to_be_killed(self._clock.time())
         if due:
-            await self.link.cancel(list(due.values()))
+            await self.link.cancel([job for jobs in due.values() for job in jobs])
             self._book.told_to_kill(due, self._clock.time())
-        return bool(marks) or bool(due)
+        return bool(marked) or bool(due)
+
+    async def _mark(self, ulid: str) -> None:
+        tracked = self._book.tracked.get(ulid)
+        positions = set(self._book.marks.get(ulid, ()))
+        if tracked is not None:
+            await self.link.mark_cancelled(self._spool, ulid, sorted(positions), warm=is_warm(tracked.submission))
+            await self._signal_parts(tracked, positions)
+        self._book.marks.get(ulid, set()).difference_update(positions)  # more may have come, or it may be forgotten
 
     async def _signal_parts(self, tracked: Tracked, positions: set[int]) -> None:
         """Tasks that go on, though one of their attempts shall not."""
@@ -248,71 +275,6 @@ class Loops:
             running = positions & set(task.started) & set(tracked.open_positions(task))
             if running and not self._book.is_killing(submission.ulid, k):
                 await self.link.signal(tracked.job_id, k if submission.width > 1 else None, "USR2")
-
-    # ---- submitting -------------------------------------------------------------------------------------------------
-
-    async def _submit_all(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Hands waiting orders to the scheduler, a few at a time and within the budget."""
-        room = anyio.CapacityLimiter(_SUBMITTING_AT_ONCE)
-        while True:
-            now = self._clock.monotonic()
-            pause = max(self._submits.wait_s(now), self._resume_at - now)
-            if self._book.next_order(self.jobs_max) is None:
-                await self._changed.wait()
-            elif pause > 0:
-                await self._clock.sleep(min(pause, _LOOK_EVERY_S))
-            else:
-                borrower = object()
-                await room.acquire_on_behalf_of(borrower)
-                ulid = self._book.next_order(self.jobs_max)
-                if ulid is None:
-                    room.release_on_behalf_of(borrower)
-                    continue
-                self._submits.take(self._clock.monotonic())
-                self._book.tracked[ulid].leave(self._clock.time())
-                tasks.start_soon(self._submit, ulid, self._book.waiting.pop(ulid), room, borrower)
-
-    async def _submit(self, ulid: str, manifest: bytes, room: anyio.CapacityLimiter, borrower: object) -> None:
-        """Stages an order and submits it. Asked again after a failure, the spool tells what came of it before."""
-        try:
-            answer = await self._patiently("submit", partial(self._try_to_submit, self._book.tracked[ulid], manifest))
-            self._me.post(("answered", ulid), m.Answered(ulid, answer))
-        finally:
-            room.release_on_behalf_of(borrower)
-
-    async def _try_to_submit(self, tracked: Tracked, manifest: bytes) -> Submitted | None:
-        assert self.place is not None
-        submission, scheduler = tracked.submission, self.link.scheduler
-        directory = self.place.workflow_dir(submission.workflow_id, submission.workflow_dir)
-        if self.place.work is None and not await self.link.is_there(f"{directory}/context.toml"):
-            reason = f"{directory} is not seen on the cluster; give it a work_dir in config.toml, or a shared directory"
-            return Refused(reason, lasting=True)
-        site = Site(self.place.spool, directory, self._config.python, own_timer=not scheduler.warns)
-        options = submission.options.over(self._config.options)
-        try:
-            inputs, spool = order_files(
-                submission, manifest, site, options, scheduler.task_variables, sorted(tracked.cancelling)
-            )
-        except ClusterError as error:
-            return Refused(str(error), lasting=True)
-        await self.link.stage(directory, inputs)
-        await self.link.stage(self.place.spool, spool)
-        return await self.link.submit(self.place.spool, self._request(submission))
-
-    def _request(self, submission: Submission) -> JobRequest:
-        allocation_s, warn_s = allocation(submission)
-        directory = f"{self._spool}/{submission.ulid}"
-        return JobRequest(
-            ulid=submission.ulid,
-            width=min(submission.width, submission.size),
-            script=f"{directory}/script",
-            directory=directory,
-            resources=submission.resources,
-            walltime_s=allocation_s,
-            warn_s=warn_s if self.link.scheduler.warns else 0,
-            options=submission.options.over(self._config.options),
-            exclude_nodes=self.nodes.excluded(self._clock.time()),
-        )
 
     # ---- patience ---------------------------------------------------------------------------------------------------
 
@@ -328,14 +290,14 @@ class Loops:
         """Does an errand whenever there may be something to do."""
         while True:
             try:
-                worked = await self._patiently(errand, work)
+                worked = await self.patiently(errand, work)
             except NotYetError:
                 worked = False
             if not worked:
-                await self._change_within(_LOOK_EVERY_S)
+                await self.change_within(_LOOK_EVERY_S)
             await self._clock.sleep(_BREATH_S)
 
-    async def _change_within(self, seconds: float) -> None:
+    async def change_within(self, seconds: float) -> None:
         """Waits until there may be something to do, but no longer than this."""
         changed = self._changed
         async with anyio.create_task_group() as either:
@@ -347,7 +309,7 @@ class Loops:
         await self._clock.sleep(seconds)
         scope.cancel()
 
-    async def _patiently(self, errand: str, work: Callable[[], Awaitable[R]]) -> R:
+    async def patiently(self, errand: str, work: Callable[[], Awaitable[R]]) -> R:
         """Until it works; what stands in the way is told meanwhile, also while the next try has to wait."""
         while True:
             try:

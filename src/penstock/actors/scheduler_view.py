@@ -24,7 +24,7 @@ def describe(actor: SchedulerCluster, board: Board, clock: Clock) -> ClusterInfo
     jobs = Counter(seen.seen for tracked in actor.book.tracked.values() for seen in tracked.told.values())
     stages = Counter(tracked.stage for tracked in actor.book.tracked.values())
     wait_s = actor.loops.queries.wait_s(monotonic, urgent=True)
-    connected = actor.loops.place is not None
+    connected = actor.connected_since is not None
     return ClusterInfo(
         config.name,
         config.kind,
@@ -49,7 +49,7 @@ def describe(actor: SchedulerCluster, board: Board, clock: Clock) -> ClusterInfo
         down_since=way.down_since,
         next_try_at=way.next_try_at,
         connects=way.connects,
-        excluded_nodes=actor.loops.nodes.excluded(now),
+        excluded_nodes=actor.loops.submissions.nodes.excluded(now),
     )
 
 

@@ -556,8 +556,9 @@ class WorkflowActor(Actor[Message]):
 
     def _attach(self) -> None:
         """Every order that the cluster was told of is named until its end is committed: what is not named is swept."""
-        told = tuple(order.submission for order in self._book.orders.values() if order.told)
-        self._tell_cluster("attach", Attach(self.workflow_id, self._me, told))
+        told = [order for order in self._book.orders.values() if order.told]
+        known = frozenset(order.submission.ulid for order in told if order.is_acknowledged)
+        self._tell_cluster("attach", Attach(self.workflow_id, self._me, tuple(o.submission for o in told), known))
 
     def _tell_cluster(self, what: str, message: ClusterMessage) -> None:
         """In order, and never refused: what can wait at the cluster is bounded by our own slots."""

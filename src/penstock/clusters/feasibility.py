@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from penstock.clusters.scheduler import Limits, Partition
@@ -31,6 +31,27 @@ def impossible(resources: Resources, walltime_s: int, options: SchedulerOptions,
     if len(reasons) < len(meant):
         return None
     return f"{'; '.join(reasons)}; {_advice(limits.partitions, why)}"
+
+
+def largest(options: SchedulerOptions, limits: Limits) -> Partition | None:
+    """The most that one job may have in any partition that may be meant: None where nobody knows."""
+    asked = {name for name in options.partition.split(",") if name}
+    meant = [p for p in limits.partitions if p.name in asked] if asked else _defaults(limits.partitions)
+    if not meant:
+        return None
+    return Partition(
+        name="",
+        is_default=False,
+        is_up=True,
+        nodes=max(p.nodes for p in meant),
+        memory_mb_per_node=_most(p.memory_mb_per_node for p in meant),
+        walltime_s=_most(p.walltime_s for p in meant),
+    )
+
+
+def _most(amounts: Iterable[int | None]) -> int | None:
+    known = list(amounts)
+    return None if None in known else max(amount for amount in known if amount is not None)
 
 
 def reserved_directive(options: SchedulerOptions, reserved: Collection[str]) -> str | None:

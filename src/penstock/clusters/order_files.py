@@ -31,16 +31,19 @@ class Site(msgspec.Struct, frozen=True):
     own_timer: bool  # the scheduler does not warn before the end of an allocation
 
 
-def allocation(submission: Submission) -> tuple[int, int]:
+def allocation(submission: Submission, longest_s: int | None) -> tuple[int, int]:
     """What to ask the scheduler for, and how long before its end to be warned; seconds.
 
     Every attempt has its whole walltime: a bundle asks for what it expects, and for one attempt's walltime on top.
+    Where the site's `longest_s` leaves no time to end in, that is taken off the attempt.
     """
     walltime_s = submission.resources.walltime_s
     alone = submission.size <= submission.width
     tasks_s = 0 if alone else int((submission.expected_s or walltime_s) * _SLACK)
     asked_s = -(-(walltime_s + tasks_s + _LEAD_S) // _MINUTE_S) * _MINUTE_S
-    return asked_s, min(asked_s - walltime_s if alone else _LEAD_S, _WARN_MAX_S)
+    if longest_s is not None and walltime_s <= longest_s:
+        asked_s = min(asked_s, longest_s)
+    return asked_s, min(max(asked_s - walltime_s, _LEAD_S) if alone else _LEAD_S, _WARN_MAX_S)
 
 
 def is_warm(submission: Submission) -> bool:
@@ -55,6 +58,7 @@ def order_files(
     options: SchedulerOptions,
     task_variables: tuple[str, str, str],
     cancelled: Iterable[int],
+    allocation_s: int,
 ) -> tuple[Tree, Tree]:
     """Files below the workflow's directory, and below the spool. ClusterError for what cannot run there."""
     manifest = msgspec.msgpack.decode(encoded, type=Manifest)
@@ -66,7 +70,7 @@ def order_files(
         )
     inputs: Tree = {} if warm else _inputs(manifest.entries)
     home = submission.ulid
-    script = render_script(task_variables, _plan(submission, site, options, warm=warm))
+    script = render_script(task_variables, _plan(submission, site, options, allocation_s, warm=warm))
     spool: Tree = {f"{home}/script": script.encode()}
     if warm:
         seen_there = msgspec.structs.replace(manifest, workflow_dir=site.workflow_dir)
@@ -76,7 +80,10 @@ def order_files(
             (_run(entry, submission, site, manifest.carry) for entry in manifest.entries), submission.width
         )
         spool |= {f"{home}/run.{k}": runs.get(k, "").encode() for k in range(min(submission.width, submission.size))}
-    spool |= {f"{home}/cancel.{position}": b"" for position in cancelled}
+    if marked := sorted(cancelled):
+        spool |= {f"{home}/cancel.{position}": b"" for position in marked}
+        if warm:  # a runner reads one list
+            spool[f"{home}/{home}.cancel"] = msgspec.json.encode(marked)
     return inputs, spool
 
 
@@ -98,7 +105,9 @@ def _run(entry: Entry, submission: Submission, site: Site, carry: tuple[str, ...
     return RunEntry(entry.index, entry.job_id, directory, argv, carry_from, carry)
 
 
-def _plan(submission: Submission, site: Site, options: SchedulerOptions, *, warm: bool) -> ScriptPlan:
+def _plan(
+    submission: Submission, site: Site, options: SchedulerOptions, allocation_s: int, *, warm: bool
+) -> ScriptPlan:
     return ScriptPlan(
         ulid=submission.ulid,
         spool=site.spool,
@@ -109,7 +118,7 @@ def _plan(submission: Submission, site: Site, options: SchedulerOptions, *, warm
         workflow_dir=site.workflow_dir,
         cores=submission.resources.cores,
         walltime_s=submission.resources.walltime_s,
-        allocation_s=allocation(submission)[0],
+        allocation_s=allocation_s,
         setup=options.setup,
         launcher=options.launcher,
         checkpoint=submission.checkpoint,

@@ -14,6 +14,7 @@ tells of trouble, so that no answer is ever taken for an empty one.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import tarfile
@@ -253,7 +254,8 @@ def _to_files(
     if "jobid" in found:
         told = Completed(0, found["jobid"][1], b"")
     elif "refused" in found:
-        told = _parse_exit(found["refused"][1], answer)
+        with contextlib.suppress(ClusterError):  # damaged: nobody knows, and evidence is sought elsewhere
+            told = _parse_exit(found["refused"][1], answer)
     warm = found.get(f"{ulid}.claim")
     duplicates = tuple(name.removeprefix("duplicate.") for name in found if name.startswith("duplicate."))
     return SubmissionFiles(
@@ -269,6 +271,8 @@ def _parse_exit(text: bytes, answer: Completed) -> Completed:
         raise _unreadable(answer)
     streams = {b"1": b"", b"2": b""}
     for line in filter(None, lines):
+        if line[:1] not in streams:
+            raise _unreadable(answer)
         streams[line[:1]] += line[1:] + b"\n"
     exit_code = int(code)
     return Completed(128 - exit_code if exit_code in _SIGNALS else exit_code, streams[b"1"], streams[b"2"])

@@ -163,19 +163,22 @@ def _write_all(directory: Path, files: Mapping[str, bytes]) -> None:
         path = directory / name
         folder = path if name.endswith("/") else path.parent
         with cluster_errors(str(path)):
-            if folder not in made:
-                folder.mkdir(parents=True, exist_ok=True)
-                _check_inside(directory, folder)
-                made.add(folder)
+            _make(folder, directory, made)
             if folder == path:
                 continue
             path.unlink(missing_ok=True)  # as tar does: what a link points to is not written to
             path.write_bytes(content)
 
 
-def _check_inside(directory: Path, folder: Path) -> None:
-    if not folder.resolve().is_relative_to(directory.resolve()):
+def _make(folder: Path, directory: Path, made: set[Path]) -> None:
+    """Makes a folder below `directory` that is not among those `made`, and all on the way to it."""
+    if folder in made:
+        return
+    _make(folder.parent, directory, made)
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink() and not folder.resolve().is_relative_to(directory.resolve()):
         raise ClusterError(f"{folder} leads out of {directory} by a symbolic link", transient=False)
+    made.add(folder)
 
 
 def _copy_all(directory: Path, names: Sequence[str], into: Path) -> None:

@@ -134,7 +134,7 @@ def parse_lines(data: bytes) -> list[Line]:
     """
     lines: list[Line] = []
     for raw in data[: data.rfind(b"\n") + 1].splitlines():
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             lines.append(_LINE.decode(raw))
     return lines
 

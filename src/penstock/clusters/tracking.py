@@ -29,6 +29,7 @@ from penstock.domain.submission import AttemptSeen, Seen, Submission
 
 _ABSENT_LOOKS: Final = 2
 _HOPELESS_LOOKS: Final = 2
+_UNWRITABLE: Final = 75  # what the script ends with when its journal can never be written
 _ENDED: Final = frozenset({Seen.ENDED, Seen.NOT_RUN})
 CANCELLED_FIRST: Final = "cancelled before it started"
 
@@ -110,7 +111,7 @@ class Task:
 class Tracked:
     """One submission."""
 
-    def __init__(self, submission: Submission, stage: Stage, now: float) -> None:
+    def __init__(self, submission: Submission, stage: Stage, now: float, *, acknowledged: bool = False) -> None:
         self.submission = submission
         self.stage = stage
         self.stage_since = now
@@ -128,7 +129,9 @@ class Tracked:
         self._files_wanted = stage is Stage.FINDING
         self._accounts_wanted = False
         self._empty_looks = 0  # how often the queue was asked in vain since the doubt began
-        self._unaccounted_looks = 0
+        self._acknowledged = acknowledged  # an earlier life was told that the scheduler has it
+        self._is_spool_missing = False  # the spool knows nothing of what the scheduler has, or had
+        self._failed_submission = ""  # what was said when submitting seemed to fail
 
     # ---- what is known ----------------------------------------------------------------------------------------------
 
@@ -143,6 +146,18 @@ class Tracked:
 
     def _has_ended(self, position: int) -> bool:
         return position in self.told and self.told[position].seen in _ENDED
+
+    def jobs_of(self, tasks: Iterable[int]) -> list[tuple[str, tuple[int, ...] | None]]:
+        """The jobs at the scheduler that work through tasks, or would: their ids, and these tasks or None for all.
+
+        Mostly one; a submission that seemed to fail may have made two, and one of them holds the claim.
+        """
+        wanted = set(tasks)
+        held: dict[str, set[int]] = {self.job_id: set(wanted)} if self.job_id is not None else {}
+        for k in wanted:
+            if (holder := self.tasks[k].holder) is not None:
+                held.setdefault(holder, set()).add(k)
+        return [(job, None if len(own) == len(self.tasks) else tuple(sorted(own))) for job, own in held.items()]
 
     def open_tasks(self) -> list[int]:
         """The tasks with such attempts."""
@@ -168,7 +183,7 @@ class Tracked:
 
     def _is_urgent(self, task: Task) -> bool:
         unsure = (task.absent_looks or task.hopeless_looks) and task.in_doubt_since is None
-        return bool(unsure) or self._is_being_cancelled(task)
+        return bool(unsure) or (self._is_being_cancelled(task) and task.in_doubt_since is None)
 
     def notes(self) -> dict[int, str]:
         """What is to be said of each attempt that has not ended."""
@@ -207,11 +222,25 @@ class Tracked:
                 self.refused = reason if lasting else None
                 self._doom(self.open_tasks(), _not_run(f"the scheduler refused it: {reason}"))
                 return {}
+        self._failed_submission = answer.reason
         return self._doubt(f"the answer to its submission is unclear: {answer.reason}", now)
 
     def take_silence(self, reason: str, now: float) -> dict[int, AttemptSeen]:
         """The submission was begun, and nobody knows how that ended."""
         return self._doubt(reason, now)
+
+    @property
+    def failed_submission(self) -> str | None:
+        """What was said when it was submitted, where that proved true: it never reached the scheduler."""
+        never_came = self.closed and self.job_id is None
+        return self._failed_submission or None if never_came else None
+
+    def take_journals(self, journals: Mapping[int, Iterable[Line]], now: float) -> dict[int, AttemptSeen]:
+        """The journals of several tasks."""
+        news: dict[int, AttemptSeen] = {}
+        for task_index, lines in journals.items():
+            news |= self.take_journal(task_index, lines, now)
+        return news
 
     def take_journal(self, task_index: int, lines: Iterable[Line], now: float) -> dict[int, AttemptSeen]:
         """A task's journal, whole or from anywhere on; what was known already is passed over."""
@@ -238,21 +267,35 @@ class Tracked:
         for k, said in files.words.items():
             if k in self.tasks:
                 self.tasks[k].words = said
-        for k, token in files.claims.items():
-            if k in self.tasks and token != TOMBSTONE:
-                self.tasks[k].claimed(token)
-                news |= self._place(token.partition(":")[0], now) if self.stage is not Stage.PLACED else {}
-        for k, lines in files.journals.items():
-            news |= self.take_journal(k, lines, now)
-        if self.stage in (Stage.FINDING, Stage.DOUBT) and answer is not None:
+        self._is_spool_missing = not files.exists and (self._is_spool_missing or self.stage is Stage.FINDING)
+        if answer is not None and self.job_id is None and self.stage in (Stage.FINDING, Stage.DOUBT):
             news |= self.take_answer(answer, now)
-        elif self.stage is Stage.FINDING and files.submitting:
-            news |= self._doubt("the daemon ended while it was being submitted, and no answer has come", now)
-        elif self.stage is Stage.FINDING:
-            self._to(Stage.MISSING, now)
+        for k, token in files.claims.items():
+            if k in self.tasks:
+                news |= self._take_claim(self.tasks[k], token, now)
+        news |= self.take_journals(files.journals, now)
+        if self.stage is Stage.FINDING:
+            news |= self._find(files, now)
         for k in self.open_tasks():
             news |= self._look_at(self.tasks[k], asked_at, now, patience)
         return news
+
+    def _find(self, files: SubmissionFiles, now: float) -> dict[int, AttemptSeen]:
+        """From an earlier life, and neither claims nor an answer tell what became of it."""
+        if files.submitting:
+            return self._doubt("the daemon ended while it was being submitted, and no answer has come", now)
+        if self._acknowledged:
+            return self._doubt("the scheduler had it, but the spool knows nothing of it; was the spool moved?", now)
+        self._to(Stage.MISSING, now)
+        return {}
+
+    def _take_claim(self, task: Task, token: str, now: float) -> dict[int, AttemptSeen]:
+        if token != TOMBSTONE:
+            task.claimed(token)
+            return self._place(task.holder, now)
+        if task.claim is None and task.fate is None:  # taken while it was on its way: it can never run
+            return self._tell({n: self._left_over(n, "its claim is taken") for n in self.open_positions(task)})
+        return {}
 
     def _look_at(self, task: Task, asked_at: float, now: float, patience: Patience) -> dict[int, AttemptSeen]:
         """A task that has no end of its own, though its files have been read."""
@@ -272,6 +315,8 @@ class Tracked:
         if rows and self.stage is Stage.MISSING:
             where = f"the queue has it as job {rows[0].job_id}, but the spool knows nothing of it; was the spool moved?"
             return self._doubt(where, now)
+        if rows and self._is_spool_missing:
+            return {}  # only its own spool, or a person, can say more
         news = self._take_rows(rows, now)
         if rows:
             shown = {k for row in rows for k in row.tasks}
@@ -295,7 +340,7 @@ class Tracked:
         self.attention, self._accounts_wanted = True, False
         if self.stage in (Stage.WAITING, Stage.FINDING, Stage.ENDED) or asked_at <= self.stage_since:
             return {}
-        rows = self._relevant(rows)
+        rows = self._relevant(rows) if not self._is_spool_missing else []
         ended = [row for row in rows if row.phase not in ACTIVE]  # accounts may call a job running long after its end
         news = self._place(rows[0].job_id, now) if rows else {}
         news |= self._take_rows(ended, now)
@@ -304,9 +349,9 @@ class Tracked:
             if k not in known and self.tasks[k].is_absent:
                 self.tasks[k].unaccounted_looks += 1
                 news |= self._unaccounted(self.tasks[k], now, patience)
-        if self.stage is Stage.DOUBT:
-            self._unaccounted_looks += 1
-            if now - self.stage_since >= patience.grace_s and self._empty_looks >= _ABSENT_LOOKS:
+        if self.stage is Stage.DOUBT and not self._is_spool_missing:
+            has_waited = now - self.stage_since >= patience.grace_s
+            if has_waited and self._empty_looks >= _ABSENT_LOOKS:
                 self._doom(self.open_tasks(), _not_run("neither queue nor accounts nor spool know it"))
         return news
 
@@ -325,7 +370,7 @@ class Tracked:
                 self.refused = None
                 task.claimed(holder)
                 self._files_wanted = True
-                news |= self._place(holder.partition(":")[0], now)
+                news |= self._place(task.holder, now)
         return self._tell(news)
 
     # ---- what people want -------------------------------------------------------------------------------------------
@@ -354,7 +399,7 @@ class Tracked:
         for n, verdict in verdicts.items():
             k = n % self.submission.width
             task = self.tasks[k]
-            if not self.in_doubt or n not in self.open_positions(task):
+            if n not in self.told or self.told[n].seen is not Seen.IN_DOUBT:
                 continue
             seen = _resolved(verdict, task.started.get(n), now)
             if task.claim is None:
@@ -367,6 +412,8 @@ class Tracked:
 
     def _take_line(self, task: Task, line: Line, news: dict[int, AttemptSeen]) -> None:
         task.claim = task.claim or self.job_id or "unknown"
+        if isinstance(line, Start | End | Barred) and line.position not in task.positions:
+            return  # not of this task: damaged
         match line:
             case Host(name):
                 task.host = name
@@ -405,20 +452,30 @@ class Tracked:
         for row in rows:
             for k in row.tasks:
                 if (task := self.tasks.get(k)) is not None and self.open_positions(task):
-                    self._take_row(task, row, now)
+                    news |= self._take_row(task, row, now)
         return news
 
-    def _take_row(self, task: Task, row: JobRow, now: float) -> None:
+    def _take_row(self, task: Task, row: JobRow, now: float) -> dict[int, AttemptSeen]:
         task.row = row
         if row.phase in ACTIVE:
+            was_in_doubt = task.in_doubt_since is not None
             task.present()
             task.hopeless_looks = task.hopeless_looks + 1 if row.phase is Phase.HOPELESS else 0
             if task.hopeless_looks >= _HOPELESS_LOOKS and task.claim is None:
                 self.refused = f"{row.state}, and can never start: {row.reason}"
                 task.fate = _not_run(self.refused)
-        elif task.end is None:
+            return self._tell(self._as_before(task)) if was_in_doubt else {}
+        if task.end is None:
             task.end, task.end_seen_at = row, now
             self._files_wanted = True
+        return {}
+
+    def _as_before(self, task: Task) -> dict[int, AttemptSeen]:
+        """What is to be said of attempts that are not in doubt any more."""
+        running = {
+            n: AttemptSeen(Seen.RUNNING, task.started[n]) for n in self.open_positions(task) if n in task.started
+        }
+        return {n: AttemptSeen(Seen.QUEUED) for n in self.open_positions(task)} | running
 
     def _miss(self, task: Task, now: float) -> None:
         task.absent_since = task.absent_since if task.absent_looks else now
@@ -488,9 +545,9 @@ class Tracked:
                 return Exit(None, None, began, ended, "timeout", message)
             case Phase.OUT_OF_MEMORY:
                 return Exit(None, None, began, ended, "oom", message)
-            case Phase.COMPLETED if alone:
+            case Phase.COMPLETED if alone and not self.duplicates:  # that could be a second copy's, which did nothing
                 return Exit(0, None, began, ended)
-            case Phase.FAILED if alone:
+            case Phase.FAILED if alone and row.exit_code != _UNWRITABLE:
                 return Exit(row.exit_code, row.exit_signal, began, ended, message=message)
         return Exit(None, None, began, ended, "lost", message)
 
@@ -520,11 +577,11 @@ class Tracked:
         return position not in self.told or self.told[position].seen is Seen.IN_DOUBT
 
     def _doubt(self, reason: str, now: float) -> dict[int, AttemptSeen]:
-        if self.stage is Stage.DOUBT:
-            return {}
+        if self.stage not in (Stage.SUBMITTING, Stage.FINDING, Stage.MISSING):
+            return {}  # known better already
         self._to(Stage.DOUBT, now)
         self.doubt_reason = reason
-        self._empty_looks = self._unaccounted_looks = 0
+        self._empty_looks = 0
         self._files_wanted = True
         news = AttemptSeen(Seen.IN_DOUBT, reason=reason)
         return self._tell({n: news for k in self.open_tasks() for n in self.open_positions(self.tasks[k])})

@@ -52,11 +52,10 @@ class Clusters:
         identity = read_identity(self._state_dir)
         for name, table in self._tables.items():
             if isinstance(table, LocalTable):
-                self.refs[name] = self.supervisor.start_child(name, partial(self._local, name, table))
+                self.refs[name] = self.supervisor.start_child(name, partial(self._local, name))
             elif isinstance(table, QueueTable):
-                config = scheduler_config(name, table, identity)
                 self._board.queueing.setdefault(name, Queueing(width_max=0))  # nothing goes before its limits are known
-                self.refs[name] = self.supervisor.start_child(name, partial(self._queueing, config, table))
+                self.refs[name] = self.supervisor.start_child(name, partial(self._queueing, name, identity))
 
     def reconfigure(self, tables: Mapping[str, ClusterTable]) -> None:
         """New limits and rates for those that there are."""
@@ -69,14 +68,19 @@ class Clusters:
             elif isinstance(table, QueueTable):
                 ref.post("reconfigure", Reconfigure(scheduler_config(name, table, identity)))
 
-    def _local(self, name: str, table: LocalTable, me: Ref[Any]) -> LocalCluster:
+    def _local(self, name: str, me: Ref[Any]) -> LocalCluster:
+        table = self._tables[name]
+        assert isinstance(table, LocalTable)
         return LocalCluster(me, self._local_config(name, table), self._clock, self._board, self._owners[name])
 
     def _local_config(self, name: str, table: LocalTable) -> LocalConfig:
         spool = self._state_dir / "clusters" / name
         return LocalConfig(name, table.cores_or_all(), table.memory_mb_or_share(), table.nice, spool)
 
-    def _queueing(self, config: SchedulerConfig, table: QueueTable, me: Ref[Any]) -> SchedulerCluster:
+    def _queueing(self, name: str, identity: str, me: Ref[Any]) -> SchedulerCluster:
+        table = self._tables[name]
+        assert isinstance(table, QueueTable)
+        config = scheduler_config(name, table, identity)
         way = (shell_maker(table, self._clock), kinds.get(table.kind))
         return SchedulerCluster(me, config, way, self._clock, self._board, self._owners[config.name])
 

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from penstock.domain.scheduling import SchedulerOptions
+
 PROBE_SIZE: Final = 4  # while nobody knows how long an attempt takes
 BUNDLE_MAX: Final = 1000
 BUNDLE_TARGET_S: Final = 1.5
@@ -57,6 +59,7 @@ class Queueing(msgspec.Struct, frozen=True):
 
     width_max: int = 1000  # 0 while the site's limits are not known: nothing may go
     pending_max: int | None = None
+    defaults: SchedulerOptions = SchedulerOptions()  # what submissions ask of the scheduler where their spec is silent
 
     @property
     def is_open(self) -> bool:
