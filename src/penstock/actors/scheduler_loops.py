@@ -215,7 +215,7 @@ class Loops:
         if accounts and not patience.has_accounting:
             self._me.post(("accounts", now), m.Accounts(tuple(accounts), (), now))
             return True
-        urgent = bool(accounts) or self._book.is_urgent(now, patience)
+        urgent = self._book.is_urgent(now, patience)
         if self.queries.wait_s(self._clock.monotonic(), urgent=urgent) > 0:
             raise NotYetError
         if accounts:

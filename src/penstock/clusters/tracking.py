@@ -361,9 +361,9 @@ class Tracked:
         news: dict[int, AttemptSeen] = {}
         for k, holder in holders.items():
             task = self.tasks.get(k)
-            if task is None or task.fate is None:
+            if task is None or (task.fate is None and (holder != TOMBSTONE or task.claim is not None)):
                 continue
-            fate, task.fate = task.fate, None
+            fate, task.fate = task.fate or _not_run("its claim is taken"), None
             if holder == TOMBSTONE:
                 news |= {n: self._fated(n, fate, now) for n in self.open_positions(task)}
             else:
@@ -390,6 +390,7 @@ class Tracked:
             elif live & self.cancelling:
                 part.append(k)
         self._doom([k for k in whole if self.tasks[k].claim is None], _not_run(CANCELLED_FIRST))
+        self._files_wanted |= any(self.tasks[k].claim is not None for k in whole)  # whose job is it?
         return whole, part
 
     def resolve(self, verdicts: Mapping[int, Resolution], now: float) -> dict[int, AttemptSeen]:
