@@ -40,7 +40,7 @@ hypothesis.settings.load_profile("penstock")
 
 def pytest_configure() -> None:
     """Make the suite independent of the environment it is started from."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; what we start would be deaf
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; our children would be deaf
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("PENSTOCK_") and name not in KEPT]:
         del os.environ[name]
