@@ -521,3 +521,19 @@ def test_a_task_index_that_is_none_is_an_error(tmp_path: Path, shell: Sequence[s
 def test_the_script_is_syntax_for_every_shell(tmp_path: Path, shell: Sequence[str]) -> None:
     job = Job(tmp_path, ["true"], warm=WarmRunner("/no python's", "emt"), checkpoint=("a b",), launcher=("srun",))
     subprocess.run([*shell, "-n", str(job.script)], check=True)
+
+
+def test_a_program_that_survives_the_death_of_its_child_is_judged_by_the_signal(
+    tmp_path: Path, shell: Sequence[str]
+) -> None:
+    """A scheduler signals process by process: the child dies, the program goes on and ends well."""
+    job = Job(tmp_path, ["sh", "-c", "echo $$ >pid; echo ready; sh -c 'kill -s TERM $PPID_OF_SCRIPT; exit 1'; exit 0"])
+    (job.home / "run.0").write_text("PPID_OF_SCRIPT=$$\nexport PPID_OF_SCRIPT\n" + (job.home / "run.0").read_text())
+    job.run(shell)
+    assert job.ends()[0].verdict == "lost"
+
+
+def test_what_is_marked_cancelled_is_no_success(tmp_path: Path, shell: Sequence[str]) -> None:
+    job = Job(tmp_path, ["sh", "-c", 'touch "$MARK"; exit 0'])
+    job.run(shell, MARK=str(job.home / "cancel.0"))
+    assert job.ends()[0].verdict == "cancelled"

@@ -12,6 +12,7 @@ from penstock import __version__
 from penstock.actors.clock import Clock
 from penstock.actors.scheduler_link import TROUBLE, Link, Place
 from penstock.actors.scheduler_messages import SchedulerConfig
+from penstock.actors.scheduler_submissions import penstock_of
 from penstock.clusters.feasibility import impossible
 from penstock.clusters.order_files import Site, allocation, order_files
 from penstock.clusters.remote_spool import SubmissionFiles
@@ -39,9 +40,8 @@ async def check_cluster(link: Link, config: SchedulerConfig, clock: Clock) -> As
     try:
         found = await link.prepare(config.spool)
     except TROUBLE as error:
-        yield Finding(
-            "connection and spool", ok=False, detail=str(error), remedy=_connection_remedy(config.host, str(error))
-        )
+        remedy = "give the cluster another spool in config.toml" if "spool" in str(error) else ""
+        yield Finding("connection and spool", ok=False, detail=str(error), remedy=remedy)
         return
     yield Finding("connection", ok=True, detail=f"{config.host or 'this host'} answers as {found.host}")
     yield Finding("spool", ok=True, detail=f"{found.spool} can be written from {found.host}")
@@ -65,14 +65,6 @@ async def check_cluster(link: Link, config: SchedulerConfig, clock: Clock) -> As
 def _judged(what: str, ok: bool, detail: str, remedy: str) -> Finding:  # noqa: FBT001 - what it is all about
     """A finding; the remedy is told only where it is needed."""
     return Finding(what, ok, detail, "" if ok else remedy)
-
-
-def _connection_remedy(host: str, detail: str) -> str:
-    if not host:
-        return "make the spool's directory writable, or give the cluster another spool in config.toml"
-    if "host key" in detail:
-        return f"connect once by hand, compare the key with the site's, and accept it: ssh {host}"
-    return f"see that `ssh {host} true` works without a question, from the daemon's account"
 
 
 def _scheduler(limits: Limits, config: SchedulerConfig) -> list[Finding]:
@@ -101,17 +93,15 @@ async def _beside(link: Link, config: SchedulerConfig, work: str | None) -> Asyn
         except TROUBLE as error:
             yield Finding("work_dir", ok=False, detail=str(error), remedy="give a directory that the account may write")
     if config.python:
-        remedy = f"pip install penstock=={__version__} there, or mend python in the cluster's table"
+        remedy = f"install Penstock {__version__} there (docs/connect-a-cluster.md), or mend python in the table"
         try:
-            program = [config.python, "-c", "import penstock; print(penstock.__version__)"]  # as a job would see it
-            answer = await link.shell.run(["env", "-u", "PYTHONPATH", "-u", "PYTHONHOME", *program], timeout_s=60.0)
+            version = await penstock_of(link.shell, config.python)
         except TROUBLE as error:
             yield Finding("python", ok=False, detail=str(error), remedy=remedy)
             return
-        version = answer.stdout.decode(errors="replace").strip().rpartition("\n")[2]
-        ok = answer.exit_code == 0 and version == __version__
-        words = answer.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        yield _judged("python", ok, f"{config.python} has Penstock {version}" if version else words, remedy)
+        yield _judged(
+            "python", version == __version__, f"{config.python} has Penstock {version or 'not at all'}", remedy
+        )
 
 
 # ---- a job all the way ----------------------------------------------------------------------------------------------

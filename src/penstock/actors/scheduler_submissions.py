@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.abc
 
+from penstock import __version__, engines
 from penstock.actors import scheduler_messages as m
 from penstock.actors.call_budget import Budget
 from penstock.actors.clock import Clock
@@ -18,6 +19,7 @@ from penstock.actors.scheduler_link import Place
 from penstock.clusters.feasibility import largest
 from penstock.clusters.order_files import Site, allocation, order_files
 from penstock.clusters.scheduler import JobRequest, Limits, Placed, Refused, Submitted
+from penstock.clusters.shell import Shell
 from penstock.clusters.tracking import Tracked
 from penstock.domain.errors import ClusterError
 from penstock.domain.scheduling import SchedulerOptions
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 4
 _LOOK_EVERY_S: Final = 1.0
 _SECOND_LOOK_S: Final = 5.0
+_COMMAND_S: Final = 60.0
 
 
 class Submissions:
@@ -44,6 +47,7 @@ class Submissions:
         self._book = book
         self._clock = clock
         self._resume_at = 0.0
+        self._pythons: set[str] = set()  # on the cluster, that have our version of Penstock
         self._room = anyio.Semaphore(_AT_ONCE)
 
     def hold(self, seconds: float) -> None:
@@ -103,6 +107,8 @@ class Submissions:
         if place.work is None and not await self._is_seen(directory):
             reason = f"{directory} is not seen on the cluster; give it a work_dir in config.toml, or a shared directory"
             return Refused(reason, lasting=True)
+        if (trouble := await self._why_not(submission)) is not None:
+            return Refused(trouble, lasting=True)
         site = Site(place.spool, directory, self._loops.config.python, own_timer=not link.scheduler.warns)
         cancelled = sorted(attempt.tracked.cancelling)
         asked_s, _ = self._allocation(submission)
@@ -120,8 +126,24 @@ class Submissions:
         except ClusterError as error:
             if error.transient:
                 raise
-            return Refused(str(error), lasting=True)
+            return Refused(f"its files cannot be written there ({error}); mend work_dir in config.toml", lasting=True)
         await link.stage(place.spool, spool)
+        return None
+
+    async def _why_not(self, submission: Submission) -> str | None:
+        """Why its script could not even begin: set-up lines that are no shell, a Python without Penstock."""
+        shell, python = self._loops.link.shell, self._loops.config.python
+        setup = self._options(submission).setup
+        if setup:
+            read = await shell.run(["/bin/sh", "-n"], stdin=setup.encode(), timeout_s=_COMMAND_S)
+            if read.exit_code:
+                words = read.stderr.decode(errors="replace").strip()
+                return f"setup is no shell script: {words}; mend it in config.toml or in the spec"
+        if engines.get(submission.engine).kind == "python" and python not in self._pythons:
+            there = await penstock_of(shell, python)
+            if there != __version__:
+                return f"{python} has {there or 'no Penstock'} there, this daemon is {__version__}: install it there"
+            self._pythons.add(python)
         return None
 
     async def _is_seen(self, directory: str) -> bool:
@@ -154,6 +176,13 @@ class Submissions:
             options=self._options(submission),
             exclude_nodes=self.nodes.excluded(self._clock.time(), most.nodes if most else None),
         )
+
+
+async def penstock_of(shell: Shell, python: str) -> str:
+    """The version of Penstock that a Python on the cluster has, as a job would see it; empty where it has none."""
+    program = [python, "-c", "import penstock; print(penstock.__version__)"]
+    answer = await shell.run(["env", "-u", "PYTHONPATH", "-u", "PYTHONHOME", *program], timeout_s=_COMMAND_S)
+    return "" if answer.exit_code else answer.stdout.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 class _Attempt:

@@ -62,7 +62,10 @@ def doubt(tracked: Tracked, config: SchedulerConfig) -> Doubt | None:
         (t.in_doubt_since for t in tracked.tasks.values() if t.in_doubt_since is not None), default=tracked.stage_since
     )
     waits = "a word in its journal or in the accounts, or that of a person"
-    if tracked.stage is Stage.DOUBT:
+    asks_a_person = tracked.stage is not Stage.DOUBT or tracked.is_spool_missing
+    if tracked.is_spool_missing:
+        waits = "the spool that it was submitted with, or the word of a person"
+    elif tracked.stage is Stage.DOUBT:
         waits = f"a trace in spool, queue or accounts; unknown to all for {config.grace_s:.0f} s, it was not submitted"
     return Doubt(
         tracked.submission.ulid,
@@ -70,7 +73,7 @@ def doubt(tracked: Tracked, config: SchedulerConfig) -> Doubt | None:
         since,
         (tracked.doubt_reason,),
         waits,
-        since + config.question_after_s if tracked.stage is not Stage.DOUBT else None,
+        since + config.question_after_s if asks_a_person else None,
     )
 
 

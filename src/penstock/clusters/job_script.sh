@@ -306,8 +306,8 @@ pk_run() {
     if [ "$pk_status" -eq 143 ] && [ -z "$pk_verdict$pk_ended" ]; then
         sleep 1 # whoever sent TERM to the program may be sending it to us
     fi
-    if [ "$pk_status" -gt 128 ] && [ -n "$pk_ended" ] && [ -z "$pk_verdict" ]; then
-        pk_judge
+    if [ -z "$pk_verdict" ] && { [ -n "$pk_ended" ] || [ -e "$pk_home/cancel.$pk_position" ]; }; then
+        pk_judge # whatever its exit code: a program goes on when only its child has got the signal
     fi
     if [ "$pk_status" -gt 128 ] && [ "$pk_status" -lt 193 ]; then
         pk_signal=$((pk_status - 128)) # or an exit code above 128, which no shell can tell from a signal
@@ -339,6 +339,7 @@ pk_wait() { # for the program to end: pk_status
 }
 
 pk_end() {
+    [ -z "$pk_ended" ] || [ -n "$pk_verdict" ] || pk_judge
     pk_now
     pk_time "$pk_begun"
     pk_line="[\"end\",$pk_position,[$pk_code,$pk_signal,$pk_time"
@@ -433,12 +434,14 @@ pk_main() {
     pk_set_clock
     pk_name
     pk_claim
+    trap 'printf "penstock: the setup of this cluster or workflow has ended the script\n" >&2' EXIT
     pk_is_set_up=
     eval "$pk_setup${pk_newline}pk_is_set_up=1"
     if [ -z "$pk_is_set_up" ]; then
         printf 'penstock: the setup of this cluster or workflow is no shell script\n' >&2
         pk_exit 78
     fi
+    trap - EXIT
     set +efuC
     unset IFS
     pk_trap

@@ -164,6 +164,11 @@ class Tracked:
         return [k for k, task in self.tasks.items() if self.open_positions(task)]
 
     @property
+    def is_spool_missing(self) -> bool:
+        """Whether the spool knows nothing of what the scheduler has, or had: then only a person can settle a doubt."""
+        return self._is_spool_missing
+
+    @property
     def in_doubt(self) -> bool:
         """Whether nobody can say what became of some of it."""
         return self.stage is Stage.DOUBT or any(self.tasks[k].in_doubt_since is not None for k in self.open_tasks())

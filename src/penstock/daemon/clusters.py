@@ -6,10 +6,12 @@ from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 import structlog
 
+from penstock import engines
 from penstock.actors.board import Board
 from penstock.actors.call_log import CallLog
 from penstock.actors.clock import Clock
@@ -93,11 +95,16 @@ class Clusters:
     def refuse_impossible(self, spec: WorkflowSpec) -> None:
         """SpecError when the site could never run a job of it, as far as its limits are known."""
         table, limits = self._tables.get(spec.cluster), self._board.limits.get(spec.cluster)
-        if isinstance(table, QueueTable) and limits is not None:
-            needs = spec.needs()
-            reason = impossible(needs, needs.walltime_s, spec.scheduler.options().over(table.options()), limits)
-            if reason is not None:
-                raise SpecError(f"cluster {spec.cluster} cannot run it: {reason}", key="resources")
+        if not isinstance(table, QueueTable):
+            return
+        if not table.python and engines.get(spec.engine_name).kind == "python":
+            message = f"{spec.engine_name} runs in Python: give clusters.{spec.cluster} a python with Penstock"
+            raise SpecError(message, key="engine.name")
+        if limits is None:
+            return
+        needs, options = spec.needs(), spec.scheduler.options().over(table.options())
+        if (reason := impossible(needs, needs.walltime_s, options, limits)) is not None:
+            raise SpecError(f"cluster {spec.cluster} cannot run it: {reason}", key="resources")
 
     # ---- what people ask --------------------------------------------------------------------------------------------
 
@@ -123,12 +130,12 @@ class Clusters:
 
 
 def scheduler_config(name: str, table: QueueTable, identity: str) -> SchedulerConfig:
-    """What a cluster's actor needs to know of its table. Every daemon has a spool of its own below the one given."""
+    """What a cluster's actor needs to know of its table. Every daemon's every table has a spool of its own."""
     return SchedulerConfig(
         name=name,
         kind=table.kind,
         host=table.host,
-        spool=f"{table.spool_path()}/{identity}",
+        spool=f"{table.spool_path()}/{identity}/{quote(name, safe='')}",
         work=table.work_path(),
         python=table.python,
         options=table.options(),
