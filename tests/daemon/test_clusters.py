@@ -58,7 +58,7 @@ def test_daemons_of_one_account_and_their_tables_share_no_spool() -> None:
     configs = [scheduler_config("hpc", SLURM, identity) for identity in ("one", "two")]
     assert [config.spool for config in configs] == ["/nowhere/spool/one/hpc", "/nowhere/spool/two/hpc"]
     assert scheduler_config("a/b", SLURM, "one").spool == "/nowhere/spool/one/a%2Fb"
-    assert scheduler_config("f", FluxTable(), "one").spool == ".penstock/spool/one"
+    assert scheduler_config("f", FluxTable(), "one").spool == ".penstock/spool/one/f"
     assert (configs[0].kind, configs[0].options.partition, configs[0].listing_s) == ("slurm", "long", 1.0)
 
 
