@@ -23,13 +23,22 @@ from penstock.clusters.claim import TOMBSTONE
 from penstock.clusters.remote_spool import SubmissionFiles
 from penstock.clusters.scheduler import ACTIVE, JobRow, Phase, Placed, Refused, Submitted
 from penstock.clusters.spool import Barred, End, Finish, Host, Line, Start
+from penstock.clusters.task import (
+    ABSENT_LOOKS,
+    Task,
+    described,
+    exit_without_a_word,
+    lost,
+    not_run,
+    resolved,
+    span,
+    unclaimed_end,
+)
 from penstock.domain.calculation import Exit
 from penstock.domain.states import Resolution
 from penstock.domain.submission import AttemptSeen, Seen, Submission
 
-_ABSENT_LOOKS: Final = 2
 _HOPELESS_LOOKS: Final = 2
-_UNWRITABLE: Final = 75  # what the script ends with when its journal can never be written
 _ENDED: Final = frozenset({Seen.ENDED, Seen.NOT_RUN})
 CANCELLED_FIRST: Final = "cancelled before it started"
 
@@ -65,47 +74,6 @@ class Wants(msgspec.Struct, frozen=True):
     queue: bool = False  # soon; otherwise now and then
     accounts: bool = False
     bury: tuple[int, ...] = ()
-
-
-class Task:
-    """One task of a submission: the attempts it works through, and what is known of it."""
-
-    def __init__(self, positions: Sequence[int]) -> None:
-        self.positions = tuple(positions)
-        self.claim: str | None = None
-        self.holder: str | None = None  # the job that has claimed it, where the scheduler calls its jobs by numbers
-        self.host = ""
-        self.words = ""  # the last it said outside its journal
-        self.started: dict[int, float] = {}
-        self.through = False  # its journal says that it is through
-        self.row: JobRow | None = None  # what the scheduler last said
-        self.end: JobRow | None = None  # a terminal state, which counts after one more look at the journal
-        self.end_seen_at = 0.0
-        self.absent_looks = 0
-        self.absent_since = 0.0
-        self.unaccounted_looks = 0
-        self.hopeless_looks = 0
-        self.in_doubt_since: float | None = None
-        self.fate: AttemptSeen | None = None  # what its attempts come to once its claim is ours
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether the queue has not shown it often enough to ask elsewhere."""
-        return self.absent_looks >= _ABSENT_LOOKS
-
-    def claimed(self, token: str) -> None:
-        """Somebody works through it."""
-        job_id = token.partition(":")[0]
-        self.claim, self.holder = token, job_id if job_id.isdecimal() else None
-
-    def is_of(self, row: JobRow) -> bool:
-        """Whether the row may be about it, and is not about another job of the same submission, which it barred."""
-        return self.holder is None or not row.job_id.isdecimal() or row.job_id == self.holder
-
-    def present(self) -> None:
-        """It was seen: earlier absence is forgotten."""
-        self.absent_looks = self.unaccounted_looks = 0
-        self.in_doubt_since = None
 
 
 class Tracked:
@@ -225,7 +193,7 @@ class Tracked:
             case Refused(reason, lasting):
                 self._to(Stage.SUBMITTING, now)
                 self.refused = reason if lasting else None
-                self._doom(self.open_tasks(), _not_run(f"the scheduler refused it: {reason}"))
+                self._doom(self.open_tasks(), not_run(f"the scheduler refused it: {reason}"))
                 return {}
         self._failed_submission = answer.reason
         return self._doubt(f"the answer to its submission is unclear: {answer.reason}", now)
@@ -335,7 +303,7 @@ class Tracked:
             self._empty_looks += 1
             self._files_wanted = self._accounts_wanted = True
         elif self.stage is Stage.MISSING:
-            self._doom(self.open_tasks(), _not_run("it never reached the scheduler"))
+            self._doom(self.open_tasks(), not_run("it never reached the scheduler"))
         return news
 
     def take_accounts(
@@ -356,8 +324,8 @@ class Tracked:
                 news |= self._unaccounted(self.tasks[k], now, patience)
         if self.stage is Stage.DOUBT and not self._is_spool_missing:
             has_waited = now - self.stage_since >= patience.grace_s
-            if has_waited and self._empty_looks >= _ABSENT_LOOKS:
-                self._doom(self.open_tasks(), _not_run("neither queue nor accounts nor spool know it"))
+            if has_waited and self._empty_looks >= ABSENT_LOOKS:
+                self._doom(self.open_tasks(), not_run("neither queue nor accounts nor spool know it"))
         return news
 
     def take_burial(self, holders: Mapping[int, str], now: float) -> dict[int, AttemptSeen]:
@@ -368,7 +336,7 @@ class Tracked:
             task = self.tasks.get(k)
             if task is None or (task.fate is None and (holder != TOMBSTONE or task.claim is not None)):
                 continue
-            fate, task.fate = task.fate or _not_run("its claim is taken"), None
+            fate, task.fate = task.fate or not_run("its claim is taken"), None
             if holder == TOMBSTONE:
                 news |= {n: self._fated(n, fate, now) for n in self.open_positions(task)}
             else:
@@ -394,7 +362,7 @@ class Tracked:
                 whole.append(k)
             elif live & self.cancelling:
                 part.append(k)
-        self._doom([k for k in whole if self.tasks[k].claim is None], _not_run(CANCELLED_FIRST))
+        self._doom([k for k in whole if self.tasks[k].claim is None], not_run(CANCELLED_FIRST))
         self._files_wanted |= any(self.tasks[k].claim is not None for k in whole)  # whose job is it?
         return whole, part
 
@@ -407,7 +375,7 @@ class Tracked:
             task = self.tasks[k]
             if n not in self.told or self.told[n].seen is not Seen.IN_DOUBT:
                 continue
-            seen = _resolved(verdict, task.started.get(n), now)
+            seen = resolved(verdict, task.started.get(n), now)
             if task.claim is None:
                 self._doom([k], seen)
             else:
@@ -430,7 +398,7 @@ class Tracked:
                 task.started.setdefault(position, exit_.started_at)
                 news[position] = AttemptSeen(Seen.ENDED, exit_.started_at, exit_)
             case Barred(position, holder):
-                news[position] = _not_run(f"its claim was held by {holder}")
+                news[position] = not_run(f"its claim was held by {holder}")
             case Finish():
                 task.through = True
         if task.through:
@@ -438,7 +406,7 @@ class Tracked:
             news.update({n: self._left_over(n, "its task ended before it") for n in left})
 
     def _left_over(self, position: int, reason: str) -> AttemptSeen:
-        return _not_run(CANCELLED_FIRST if position in self.cancelling else reason)
+        return not_run(CANCELLED_FIRST if position in self.cancelling else reason)
 
     def _relevant(self, rows: Sequence[JobRow]) -> list[JobRow]:
         """Without what is about jobs that found their tasks claimed: a scheduler may make two of one submission."""
@@ -469,7 +437,7 @@ class Tracked:
             task.hopeless_looks = task.hopeless_looks + 1 if row.phase is Phase.HOPELESS else 0
             if task.hopeless_looks >= _HOPELESS_LOOKS and task.claim is None:
                 self.refused = f"{row.state}, and can never start: {row.reason}"
-                task.fate = _not_run(self.refused)
+                task.fate = not_run(self.refused)
             return self._tell(self._as_before(task)) if was_in_doubt else {}
         if task.end is None:
             task.end, task.end_seen_at = row, now
@@ -499,8 +467,8 @@ class Tracked:
         """Neither queue nor accounts know the task."""
         waited = now - task.absent_since >= patience.grace_s
         if task.claim is None:
-            if waited or not patience.has_accounting or task.unaccounted_looks >= _ABSENT_LOOKS:
-                task.fate = _lost("it vanished from the queue before it started", now)
+            if waited or not patience.has_accounting or task.unaccounted_looks >= ABSENT_LOOKS:
+                task.fate = lost("it vanished from the queue before it started", now)
             return {}
         if not waited or task.in_doubt_since is not None:
             return {}
@@ -515,7 +483,7 @@ class Tracked:
         """The scheduler says that the task is over, and the journal has been read since."""
         open_positions = self.open_positions(task)
         if task.claim is None:
-            task.fate = self._unclaimed_end(task, row, now)
+            task.fate = unclaimed_end(task, row, now)
             return {}
         task.end = None
         progressed = bool(task.started)
@@ -526,41 +494,23 @@ class Tracked:
             elif progressed or n in self.cancelling:
                 news[n] = self._left_over(n, f"its task ended before it ({row.state})")
             else:
-                news[n] = _lost(f"its task ended before it began: {_described(row, task)}", now)
+                news[n] = lost(f"its task ended before it began: {described(row, task)}", now)
         return self._tell(news)
-
-    @staticmethod
-    def _unclaimed_end(task: Task, row: JobRow, now: float) -> AttemptSeen:
-        if row.phase is Phase.CANCELLED:
-            return _lost(f"cancelled at the scheduler before it started: {_described(row, task)}", now)
-        if row.phase is Phase.COMPLETED:
-            return _lost("its task ran and left no trace; is the spool visible from the compute nodes?", now)
-        return _lost(f"its task ended before it began: {_described(row, task)}", now)
 
     def _exit(self, task: Task, position: int, row: JobRow, now: float) -> Exit:
         """How an attempt ended that could not say so itself."""
-        began = task.started[position]
-        ended = max(began, row.ended_at if row.ended_at is not None else now)
-        alone = len(task.positions) == 1
-        out_of_time = alone or ended - began >= self.submission.resources.walltime_s
-        message = _described(row, task)
-        match row.phase:
-            case Phase.CANCELLED if position in self.cancelling:
-                return Exit(None, None, began, ended, "cancelled")
-            case Phase.TIMEOUT if out_of_time:
-                return Exit(None, None, began, ended, "timeout", message)
-            case Phase.OUT_OF_MEMORY:
-                return Exit(None, None, began, ended, "oom", message)
-            case Phase.COMPLETED if alone and not self.duplicates:  # that could be a second copy's, which did nothing
-                return Exit(0, None, began, ended)
-            case Phase.FAILED if alone and row.exit_code != _UNWRITABLE:
-                return Exit(row.exit_code, row.exit_signal, began, ended, message=message)
-        return Exit(None, None, began, ended, "lost", message)
+        if row.phase is Phase.CANCELLED and position in self.cancelling:
+            began, ended = span(task, position, row, now)
+            return Exit(None, None, began, ended, "cancelled")
+        is_certain = not self.duplicates  # else a good end could be that of a second copy, which did nothing
+        return exit_without_a_word(
+            task, position, row, self.submission.resources.walltime_s, now, is_certain=is_certain
+        )
 
     def _fated(self, position: int, fate: AttemptSeen, now: float) -> AttemptSeen:
         if position in self.cancelling:
-            return _not_run(CANCELLED_FIRST)
-        return fate if fate.exit is None else _lost(fate.exit.message or "", now)
+            return not_run(CANCELLED_FIRST)
+        return fate if fate.exit is None else lost(fate.exit.message or "", now)
 
     def _doom(self, tasks: Iterable[int], fate: AttemptSeen) -> None:
         for k in tasks:
@@ -608,28 +558,3 @@ class Tracked:
         if self.closed:
             self.stage = Stage.ENDED
         return fresh
-
-
-def _not_run(reason: str) -> AttemptSeen:
-    return AttemptSeen(Seen.NOT_RUN, reason=reason)
-
-
-def _lost(message: str, now: float) -> AttemptSeen:
-    return AttemptSeen(Seen.ENDED, now, Exit(None, None, now, now, "lost", message))
-
-
-def _resolved(verdict: Resolution, started_at: float | None, now: float) -> AttemptSeen:
-    if verdict is Resolution.NOT_RUN:
-        return _not_run("a person says that it never ran")
-    began = now if started_at is None else started_at
-    lost = ("lost", "a person says that it was lost")
-    ended = (None, "a person says that it ended; how well, its outputs tell")
-    said, message = lost if verdict is Resolution.LOST else ended
-    return AttemptSeen(Seen.ENDED, began, Exit(None if said else 0, None, began, now, said, message))
-
-
-def _described(row: JobRow, task: Task) -> str:
-    reason = f" ({row.reason})" if row.reason and row.reason != "None" else ""
-    where = f" on {row.nodes}" if row.nodes else ""
-    said = f"; it said: {task.words}" if task.words else ""
-    return f"job {row.job_id} ended as {row.state}{reason}{where}{said}"
