@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from penstock.actors.call_budget import Budget, QueryBudget
 
 
-@given(st.floats(0.5, 600.0), st.lists(st.floats(0.0, 30.0), max_size=200))
-def test_no_minute_has_more_than_the_budget(per_min: float, pauses: list[float]) -> None:
-    budget, now, calls = Budget(per_min, 0.0), 0.0, list[float]()
+@given(st.floats(0.5, 600.0), st.floats(1.0, 100.0), st.lists(st.floats(0.0, 30.0), max_size=200))
+def test_no_minute_has_more_than_the_budget(per_min: float, burst: float, pauses: list[float]) -> None:
+    budget, now, calls = Budget(per_min, 0.0, burst), 0.0, list[float]()
     for pause in pauses:
         now += pause
         wait_s = budget.wait_s(now)
@@ -31,6 +31,8 @@ def test_a_burst_goes_at_once_and_the_rest_trickles() -> None:
     assert budget.wait_s(0.0) == pytest.approx(7.5)
     assert budget.wait_s(7.5) == pytest.approx(0.0)
     assert budget.left(3600.0) == pytest.approx(4.0)
+    assert Budget(150.0, 0.0, 30.0).left(0.0) == 30.0
+    assert Budget(150.0, 0.0, 30.0).wait_s(0.0) == 0.0
 
 
 def test_what_is_not_urgent_waits_for_its_turn() -> None:

@@ -46,7 +46,7 @@ def test_a_table_without_a_kind_is_local() -> None:
 
 def test_the_defaults_are_gentle_and_in_seconds() -> None:
     table = read()
-    assert (table.queries_idle_per_min, table.queries_active_per_min, table.submits_per_min) == (2, 12, 120)
+    assert (table.queries_idle_per_min, table.queries_active_per_min, table.submits_per_min) == (2, 12, 150)
     assert (table.listing_s, table.lag_s, table.grace_s) == (0.5, 60, 180)
     assert (table.question_after_s, table.command_timeout_s) == (900, 60)
     assert (table.ssh(), table.spool_path(), table.work_path()) == (None, ".penstock/spool", None)

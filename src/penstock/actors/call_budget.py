@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 _CAPACITY_SHARE: Final = 1 / 3  # of a minute's calls may be made at once; the rest trickles in, so no minute has more
@@ -11,16 +12,17 @@ _MINUTE_S: Final = 60.0
 
 
 class Budget:
-    """A token bucket that never lets more than `per_min` calls through in any minute."""
+    """A token bucket that never lets more than `per_min` calls through in any minute, nor more than `burst` at once."""
 
-    def __init__(self, per_min: float, now: float) -> None:
+    def __init__(self, per_min: float, now: float, burst: float = math.inf) -> None:
         self.per_min = per_min
+        self._burst = burst
         self._tokens = self._capacity
         self._at = now
 
     @property
     def _capacity(self) -> float:
-        return max(1.0, self.per_min * _CAPACITY_SHARE)
+        return max(1.0, min(self.per_min * _CAPACITY_SHARE, self._burst))
 
     @property
     def _refill_per_s(self) -> float:

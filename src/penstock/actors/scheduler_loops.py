@@ -35,6 +35,7 @@ _RETRY_S: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
 _ACCOUNTS_AT_ONCE: Final = 200
 _READ_AT_ONCE: Final = 200
 _MARGIN_S: Final = 600.0
+_SUBMITS_AT_ONCE: Final = 30.0  # what Slurm's own limiter grants, before it slows to two a second
 _FORGOTTEN_S: Final = 30 * 24 * 3600.0
 
 
@@ -74,7 +75,7 @@ class Loops:
         now = self._clock.monotonic()
         self.config = config
         self.queries = QueryBudget(config.queries_idle_per_min, config.queries_active_per_min, now)
-        self.submissions.budget = Budget(config.submits_per_min, now)
+        self.submissions.budget = Budget(config.submits_per_min, now, _SUBMITS_AT_ONCE)
 
     def wake(self) -> None:
         """There may be something to do."""
