@@ -63,7 +63,7 @@ class Site:
     def spool(self) -> Path | None:
         """The daemon's spool, once there is one."""
         with contextlib.suppress(FileNotFoundError):
-            return next((folder for folder in self.spools.iterdir() if not folder.name.endswith(".away")), None)
+            return next((folder for folder in self.spools.glob("*/*") if not folder.name.endswith(".away")), None)
         return None
 
     # ---- strikes ----------------------------------------------------------------------------------------------------
