@@ -135,3 +135,9 @@ def test_a_process_is_known_by_its_start_as_well() -> None:
     assert not ProcessId(me.pid, me.start_ticks + 1, boot_id()).alive()
     assert not ProcessId(me.pid, me.start_ticks, "another boot").alive()
     assert ProcessId.of(2**22 + 1) is None
+
+
+def test_a_damaged_line_costs_no_other_line() -> None:
+    good = spooling.encode_line(spooling.Start(1, 2.0))
+    for damaged in (b'["host","\xff\xfe"]\n', b"[" * 5000 + b"\n", b"\x00\n"):
+        assert spooling.parse_lines(good + damaged + good) == [spooling.Start(1, 2.0)] * 2
