@@ -27,6 +27,7 @@ class Structure(msgspec.Struct, frozen=True, array_like=True):
     charge: int
     multiplicity: int  # 2S + 1
     geometry: str
+    deck: str | None = None  # its own input file, where the source is one (CRYSTAL's .d12)
 
 
 class Rejected(msgspec.Struct, frozen=True, array_like=True):
@@ -66,7 +67,11 @@ def pack_chunk(chunk: StructureChunk) -> PackedChunk:
 
 
 class Calculation(msgspec.Struct, frozen=True, array_like=True):
-    """What an engine is asked to do for one structure. Geometry as in `Structure`; cores for its threads."""
+    """What an engine is asked to do for one structure. Geometry and deck as in `Structure`.
+
+    `cores` are those of each of its `tasks` (MPI processes). `previous` names the files that will lie in the attempt's
+    way to go on from: those that an earlier attempt, or the step before, left and called its checkpoint.
+    """
 
     name: str
     geometry: str
@@ -74,13 +79,20 @@ class Calculation(msgspec.Struct, frozen=True, array_like=True):
     multiplicity: int
     cores: int
     memory_mb: int
+    tasks: int = 1
+    deck: str | None = None
+    previous: tuple[str, ...] = ()
 
 
 class Rendered(msgspec.Struct, frozen=True, array_like=True):
-    """An attempt ready to run: its input files by name, and its command line, or None for a Python engine."""
+    """An attempt ready to run: its input files by name, and its command line, or None for a Python engine.
+
+    `carry` says which of the calculation's `previous` files are copied beside them, and under which name.
+    """
 
     files: dict[str, str]
     argv: list[str] | None = None
+    carry: dict[str, str] = {}
 
 
 class FailureClass(StrEnum):
@@ -89,9 +101,16 @@ class FailureClass(StrEnum):
     SCF_NOT_CONVERGED = "scf_not_converged"
     GEOMETRY_NOT_CONVERGED = "geometry_not_converged"
     INPUT_ERROR = "input_error"
+    BASIS_ERROR = "basis_error"
+    LINEAR_DEPENDENCE = "linear_dependence"
+    MULTIPLICITY_ERROR = "multiplicity_error"
     OUT_OF_MEMORY = "out_of_memory"
+    MPI_ERROR = "mpi_error"  # slots, more processes than the program can use, MPI_Abort
     WALLTIME = "walltime"
     DISK = "disk"
+    BLOWN_UP = "blown_up"  # an absurd energy
+    MODULE_CRASH = "module_crash"  # an error termination with no better name
+    TRUNCATED = "truncated"  # the output stops without a word
     EXIT_CODE = "exit_code"  # a program ended with a code other than 0
     SIGNAL = "signal"  # killed by a signal nobody of ours sent
     OUTPUT_MISSING = "output_missing"
@@ -115,8 +134,19 @@ class Exit(msgspec.Struct, frozen=True, array_like=True):
     message: str | None = None  # what a Python engine raised, last line
 
 
+class Evidence(msgspec.Struct, frozen=True, array_like=True):
+    """The place in an output that a verdict rests on; `line` is 1-based, `text` that line without blanks around it."""
+
+    file: str  # its name in the attempt's directory
+    line: int
+    text: str
+
+
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """What an attempt's outputs say. Exactly one of success (`failure is None`) and failure."""
+    """What an attempt's outputs say. Exactly one of success (`failure is None`) and failure.
+
+    `geometry` and `deck` of a failure are the last there were: what a next attempt may start from.
+    """
 
     failure: FailureClass | None
     message: str | None = None
@@ -126,3 +156,6 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     geometry: str | None = None  # the final geometry where the task changes it
     properties: dict[str, float | int | str | bool | list[float]] = {}
     files: list[str] = []  # names in the attempt's directory worth keeping
+    evidence: Evidence | None = None
+    deck: str | None = None  # the structure's input file, at the final geometry
+    checkpoint: list[str] = []  # names of files there that another attempt, or the next step, can go on from

@@ -14,6 +14,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import bare_atoms
+from penstock.domain.remedy import Rule
 from penstock.engines.engine import ReadFile, check_table
 from penstock.engines.program_output import ResultRules, check_rules, read_program
 
@@ -58,6 +59,7 @@ class CommandEngine:
     name = "command"
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = frozenset()
+    rules: tuple[Rule, ...] = ()
     parameters_type = CommandParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> CommandParameters:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
+from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import (
     INPUT,
     TASKS,
@@ -39,6 +40,7 @@ class EmtEngine:
     name = "emt"
     kind: Literal["python"] = "python"
     tasks = TASKS
+    rules: tuple[Rule, ...] = ()
     parameters_type = EmtParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> EmtParameters:  # noqa: ARG002

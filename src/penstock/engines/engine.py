@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar, get_args, get_type_hints
 
@@ -13,6 +13,8 @@ import msgspec
 
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
 from penstock.domain.errors import SpecError
+from penstock.domain.remedy import Rule
+from penstock.domain.report import Report
 from penstock.domain.spec import nearest, readable_error, unknown_key
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -50,6 +52,10 @@ class Engine(Protocol[P]):
     def parameters_type(self) -> type[P]:
         """The struct `parameters` returns, to decode it with."""
 
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What a failed attempt is followed by, as a table; the first rule that still changes something is taken."""
+
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> P:
         """The checked parameters of the spec's `[engine]` table (without `name`); SpecError says what is wrong."""
 
@@ -71,6 +77,19 @@ class PythonEngine(Engine[P], Protocol[P]):
 
     def run(self, directory: Path) -> None:
         """Calculate what `directory` holds and leave the result there; raises what the calculator raises."""
+
+
+class OutputEngine(Engine[P], Protocol[P]):
+    """A program whose output files can be told and read by themselves, without an attempt around them."""
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether an output that begins so (the first 64 KiB, unpacked) is one of its program's."""
+
+    def report(self, path: Path) -> Report:
+        """What the file says, in one pass and bounded memory; OSError where it cannot be read, no other error."""
+
+    def main_output(self, names: Iterable[str]) -> list[str]:
+        """Of the file names in a directory, those that may be a run's main output, the likeliest first."""
 
 
 def check_table(table: Mapping[str, Any], parameters_type: type[P], where: str = "engine") -> P:

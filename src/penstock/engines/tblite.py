@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
+from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import (
     INPUT,
     TASKS,
@@ -50,6 +51,7 @@ class TbliteEngine:
     name = "tblite"
     kind: Literal["python"] = "python"
     tasks = TASKS
+    rules: tuple[Rule, ...] = ()
     parameters_type = TbliteParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> TbliteParameters:  # noqa: ARG002

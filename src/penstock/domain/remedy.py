@@ -1,0 +1,227 @@
+"""Remedies: which change a failed calculation is tried again with. A table of rules and a decision over values.
+
+A rule says for which failure it is, what it changes of the engine's parameters, memory and walltime, and how often it
+may. Engines bring a table of their own; a spec's `[remedies]` overrides and extends it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from penstock.domain.calculation import FailureClass
+from penstock.domain.resources import Resources, render_walltime
+
+TOTAL_DEFAULT: Final = 3
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What becomes of one parameter; exactly one of `set`, `add`, `multiply`, `append` and `merge` is given.
+
+    `add` and `multiply` start from `default` where the parameter has no value, and stay within `least` and `most`: a
+    change that would change nothing is none, and its rule is passed over. `append` adds to a list what is not in it
+    yet; `merge` puts keys into a table, tables in it likewise.
+    """
+
+    set: Any = msgspec.UNSET
+    add: float | None = None
+    multiply: float | None = None
+    append: list[Any] | None = None
+    merge: dict[str, Any] | None = None
+    default: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One row of a table of remedies.
+
+    It answers failures of the class `on` whose evidence or message `when` (a regular expression, searched, any case)
+    matches, at most `limit` times a job. `change` goes by dotted names of engine parameters. `restart`: the next
+    attempt starts from the last geometry and the checkpoint of the failed one. `person`: no program can mend it; the
+    text says what a person has to do.
+    """
+
+    name: str
+    on: FailureClass
+    when: str = ""
+    limit: int = 1
+    change: dict[str, Change] = {}
+    memory: float = 1.0  # factor
+    memory_most_mb: int | None = None
+    walltime: float = 1.0  # factor
+    walltime_most_s: int | None = None
+    restart: bool = False
+    person: str = ""
+    why: str = ""  # what it does, as a person would say it
+
+
+class RemedyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[remedies]` of a spec: the total limit a job, limits by a rule's name (0 turns it off), rules of its own."""
+
+    total: int = TOTAL_DEFAULT
+    engine: bool = True  # whether the engine's own rules apply
+    limits: dict[str, int] = {}
+    rules: list[Rule] = []
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """A decision: try again, changed. `parameters` are the whole new ones; `changes` say what is new, for people."""
+
+    rule: str
+    parameters: dict[str, Any]
+    changes: tuple[str, ...]
+    restart: bool = False
+    memory_mb: int | None = None
+    walltime_s: int | None = None
+
+
+class NoRemedy(msgspec.Struct, frozen=True):
+    """Why no rule was applied; `person` that somebody has to do something."""
+
+    reason: str
+    person: bool = False
+
+
+def effective_rules(table: RemedyTable, engine_rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The spec's own rules, then the engine's that they do not replace, each with its limit."""
+    own = {rule.name for rule in table.rules}
+    rules = [*table.rules, *(rule for rule in engine_rules if table.engine and rule.name not in own)]
+    return tuple(msgspec.structs.replace(rule, limit=table.limits.get(rule.name, rule.limit)) for rule in rules)
+
+
+def matching_rules(rules: Iterable[Rule], failure: FailureClass, text: str) -> list[Rule]:
+    """The rules that answer this failure, in the table's order; `text` is its evidence and message."""
+    return [rule for rule in rules if rule.on is failure and re.search(rule.when, text, re.IGNORECASE)]
+
+
+def decide_remedy(
+    rules: Sequence[Rule],
+    failure: FailureClass,
+    text: str,
+    parameters: Mapping[str, Any],
+    used: Mapping[str, int],
+    *,
+    total: int,
+    had: Resources,
+) -> Remedy | NoRemedy | None:
+    """The first rule that still may and does change something; None where the table says nothing about the failure.
+
+    `used` counts the job's earlier remedies by rule; `parameters` are the engine's, as JSON would have them.
+    """
+    matching = matching_rules(rules, failure, text)
+    if not matching:
+        return None
+    if sum(used.values()) >= total:
+        return NoRemedy(f"{total} remedies were tried, and no more are allowed ([remedies] total)")
+    passed: list[str] = []
+    for rule in matching:
+        if rule.person:
+            return NoRemedy(f"needs a person: {rule.person}", person=True)
+        if used.get(rule.name, 0) >= rule.limit:
+            passed.append(f"{rule.name} was used {used.get(rule.name, 0)} of {rule.limit} times")
+        elif (remedy := _apply(rule, parameters, had)) is not None:
+            return remedy
+        else:
+            passed.append(f"{rule.name} has nothing left to change")
+    return NoRemedy("no remedy is left: " + "; ".join(passed))
+
+
+def describe_change(name: str, change: Change) -> str:
+    """A change of a rule in words, for a table of rules."""
+    bounds = "".join(
+        f" {word} {_show(bound)}"
+        for word, bound in (("down to", change.least), ("up to", change.most))
+        if bound is not None
+    )
+    if change.add is not None:
+        return f"{name} {change.add:+g}{bounds}"
+    if change.multiply is not None:
+        return f"{name} x {change.multiply:g}{bounds}"
+    if change.append is not None:
+        return f"{name} with {', '.join(map(_show, change.append))}"
+    if change.merge is not None:
+        return f"{name} with {_show(change.merge)}"
+    return f"{name} = {_show(change.set)}"
+
+
+def describe_rule(rule: Rule) -> list[str]:
+    """All that a rule does, in words."""
+    if rule.person:
+        return [f"needs a person: {rule.person}"]
+    said = [describe_change(name, change) for name, change in rule.change.items()]
+    if rule.memory != 1.0:
+        said.append(f"memory x {rule.memory:g}" + (f" up to {rule.memory_most_mb} MB" if rule.memory_most_mb else ""))
+    if rule.walltime != 1.0:
+        most = f" up to {render_walltime(rule.walltime_most_s)}" if rule.walltime_most_s else ""
+        said.append(f"walltime x {rule.walltime:g}{most}")
+    if rule.restart:
+        said.append("on from the last geometry and checkpoint")
+    return said
+
+
+def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources) -> Remedy | None:
+    changed: dict[str, Any] = msgspec.to_builtins(dict(parameters))
+    said: list[str] = []
+    for name, change in rule.change.items():
+        *path, last = name.split(".")
+        table = changed
+        for key in path:
+            table = table.setdefault(key, {})
+        before = table.get(last)
+        after = _changed(before, change)
+        if after != before:
+            table[last] = after
+            said.append(f"{name} {_show(before)} → {_show(after)}")
+    memory_mb = _grown(had.memory_mb, rule.memory, rule.memory_most_mb)
+    walltime_s = _grown(had.walltime_s, rule.walltime, rule.walltime_most_s)
+    if memory_mb is not None:
+        said.append(f"memory {had.memory_mb} MB → {memory_mb} MB")
+    if walltime_s is not None:
+        said.append(f"walltime {render_walltime(had.walltime_s)} → {render_walltime(walltime_s)}")
+    if rule.restart:
+        said.append("on from the last geometry and checkpoint")
+    return Remedy(rule.name, changed, tuple(said), rule.restart, memory_mb, walltime_s) if said else None
+
+
+def _changed(before: Any, change: Change) -> Any:
+    if change.append is not None:
+        kept = list(before or [])
+        return kept + [item for item in change.append if item not in kept]
+    if change.merge is not None:
+        return _merged(before or {}, change.merge)
+    if change.add is None and change.multiply is None:
+        return change.set
+    start = before if before is not None else change.default
+    if isinstance(start, bool) or not isinstance(start, int | float):
+        return before
+    value = start + change.add if change.add is not None else start * (change.multiply or 1.0)
+    if change.least is not None:
+        value = max(value, min(change.least, start))
+    if change.most is not None:
+        value = min(value, max(change.most, start))
+    return int(value) if isinstance(start, int) and float(value).is_integer() else value
+
+
+def _merged(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    tables = {
+        key: _merged(before[key], value)
+        for key, value in more.items()
+        if isinstance(value, Mapping) and isinstance(before.get(key), Mapping)
+    }
+    return {**before, **more, **tables}
+
+
+def _grown(had: int, factor: float, most: int | None) -> int | None:
+    """More of it, None where there is no more to be had."""
+    more = round(had * factor)
+    if most is not None:
+        more = min(more, max(most, had))
+    return more if more > had else None
+
+
+def _show(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()

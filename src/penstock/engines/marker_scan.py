@@ -1,0 +1,147 @@
+"""One pass over a program's output, however long: every place where one of many markers stands, in bounded memory.
+
+An output of hundreds of megabytes holds a few thousand lines that matter. All markers are searched for at once by an
+Aho-Corasick automaton, which is as fast as searching for one; only around a hit does any Python run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Final, NamedTuple, cast
+
+import ahocorasick_rs
+
+from penstock.engines.engine import open_output
+
+_BLOCK: Final = 4 << 20
+_AHEAD: Final = 1 << 20
+_GZIP: Final = b"\x1f\x8b"
+_LINE_MAX: Final = 4096
+
+
+class Hit(NamedTuple):
+    """Marker number `marker` stands at `data[start]`; `data[0]` is byte `base` of the text.
+
+    At least a megabyte of what follows the marker is in `data`, or all there is.
+    """
+
+    marker: int
+    data: bytes
+    start: int
+    base: int
+
+    @property
+    def offset(self) -> int:
+        """Where the marker stands in the text, in bytes."""
+        return self.base + self.start
+
+    def line(self) -> str:
+        """The whole line that the marker stands on, without its end."""
+        begin = max(self.data.rfind(b"\n", max(0, self.start - _LINE_MAX), self.start) + 1, self.start - _LINE_MAX, 0)
+        end = self.data.find(b"\n", self.start, self.start + _LINE_MAX)
+        return self.data[begin : end if end >= 0 else self.start + _LINE_MAX].decode("utf-8", "replace").rstrip("\r")
+
+    def lines_after(self, bytes_max: int = _AHEAD) -> Iterator[str]:
+        """The lines that follow the marker's, as far as they are whole and within `bytes_max`."""
+        position = self.data.find(b"\n", self.start) + 1
+        stop = min(len(self.data), self.start + bytes_max)
+        while 0 < position < stop:
+            end = self.data.find(b"\n", position)
+            if end < 0:
+                return
+            yield self.data[position:end].decode("utf-8", "replace").rstrip("\r")
+            position = end + 1
+
+
+class MarkerScan:
+    """A set of markers, compiled. Where two markers begin at the same place, the longer one is found."""
+
+    def __init__(self, markers: Iterable[bytes]) -> None:
+        self.markers = tuple(markers)
+        self._automaton = ahocorasick_rs.BytesAhoCorasick(
+            self.markers,
+            matchkind=ahocorasick_rs.MatchKind.LeftmostLongest,
+            implementation=ahocorasick_rs.Implementation.DFA,
+        )
+
+    def hits(self, path: Path) -> Iterator[Hit]:
+        """Every hit in the text of `path`, gzipped or not, in order.
+
+        OSError where it cannot be read or is no regular file. A gzip stream that is cut short or damaged is read as far
+        as it goes.
+        """
+        find = self._automaton.find_matches_as_indexes
+        base, rest = 0, b""
+        for block, is_last in _blocks(path):
+            data = rest + block if rest else block
+            stop = len(data) if is_last else data.rfind(b"\n", 0, max(0, len(data) - _AHEAD)) + 1
+            if not stop and not is_last:
+                stop = len(data) - _AHEAD if len(data) > _AHEAD else 0  # a line longer than a block
+            for marker, start, _ in find(data[:stop] if stop < len(data) else data):
+                yield Hit(marker, data, start, base)
+            rest = data[stop:]
+            base += stop
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The text of a regular file, unpacked where it is gzipped; OSError."""
+    with os.fdopen(open_output(path), "rb") as file:
+        is_packed = file.read(2) == _GZIP
+        file.seek(0)
+        if not is_packed:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+            yield cast("IO[bytes]", unpacked)
+
+
+def read_head(path: Path, size: int = 65536) -> bytes:
+    """The first bytes of a text, unpacked; empty where it cannot be read."""
+    try:
+        with opened(path) as file:
+            return file.read(size)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def line_number(path: Path, offset: int) -> int:
+    """The 1-based line on which byte `offset` of the text stands."""
+    lines, left = 1, offset
+    for block, _ in _blocks(path):
+        lines += block.count(b"\n", 0, left)
+        left -= len(block)
+        if left <= 0:
+            break
+    return lines
+
+
+def _blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
+    """The text in blocks, and whether it is the last; there is always a last one, if only an empty one."""
+    with opened(path) as file:
+        block = _read(file)
+        while len(block) == _BLOCK:
+            following = _read(file)
+            yield block, not following
+            if not following:
+                return
+            block = following
+        yield block, True
+
+
+def _read(file: IO[bytes]) -> bytes:
+    """A whole block, unless the text ends (or cannot be unpacked any further) before."""
+    parts: list[bytes] = []
+    left = _BLOCK
+    try:
+        while left and (part := file.read(left)):
+            parts.append(part)
+            left -= len(part)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        pass
+    return b"".join(parts)

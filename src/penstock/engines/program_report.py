@@ -1,0 +1,97 @@
+"""From the report on an output file and the exit of its program to the outcome of an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from penstock.domain.calculation import Exit, FailureClass, Outcome
+from penstock.domain.report import Report
+from penstock.engines.engine import (
+    classify_exhausted,
+    last_line_of,
+    read_tail,
+    read_verdict,
+    signal_message,
+)
+
+_NAMELESS = frozenset({FailureClass.TRUNCATED, FailureClass.MODULE_CRASH})
+
+
+def conclude(
+    report: Report,
+    exit: Exit,  # noqa: A002 - the contract's word
+    directory: Path,
+    *,
+    files: Iterable[str] = (),
+    checkpoint: Iterable[str] = (),
+    deck: str | None = None,
+) -> Outcome:
+    """What the attempt came to. `files` and `checkpoint` are names to be kept where they exist in `directory`.
+
+    Both must speak for a success: the file alone may be that of a run which died after its banner, the exit code alone
+    that of a run which did not converge.
+    """
+    outcome = _judge(report, exit, directory)
+    return msgspec.structs.replace(
+        outcome,
+        geometry=report.geometry,
+        files=present(directory, files),
+        checkpoint=present(directory, checkpoint),
+        deck=deck,
+    )
+
+
+def present(directory: Path, names: Iterable[str]) -> list[str]:
+    """Those of `names` that are files in `directory` and not empty."""
+    return [name for name in dict.fromkeys(names) if _has_content(directory / name)]
+
+
+def _judge(report: Report, exit: Exit, directory: Path) -> Outcome:  # noqa: A002
+    if (ended := read_verdict(exit)) is not None:
+        return ended
+    if report.failure in _NAMELESS:
+        return _name(report, exit, directory)
+    if report.failure is not None:
+        return Outcome(report.failure, report.message or _said(report), evidence=report.evidence)
+    if exit.signal is not None:
+        return Outcome(FailureClass.SIGNAL, f"{signal_message(exit.signal)}, though its output reads as a success")
+    if exit.code != 0:
+        message = f"ended with code {exit.code}, though its output reads as a success"
+        return Outcome(FailureClass.EXIT_CODE, f"{message}: {exit.message}" if exit.message else message)
+    return Outcome(
+        None,
+        final_energy_hartree=report.energy_hartree,
+        max_force_hartree_per_bohr=report.max_gradient_hartree_per_bohr,
+        scf_cycles=report.scf_cycles,
+        properties=report.properties,
+    )
+
+
+def _name(report: Report, exit: Exit, directory: Path) -> Outcome:  # noqa: A002
+    """A failure that the output has no name for; the exit or standard error may know one."""
+    tail = read_tail(directory / "stderr")
+    exhausted = classify_exhausted(f"{exit.message or ''}\n{tail}")
+    detail = exit.message or last_line_of(tail)
+    if report.failure is FailureClass.TRUNCATED and exit.signal is not None:
+        failure, message = FailureClass.SIGNAL, signal_message(exit.signal)
+    elif report.failure is FailureClass.TRUNCATED and exit.code is None:
+        failure, message = FailureClass.EXIT_CODE, "could not be started"
+    elif report.failure is FailureClass.TRUNCATED:
+        failure, message = FailureClass.TRUNCATED, f"its output stops without a word (exit code {exit.code})"
+    else:
+        failure, message = FailureClass.MODULE_CRASH, report.message or _said(report)
+    return Outcome(exhausted or failure, f"{message}: {detail}" if detail else message, evidence=report.evidence)
+
+
+def _said(report: Report) -> str:
+    return report.evidence.text if report.evidence else str(report.failure)
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
