@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import penstock
-from penstock.actors.results import conclude_attempt, not_run_result
+from penstock.actors.results import Response, conclude_attempt, not_run_result
 from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.domain.resources import Resources
 from penstock.domain.retry import RetryPolicy
 from penstock.domain.states import AttemptState
 from penstock.store.database import Database
 from penstock.store.events import _SENTENCES, Event, counted, describe, insert_events
-from penstock.store.rows import OpenAttempt
+from penstock.store.rows import JobFacts, OpenAttempt
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 
 EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
@@ -60,6 +60,17 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"state": "completed", "reason": None}, "workflow is completed"),
         ({"state": "failed", "reason": "2 jobs failed"}, "workflow is failed: 2 jobs failed"),
     ],
+    "job_remedied": [
+        (
+            {
+                "attempt": 1,
+                "failure": "scf_not_converged",
+                "message": "too long",
+                "decision": "rule more: n 1 → 2",
+            },
+            "attempt 1 failed (scf_not_converged): too long; tried again with rule more: n 1 → 2",
+        )
+    ],
     "workflow_paused": [({"reason": "no such partition"}, "workflow is paused: no such partition")],
     "workflow_changed": [
         ({"slots": 3, "slots_origin": "set", "priority": -1}, "slots is now 3, priority is now -1"),
@@ -100,7 +111,7 @@ def test_every_end_of_an_attempt_reads_as_a_sentence(failure: FailureClass | Non
     for attempts in (1, 5):
         policy = RetryPolicy(attempts, 60.0)
         ended = conclude_attempt(
-            *("u", attempt, exit_, Outcome(failure, None), (0, 0, False), policy),
+            *("u", attempt, exit_, Outcome(failure, None), JobFacts(), Response(policy, "{}", Resources)),
             had=Resources(),
             now=3.0,
             cancelled=cancelled,

@@ -44,6 +44,9 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "job_retried": lambda d: (
         f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; tried again: {d['decision']}"
     ),
+    "job_remedied": lambda d: (
+        f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; tried again with {d['decision']}"
+    ),
     "job_in_doubt": lambda d: f"attempt {d['attempt']} is in doubt: {d['reason']}",
     "job_doubt_settled": lambda d: f"attempt {d['attempt']} is no longer in doubt: {d['by']}",
     "job_not_run": lambda d: f"attempt {d['attempt']} never started ({d['reason']}); it costs nothing",

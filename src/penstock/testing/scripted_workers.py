@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from penstock.actors.clock import Clock
-from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderedManifest
+from penstock.actors.worker_tasks import (
+    Collect,
+    CollectItem,
+    ExportJobs,
+    ReadChunk,
+    Render,
+    RenderedManifest,
+    RenderItem,
+)
 from penstock.domain.calculation import (
     FailureClass,
     Outcome,
@@ -35,6 +43,11 @@ def outcome_of_exit(item: CollectItem) -> Outcome:
     if item.exit.code != 0:
         return Outcome(FailureClass.EXIT_CODE, f"ended with exit code {item.exit.code}")
     return Outcome(None, final_energy_hartree=-1.0, max_force_hartree_per_bohr=0.001, scf_cycles=5)
+
+
+def _rendered(item: RenderItem, carry: Sequence[str]) -> Rendered:
+    names = (*item.calculation.previous, *(carry if item.carry_from else ()))
+    return Rendered({}, carry={name: name for name in names})
 
 
 def hydrogen_atoms(count: int) -> list[Structure]:
@@ -73,7 +86,7 @@ class ScriptedWorkers:
                 return self._read(task)
             case Render():
                 entries = [
-                    Entry(item.position, item.directory, item.job_id, Rendered({}), item.carry_from)
+                    Entry(item.position, item.directory, item.job_id, _rendered(item, task.carry), item.carry_from)
                     for item in task.items
                 ]
                 manifest = msgspec.structs.replace(task.manifest, entries=entries)
