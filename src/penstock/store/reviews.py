@@ -158,18 +158,7 @@ async def adopt(
     shift = Counter[str]()
     shift.subtract(states[s.job] for s, _ in found)
     shift[JobState.COMPLETED] += len(found)
-    events = [
-        Event(
-            "job_adopted",
-            s.job,
-            {
-                "attempt": s.number,
-                "directory": _attempt(s.job, s.number),
-                "energy_hartree": outcome.final_energy_hartree,
-            },
-        )
-        for s, outcome in found
-    ]
+    events = [Event("job_adopted", s.job, _adoption(s, outcome)) for s, outcome in found]
     return Amendment(events, shift, [s.job for s, _ in found], [], [s.job for s in seen if s.job not in states])
 
 
@@ -184,18 +173,7 @@ async def recompute(db: aiosqlite.Connection, workflow_id: str, seen: Sequence[S
         f"UPDATE job SET {_METRICS} WHERE id = ?", [(*_metrics(outcome, stamp), s.job) for s, outcome in changed]
     )
     await _keep_outputs(db, workflow_id, changed)
-    events = [
-        Event(
-            "metrics_recomputed",
-            s.job,
-            {
-                "attempt": s.number,
-                "energy_hartree": outcome.final_energy_hartree,
-                "energy_before_hartree": before[s.job][0],
-            },
-        )
-        for s, outcome in changed
-    ]
+    events = [Event("metrics_recomputed", s.job, _news(s, outcome, before[s.job])) for s, outcome in changed]
     altered = {s.job for s, _ in changed}
     return Amendment(
         events,
@@ -262,6 +240,16 @@ CLEARED: Final = (
 )
 """A job's columns as for a fresh start."""
 _METRICS: Final = "final_energy = ?, max_forces = ?, scf_steps = ?, final_geometry = ?, updated_at = ?"
+
+
+def _adoption(seen: Seen, outcome: Outcome) -> dict[str, Any]:
+    directory = _attempt(seen.job, seen.number)
+    return {"attempt": seen.number, "directory": directory, "energy_hartree": outcome.final_energy_hartree}
+
+
+def _news(seen: Seen, outcome: Outcome, before: tuple[Any, ...]) -> dict[str, Any]:
+    energy = outcome.final_energy_hartree
+    return {"attempt": seen.number, "energy_hartree": energy, "energy_before_hartree": before[0]}
 
 
 def _metrics(outcome: Outcome, stamp: str) -> tuple[Any, ...]:
