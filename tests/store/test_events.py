@@ -54,7 +54,29 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "jobs_cancelled": [({"jobs": 1}, "1 waiting job cancelled")],
     "jobs_held": [({"jobs": 2}, "2 jobs held")],
     "jobs_released": [({"jobs": 1}, "1 job released")],
-    "jobs_reset": [({"jobs": 3}, "3 jobs made ready again")],
+    "jobs_reset": [
+        ({"jobs": 3}, "3 jobs made ready again"),
+        ({"jobs": 1, "reason": "their outputs vanished"}, "1 job made ready again: their outputs vanished"),
+    ],
+    "job_adopted": [
+        (
+            {"attempt": 2, "directory": "jobs/0000/1/2", "energy_hartree": -1.5},
+            "taken for completed by what is in jobs/0000/1/2, energy -1.50000000 Eh",
+        )
+    ],
+    "metrics_recomputed": [
+        (
+            {"attempt": 1, "energy_hartree": None, "energy_before_hartree": -1.0},
+            "outputs of attempt 1 read again",
+        )
+    ],
+    "job_set": [
+        (
+            {"set": {"status": "completed", "final_energy": -1.5}, "by": "uid 7", "reason": "by hand"},
+            "status = completed, final_energy = -1.5 by uid 7: by hand",
+        ),
+        ({"set": {"scf_steps": 3}, "by": "uid 7", "reason": None}, "scf_steps = 3 by uid 7"),
+    ],
     "jobs_given_up": [({"jobs": 1}, "1 job marked never-rerun while waiting for another try: given up")],
     "workflow_state": [
         ({"state": "completed", "reason": None}, "workflow is completed"),
@@ -85,7 +107,7 @@ def written_kinds() -> set[str]:
     for file in Path(str(penstock.__file__)).parent.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         for call in re.findall(r"\bEvent\(([^\n]*)", text):
-            found |= set(re.findall(r'"((?:job|jobs|workflow|submission)_[a-z_]+)"', call))
+            found |= set(re.findall(r'"((?:job|jobs|workflow|submission|metrics)_[a-z_]+)"', call))
         found |= set(re.findall(r'JobState\.[A-Z]+, JobState\.[A-Z]+, "(\w+)"', text))
     return found
 

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import msgspec
 
 from penstock import __version__, engines
+from penstock.actors.directories import look_through
 from penstock.domain.calculation import (
     Calculation,
     Exit,
@@ -38,6 +39,7 @@ from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import Selection
 from penstock.recipes import structures
 from penstock.store import export
+from penstock.store.reviews import Look, ReviewKind, Seen
 
 T = TypeVar("T")
 _LIMIT_S: Final = 600.0
@@ -285,6 +287,26 @@ def _read_outputs(engine: engines.Engine[Any], item: CollectItem, parameters: _P
         return Outcome(FailureClass.OUTPUT_INVALID, f"its outputs cannot be read: {type(error).__name__}: {error}")
 
 
+class LookAtJobs(Task[list[Seen]], frozen=True):
+    """Looks through the directories of jobs, for as long as a worker may be taken from others."""
+
+    kind: ReviewKind
+    engine: str
+    parameters: bytes
+    directory: str
+    items: list[Look]
+    result = list[Seen]
+
+    def run(self) -> list[Seen]:
+        """What was found of the first items, at least of one."""
+        engine = engines.get(self.engine)
+        return look_through(self.kind, engine, self.parameters, Path(self.directory), self.items)
+
+    def limit_s(self) -> float:
+        """Of one job more than it could ever take."""
+        return 2 * _READ_LIMIT_S
+
+
 class SourcePlan(msgspec.Struct, frozen=True, array_like=True):
     """What a source would give: counts, the first rejected records, and the first job's inputs."""
 
@@ -347,7 +369,7 @@ class ExportJobs(Task[int], frozen=True):
         )
 
 
-AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | PlanSource | ExportJobs
+AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | LookAtJobs | PlanSource | ExportJobs
 
 
 def copy_with_checksum(source: Path, target: Path) -> tuple[int, str]:

@@ -32,6 +32,7 @@ from penstock.actors.ledger import Ledger, PlannedStep, raised_needs
 from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
 from penstock.actors.results import conclude_attempt, not_run_result
+from penstock.actors.reviews import Reviews
 from penstock.actors.supervisor import Actor
 from penstock.actors.workers import Workers
 from penstock.actors.workflow_messages import (
@@ -44,6 +45,7 @@ from penstock.actors.workflow_messages import (
     DrainWorkflow,
     Idle,
     JobCommand,
+    JobsSeen,
     MarkJobs,
     Message,
     News,
@@ -55,6 +57,8 @@ from penstock.actors.workflow_messages import (
     ResolveJobs,
     ResumeWorkflow,
     RetryJobs,
+    ReviewJobs,
+    SetJob,
     Staged,
     Touched,
 )
@@ -110,6 +114,7 @@ class WorkflowActor(Actor[Message]):
         self._store = WorkflowStore(directory, workflow_id, around.database)
         self._ledger = Ledger(workflow_id, directory, self._store, around.board, around.clock)
         self._errands = Errands(me, self._ledger, around.workers, around.clock)
+        self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
         self._book = OrderBook()
         self._paces: dict[int, Pace] = defaultdict(Pace)  # by step
         self._cycle = Cycle()
@@ -147,6 +152,7 @@ class WorkflowActor(Actor[Message]):
 
     async def stopped(self) -> None:
         """Closes the database."""
+        self._reviews.break_off()
         await self._store.close()
 
     async def handle(self, message: Message) -> object:
@@ -162,7 +168,7 @@ class WorkflowActor(Actor[Message]):
         return answer
 
     async def _hear(self, message: News) -> object:
-        """What the cluster saw, and what our own tasks bring back."""
+        """What the cluster saw, and what became of submissions."""
         match message:
             case Observed():
                 await self._observed(message)
@@ -173,19 +179,27 @@ class WorkflowActor(Actor[Message]):
             case CollectingSlowly(ulid, positions):
                 if (order := self._book.orders.get(ulid)) is not None:
                     await self._mark(order, dict.fromkeys(positions & order.collecting, AttemptState.COLLECTING), {})
-            case ChunkRead():
-                await self._chunk_read(message)
-            case ReadingEnded():
-                self._reading = None
             case ClusterRestarted():
                 self._attach()
                 for order in self._book.orders.values():
                     self._tell_cancel(order)
+            case _:
+                await self._brought_back(message)
+        return None
+
+    async def _brought_back(self, message: ChunkRead | ReadingEnded | JobsSeen | Projected | Pump) -> None:
+        """What our own tasks have done."""
+        match message:
+            case ChunkRead():
+                await self._chunk_read(message)
+            case ReadingEnded():
+                self._reading = None
+            case JobsSeen():
+                self._results_changed |= await self._reviews.take(message, self.tasks)
             case Projected():
                 self._projecting = False
             case Pump():
                 self._wake_at = None
-        return None
 
     # ---- doing what can be done -------------------------------------------------------------------------------------
 
@@ -312,6 +326,7 @@ class WorkflowActor(Actor[Message]):
         if (
             self._book.orders
             or self._reading is not None
+            or self._reviews.under_way
             or self._projecting
             or self._ledger.row.state == WorkflowState.PAUSED
         ):
@@ -497,6 +512,8 @@ class WorkflowActor(Actor[Message]):
                 self._draining = True
                 return self._book.unread()
         try:
+            if isinstance(message, ReviewJobs):
+                return await self._reviews.begin(message.kind, message.selection, self.tasks)
             return await self._touch(message)
         except PenstockError:
             self._pump_soon()  # a workflow at rest was woken for nothing: it looks again whether it may end
@@ -516,6 +533,9 @@ class WorkflowActor(Actor[Message]):
                 return await self._ledger.mark(selection, never_rerun=never_rerun)
             case ResolveJobs(selection, resolution):
                 return await self._resolve(selection, resolution)
+            case SetJob():
+                self._results_changed = True
+                return await self._reviews.set_job(message)
             case ChangeBudget(slots, priority):
                 return await self._ledger.change_budget(slots, priority)
 
@@ -597,7 +617,8 @@ class WorkflowActor(Actor[Message]):
         self._me.post("pump", Pump())
 
     def _store_is_needed(self) -> bool:
-        return self._clock.monotonic() - self._last_activity < _IDLE_S or self._reading is not None
+        busy = self._reading is not None or self._reviews.under_way
+        return busy or self._clock.monotonic() - self._last_activity < _IDLE_S
 
     def _arm_idle(self) -> None:
         if self._store.is_open and not self._idle_armed and not self.finished:

@@ -34,6 +34,7 @@ from penstock.control.listener import Peer
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
 from penstock.daemon.metrics import Metrics
+from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
@@ -91,14 +92,19 @@ class Service:
         self._desk = desk
         self._started_at = time.monotonic()
 
-    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: ARG002 - every allowed peer is equal
-        """The reply to a plain request."""
+    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
+        """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
         self._metrics.requests.labels(type(request).__name__).inc()
         match request:
             case m.Submit() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
+            case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
+                return await review(self._workflows, request)
+            case m.SetJob():
+                await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
+                return await self._job(request.id, request.job)
             case _:
                 return await self._answer(request)
 

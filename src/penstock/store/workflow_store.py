@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,6 +21,7 @@ from penstock.domain.views import EventInfo
 from penstock.store.chain import lead_back, lead_on
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
+from penstock.store.reviews import CLEARED, Amendment
 from penstock.store.rows import (
     AttemptResult,
     JobFacts,
@@ -362,7 +363,7 @@ class WorkflowStore:
         self, where: Where, to: JobState, event: Event, *, reset: bool = False
     ) -> tuple[int, list[EventInfo]]:
         """Puts all jobs that `where` holds into state `to`; `reset` clears failure and counters for a fresh start."""
-        clear = _CLEARED if reset else ""
+        clear = CLEARED if reset else ""
         async with self._db.transaction() as db:
             left = await db.execute_fetchall(
                 f"SELECT state, count(*) FROM job WHERE {where.sql} GROUP BY state", where.parameters
@@ -388,6 +389,25 @@ class WorkflowStore:
             tally = await self._shift_tally(db, shift)
         self.tally = tally
         return moved, events
+
+    async def amend(
+        self, change: Callable[[aiosqlite.Connection], Awaitable[Amendment]]
+    ) -> tuple[Amendment, list[EventInfo]]:
+        """Carries out a change of rows together with its events and the tally."""
+        async with self._db.transaction() as db:
+            amendment = await change(db)
+            events = await self._events(db, amendment.events)
+            shift = Counter(amendment.shift)
+            if self._is_chain and amendment.shift:
+                is_reset = amendment.shift.get(JobState.READY, 0) > 0
+                shift.update(await (lead_back if is_reset else lead_on)(db, amendment.changed))
+            tally = await self._shift_tally(db, shift)
+        self.tally = tally
+        return amendment, events
+
+    async def fetch(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return await self._db.fetch(sql, parameters)
 
     async def mark_never_rerun(self, where: Where, *, marked: bool) -> int:
         """Sets or clears the never-rerun mark; returns how many jobs it touched."""
@@ -475,11 +495,6 @@ _INSERT_MATERIALS: Final = """
     INSERT INTO material (id, workflow_id, namespace, name, step_id, source_index)
     SELECT material_id, workflow_id, ?, name, step_id, orig_index FROM job WHERE id > ? ORDER BY id
 """
-_CLEARED: Final = (
-    ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0, "
-    "final_energy = NULL, max_forces = NULL, scf_steps = NULL, wall_time_s = NULL, final_geometry = NULL, "
-    "final_deck = NULL, checkpoint = NULL, resume = NULL, parameters = NULL, remedies = NULL"
-)
 _UPDATE_JOB: Final = (
     "UPDATE job SET state = ?, status = ?, failure = ?, error_message = ?, not_before = ?, blamed = blamed + ?, "
     "blameless = blameless + ?, max_forces = coalesce(?, max_forces), scf_steps = coalesce(?, scf_steps), "

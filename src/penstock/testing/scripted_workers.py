@@ -12,6 +12,7 @@ from penstock.actors.worker_tasks import (
     Collect,
     CollectItem,
     ExportJobs,
+    LookAtJobs,
     ReadChunk,
     Render,
     RenderedManifest,
@@ -27,6 +28,7 @@ from penstock.domain.calculation import (
     pack_chunk,
 )
 from penstock.domain.submission import Entry
+from penstock.store.reviews import Look, Seen
 
 _VERDICTS = {
     "timeout": FailureClass.WALLTIME,
@@ -58,6 +60,8 @@ def hydrogen_atoms(count: int) -> list[Structure]:
 class ScriptedWorkers:
     """Answers ReadChunk from `structures`, Render without inputs, Collect by `rule`, ExportJobs without a file.
 
+    LookAtJobs is answered by `look`, which finds nothing unless a test has it find something.
+
     `trouble` is asked before every task; an exception that it returns is raised instead of an answer.
     """
 
@@ -75,6 +79,7 @@ class ScriptedWorkers:
         self._rule = rule
         self._latency_s = latency_s
         self._trouble = trouble
+        self.look: Callable[[Look], Seen] = lambda look: Seen(look.job, look.attempts, look.directory, found=False)
 
     async def run(self, task: Any) -> Any:
         """The answer to a task."""
@@ -93,6 +98,8 @@ class ScriptedWorkers:
                 return RenderedManifest(msgspec.msgpack.encode(manifest), [])
             case Collect():
                 return [(item.position, self._rule(item)) for item in task.items]
+            case LookAtJobs():
+                return [self.look(look) for look in task.items]
             case ExportJobs():
                 return 0
         raise NotImplementedError(f"no answer is scripted for {type(task).__name__}")
