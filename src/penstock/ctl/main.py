@@ -59,6 +59,8 @@ _MODULES: Final = {
     "export": "change",
     "clusters": "cluster",
     "cluster": "cluster",
+    "diagnose": "diagnose",
+    "remedies": "diagnose",
     "config": "about",
     "ping": "about",
     "version": "about",

@@ -17,7 +17,9 @@ from penstock.ctl.text import clean
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
-_FOLDED: Final = frozenset({"name", "counts", "message", "reason", "directory", "origin", "value", "after", "failure"})
+_FOLDED: Final = frozenset(
+    {"name", "counts", "message", "reason", "directory", "origin", "value", "after", "failure", "file"}
+)
 _FOLDED_LEAST: Final = 10
 """Characters that a folded column keeps, however narrow the terminal."""
 _FRAME_MOST: Final = 8
