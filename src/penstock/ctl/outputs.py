@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 UNKNOWN: Final = "not an output of ORCA, CRYSTAL or Quantum ESPRESSO"
 _ALONE_MOST: Final = 50
 """As many files are read in this process; starting others would take longer."""
+_MESSAGE_MAX: Final = 300
 _ATOMIC: Final = re.compile(r"_atom\d+\.out(\.gz)?$")
 
 
@@ -77,7 +78,8 @@ def read_one(found: Found) -> Reading:
     except OSError as error:
         return Reading(found.path, problem=error.strerror or str(error))
     except Exception as error:  # noqa: BLE001 - a defect that one file brings to light
-        return Reading(found.path, problem=f"cannot be read, which is a defect: {type(error).__name__}: {error}")
+        said = f"{type(error).__name__}: {error}"[:_MESSAGE_MAX]
+        return Reading(found.path, problem=f"cannot be read, which is a defect: {said}")
     return Reading(found.path, msgspec.structs.replace(report, geometry=None, properties={}))
 
 
