@@ -61,6 +61,7 @@ _MODULES: Final = {
     "cluster": "cluster",
     "diagnose": "diagnose",
     "remedies": "diagnose",
+    "trace": "trace",
     "config": "about",
     "ping": "about",
     "version": "about",
