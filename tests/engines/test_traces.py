@@ -14,7 +14,7 @@ from ase.units import Bohr, Hartree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.engines.traces import Trace, TracePoint, read_trace
+from penstock.engines.traces import Trace, TracePoint, last_geometry, read_trace
 
 SELLA = """\
      Step     Time          Energy         fmax         cmax       rtrust          rho
@@ -143,3 +143,16 @@ def test_a_flipped_byte_does_no_harm(tmp_path_factory: pytest.TempPathFactory, a
 def test_what_is_no_file_is_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         read_trace(tmp_path / "gone")
+
+
+def test_the_last_geometry_is_that_of_the_last_whole_frame(tmp_path: Path) -> None:
+    path = tmp_path / "trajectory.xyz"
+    assert last_geometry(path) is None
+    path.write_text(ORCA)
+    assert last_geometry(path) == "2\n\nH 0.0 0.0 0.0\nH 0.0 0.0 0.75\n"
+    path.write_text(ORCA[:-6])
+    assert last_geometry(path) == "2\n\nH 0.0 0.0 0.0\nH 0.0 0.0 0.74\n"
+    path.write_text(OURS)
+    assert last_geometry(path) == '1\nLattice="9 0 0 0 9 0 0 0 9" pbc="T T T"\nH 0.0 0.0 0.1\n'
+    path.write_text("1\n\nQq 0 0 0\n")
+    assert last_geometry(path) is None

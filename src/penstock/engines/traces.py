@@ -20,7 +20,7 @@ from typing import Final, Literal
 import msgspec
 
 from penstock.domain.calculation import HARTREE_EV
-from penstock.domain.geometry import parse_comment
+from penstock.domain.geometry import normalise, parse_comment
 from penstock.engines.marker_scan import opened
 
 BOHR_ANGSTROM: Final = 0.5291772105638411
@@ -73,6 +73,17 @@ def read_trace(path: Path, points_most: int = POINTS_MOST) -> Trace:
     return Trace("trajectory" if is_trajectory else "log", runs, list(kept), count - len(kept))
 
 
+def last_geometry(path: Path) -> str | None:
+    """The last whole frame of a trajectory as a block in the one form; None where there is none to be read."""
+    last = None
+    try:
+        for comment, atoms in _frames(_lines(path)):
+            last = comment, atoms
+        return None if last is None else normalise("\n".join([str(len(last[1])), last[0], *last[1]])).block
+    except (OSError, ValueError):
+        return None
+
+
 def _log_points(lines: Iterator[str]) -> Iterator[TracePoint]:
     run, last = 0, math.inf  # a header or a step that is not the next begins another run
     for line in lines:
@@ -88,7 +99,7 @@ def _log_points(lines: Iterator[str]) -> Iterator[TracePoint]:
 
 def _trajectory_points(lines: Iterator[str]) -> Iterator[TracePoint]:
     run, last = 0, math.inf
-    for comment in _comments(lines):
+    for comment, _ in _frames(lines):
         pairs = {key.lower(): value for key, value in parse_comment(comment).items()}
         told = pairs.get("step", "")
         step = int(told) if told.isdecimal() and len(told) < 10 else 0 if last == math.inf else int(last) + 1
@@ -104,19 +115,20 @@ def _comment_energy(comment: str, energy_ev: str | None) -> float | None:
     return _number(found[-1]) if found else None
 
 
-def _comments(lines: Iterator[str]) -> Iterator[str]:
-    """The comment of every frame that has all its atoms; what is broken is passed over."""
+def _frames(lines: Iterator[str]) -> Iterator[tuple[str, list[str]]]:
+    """Comment and atoms of every frame that has all its atoms; what is broken is passed over."""
     line = next(lines, None)
     while line is not None:
         count = _COUNT.fullmatch(line)
         line = next(lines, None)
         if count is None or line is None:
             continue
-        comment, left = line, int(count[1])
-        while (line := next(lines, None)) is not None and left and len(line.split(None, 4)) >= 4:
-            left -= 1
-        if not left:
-            yield comment
+        comment, natoms = line, int(count[1])
+        atoms: list[str] = []
+        while (line := next(lines, None)) is not None and len(atoms) < natoms and len(line.split(None, 4)) >= 4:
+            atoms.append(line)
+        if len(atoms) == natoms:
+            yield comment, atoms
 
 
 def _lines(path: Path) -> Iterator[str]:
