@@ -179,7 +179,7 @@ def would_do(report: Report) -> list[str]:
     """What the engine's own rules answer to a failed run, one line a rule, up to the first that needs a person."""
     if report.failure is None:
         return []
-    text = f"{report.evidence.text if report.evidence else ''}\n{report.message or ''}"
+    text = "\n".join(filter(None, (report.message, report.evidence.text if report.evidence else None)))
     said = []
     for rule in matching_rules(engines.get(report.engine).rules, report.failure, text):
         said.append(_rule_line(rule))
