@@ -1,0 +1,1 @@
+"""CRYSTAL (14, 17, 23): decks, outputs and remedies."""
