@@ -23,11 +23,9 @@ _BY_TEXT: Final[tuple[tuple[str, FailureClass], ...]] = (
     (r"wave ?function.*not.*found|fort\.(9|20|98)|guessp", FailureClass.INPUT_ERROR),
     (r"basis|not neutral|\becp\b|pseudo-?potential|shell", FailureClass.BASIS_ERROR),
     (r"mpi|processors|too many proc", FailureClass.MPI_ERROR),
-    (
-        r"input|keyword|directive|format|end of (data|file)|unknown|wrong|inconsistent|not found|neighb|smalldist"
-        r"|not allowed|not available|incompatib|symmetry|space group|g-vectors|restart|missing",
-        FailureClass.INPUT_ERROR,
-    ),
+    (r"input|keyword|directive|format|end of (data|file)|unknown|wrong|inconsistent", FailureClass.INPUT_ERROR),
+    (r"not (found|allowed|available)|incompatib|restart|missing|neighb|smalldist", FailureClass.INPUT_ERROR),
+    (r"symmetry|space group|g-vectors", FailureClass.INPUT_ERROR),
 )
 _BY_EVENT: Final = {
     "memory": FailureClass.OUT_OF_MEMORY,
@@ -109,6 +107,6 @@ def _from_convergence(run: PrintedRun) -> Failure | None:
         return Failure(_GEOMETRY, run.unsatisfied)
     if run.optimization is not None:
         return Failure(_GEOMETRY, run.optimization, "the optimisation began, but its end is not told")
-    if run.has_scf and run.scf is None:
-        return Failure(_SCF, None, "an SCF began, but its end is not told")
+    if run.scf_start is not None and run.scf is None:
+        return Failure(_SCF, run.scf_start, "an SCF began, but its end is not told")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from pathlib import Path
@@ -245,4 +246,4 @@ def _lowest_energy(run: PrintedRun, geometry: PrintedGeometry | None) -> float:
     heaviest = max((atom[0] % 100 for atom in geometry.primitive.atoms), default=0) if geometry else 0
     if not electrons or not heaviest:
         return -_ENERGY_MOST_HARTREE
-    return -1.5 * electrons * float(heaviest) ** (4 / 3)
+    return -1.5 * electrons * math.pow(heaviest, 4 / 3)

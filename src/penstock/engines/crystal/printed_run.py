@@ -43,8 +43,7 @@ class PrintedRun:
     started: Line | None = None
     ended: Line | None = None
     stopped: Line | None = None  # the time table's own word for an end in error
-    is_properties: bool = False
-    has_scf: bool = False  # an SCF began
+    scf_start: Line | None = None
     scf: Line | None = None
     scf_cycles: int = 0
     scf_count: int = 0
@@ -154,10 +153,6 @@ def _is_title(hit: Hit) -> bool:
     return b"EEEEEEEEEE STARTING" in above or below.startswith(" CRYSTAL - ")
 
 
-def _scf_begins(run: PrintedRun, hit: Hit) -> None:
-    run.has_scf = True
-
-
 def _scf(run: PrintedRun, hit: Hit) -> None:
     if _is_title(hit):
         return
@@ -217,12 +212,8 @@ def _modes(run: PrintedRun, hit: Hit) -> None:
     run.modes = run.modes or hit
 
 
-def _warning(run: PrintedRun, hit: Hit) -> None:
+def _warning(run: PrintedRun, _: Hit) -> None:
     run.warnings += 1
-
-
-def _properties(run: PrintedRun, hit: Hit) -> None:
-    run.is_properties = True
 
 
 def _node(run: PrintedRun, hit: Hit) -> None:
@@ -258,8 +249,7 @@ _MARKERS: Final[tuple[tuple[bytes, Handler], ...]] = (
     (b"ERROR ****", _error),
     (b"ERR         TELAPSE", _line("stopped")),
     (b"END         TELAPSE", _line("elapsed")),
-    (b"CRYSTAL - PROPERTIES - TYPE", _properties),
-    (b"CRYSTAL - SCF - TYPE", _scf_begins),
+    (b"CRYSTAL - SCF - TYPE", _line("scf_start")),
     (b"== SCF ENDED", _scf),
     (b"TOTAL ENERGY(", _energy),
     (b"TOTAL ENERGY + ", _energy),
