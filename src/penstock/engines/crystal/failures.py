@@ -89,11 +89,9 @@ def _from_events(run: PrintedRun) -> Failure | None:
 
 
 def _from_silence(run: PrintedRun) -> Failure | None:
-    if run.ended is not None:
-        return None
     if run.stopped is not None:
         return Failure(FailureClass.MODULE_CRASH, run.stopped, "stopped in error without saying which")
-    return Failure(FailureClass.TRUNCATED)
+    return Failure(FailureClass.TRUNCATED) if run.ended is None else None
 
 
 def _from_convergence(run: PrintedRun) -> Failure | None:

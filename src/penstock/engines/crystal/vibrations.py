@@ -40,7 +40,7 @@ def _read_modes(heading: Hit) -> list[float]:
         match = _ROW.match(line)
         if match is None:
             if frequencies:
-                return frequencies
+                return [] if line.strip() else frequencies
             continue
         first, last, frequency = int(match[1]), int(match[2]), parse_number(match[4])
         if frequency is None or first != len(frequencies) + 1 or not first <= last <= _MODES_MAX:
