@@ -1,1 +1,1 @@
-"""CRYSTAL (14, 17, 23): decks, outputs and remedies."""
+"""CRYSTAL 14 to 23: decks as structures, outputs, remedies."""
