@@ -1,6 +1,6 @@
 """What the CRYSTAL manuals (14, 17, 23) say about the layout of a deck.
 
-Which keyword opens a block, which is followed by a line of words, and which cell parameters a symmetry group leaves free.
+Which keyword opens a block, which is followed by a line of words, which cell parameters a symmetry group leaves free.
 """
 
 from __future__ import annotations
