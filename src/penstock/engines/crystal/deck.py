@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from penstock.engines.crystal.deck_keywords import (
+    AFTER_SCF,
     BASIS_KEYWORDS,
     DIMENSIONS,
     ELSEWHERE,
@@ -191,11 +192,11 @@ def _parse_basis(lines: DeckLines) -> Basis:
 
 
 def _parse_scf(lines: DeckLines) -> tuple[tuple[Entry, ...], str]:
-    """The last section and its END, the last of the deck: one before it closes a block that is not known here."""
+    """The last section and its END, as a rule the last of the deck: one before it closes a block not known here."""
     entries: list[Entry] = []
     while True:
         line = lines.peek()
-        if line is not None and is_end(line) and not lines.holds_end():
+        if line is not None and is_end(line) and (word_of(lines.peek(1)) in AFTER_SCF or not lines.holds_end()):
             return tuple(entries), lines.take("END").strip()
         entries.append(_parse_entry(lines, "scf", "the END of the SCF section (an earlier block may lack its own)"))
 
@@ -225,7 +226,7 @@ def _parse_entry(lines: DeckLines, section: str, awaited: str) -> Entry:
         return Entry(keyword, tuple(values), note=note)
     entries: list[Entry] = []
     while (inner := lines.peek()) is None or not is_end(inner):
-        if inner is None or (word_of(inner) == "BASISSET" and name != "FIXINDEX"):
+        if inner is None or word_of(inner) == "BASISSET":
             raise ValueError(f"line {number}: {name} has no END")
         entries.append(_parse_entry(lines, name, f"the END of {name}"))
     return Entry(keyword, tuple(values), tuple(entries), lines.take("END").strip(), note)

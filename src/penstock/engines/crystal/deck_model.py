@@ -109,7 +109,7 @@ class Basis(msgspec.Struct, frozen=True):
 class Deck(msgspec.Struct, frozen=True):
     """A whole deck. `keywords` edit the geometry, and hold OPTGEOM, FREQCALC and other blocks; `end` closes them.
 
-    `rest` are lines after the last END, which CRYSTAL does not read.
+    `rest` are the lines after the END of the SCF section: nothing, as a rule.
     """
 
     title: str
