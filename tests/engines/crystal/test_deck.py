@@ -10,7 +10,21 @@ SCF_NAMES = st.from_regex(r"[A-Z][A-Z0-9-]{0,9}", fullmatch=True).filter(
     lambda name: (
         not name.startswith("END")
         and name not in {"DFT", "DFTD3", "DFTD4", "GCP", "GCPAUTO", "CPHF", "CPKS"}
-        and name not in {"FIXINDEX", "TWOCOMPON", "BASISSET", "CHARGED", "CHEMOD", "GHOSTS", "NOPRINT", "PARAMPRT"}
+        and name
+        not in {
+            "HF3C",
+            "HFSOL3C",
+            "TWOCOMPON",
+            "BASISSET",
+            "GEOM",
+            "BASE",
+            "GEBA",
+            "CHARGED",
+            "CHEMOD",
+            "GHOSTS",
+            "NOPRINT",
+            "PARAMPRT",
+        }
     )
 )
 VALUE_LINES = st.lists(st.from_regex(r"[-+]?[0-9]{1,4}( [0-9]{1,3}\.[0-9]{1,3}){0,4}", fullmatch=True), max_size=4)
@@ -132,6 +146,14 @@ def test_an_unknown_block_ends_no_section() -> None:
 def test_line_ends_and_blanks_at_them_do_not_matter(end: str) -> None:
     title, rest = FREQUENCIES.split("\n", 1)
     assert parse_deck(title + "\n" + rest.replace("\n", end)) == parse_deck(FREQUENCIES)
+
+
+def test_a_second_geometry_for_fixed_indices_follows_the_scf() -> None:
+    text = SLAB.replace("SHRINK", "FIXINDEX\nSHRINK") + "GEOM\nSLAB\n1\n2.5 2.5 120.\nEND\n"
+    deck = parse_deck(text)
+    assert names(deck.scf) == ["DFT", "FIXINDEX", "SHRINK"]
+    assert deck.rest[0] == "GEOM"
+    assert render_deck(deck) == text
 
 
 def test_what_follows_the_last_end_is_kept() -> None:

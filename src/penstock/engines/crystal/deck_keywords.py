@@ -1,6 +1,6 @@
 """What the CRYSTAL manuals (14, 17, 23) say about the layout of a deck.
 
-Which keyword opens a block, which is followed by a line of words, and which cell parameters a symmetry group leaves free.
+Which keyword opens a block, which is followed by a line of words, which cell parameters a symmetry group leaves free.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ ELSEWHERE: Final = frozenset({"EXTERNAL", "DLVINPUT", "HELIX"})
 BASIS_KEYWORDS: Final = frozenset({"CHARGED", "CHEMOD", "GHOSTS", "NOPRINT", "PARAMPRT", "BASISSET"})
 """What may stand between the name of a predefined basis and the SCF section that follows without an END."""
 
-_OPTIMISATION: Final = frozenset({"PREOPTGEOM"})
-_GEOMETRY_BLOCKS: Final = frozenset(
-    {"OPTGEOM", "FREQCALC", "ELASTCON", "ELAPIEZO", "PIEZOCON", "PHOTOELA", "EOS", "QHA", "CPHF", "CPKS", "ANHARM"}
-    | {"CONFCNT", "CONFRAND", "DIEL", "MOLDYN"}
+AFTER_SCF: Final = frozenset({"GEOM", "BASE", "GEBA"})
+"""With FIXINDEX, what follows the END of the SCF section: the geometry and basis that fix the classes of integrals."""
+
+TASK_BLOCKS: Final = frozenset(
+    {"OPTGEOM", "FREQCALC", "ELASTCON", "ELAPIEZO", "PIEZOCON", "PHOTOELA", "EOS", "QHA", "ANHARM", "CONFCNT"}
+    | {"CONFRAND", "MOLDYN"}
 )
-_SCF_BLOCKS: Final = frozenset({"DFT", "DFTD3", "DFTD4", "GCP", "GCPAUTO", "CPHF", "CPKS", "FIXINDEX", "TWOCOMPON"})
+"""The blocks after the atoms that say what is to be done with the geometry; a deck has at most one of them."""
+
+_OPTIMISATION: Final = frozenset({"PREOPTGEOM"})
+_GEOMETRY_BLOCKS: Final = TASK_BLOCKS | {"CPHF", "CPKS"}
+_SCF_BLOCKS: Final = frozenset(
+    {"DFT", "DFTD3", "DFTD4", "GCP", "GCPAUTO", "HF3C", "HFSOL3C", "CPHF", "CPKS", "TWOCOMPON"}
+)
 
 BLOCKS: Final[Mapping[str, frozenset[str]]] = {
     "geometry": _GEOMETRY_BLOCKS,
@@ -39,7 +47,7 @@ BLOCKS: Final[Mapping[str, frozenset[str]]] = {
 
 WORD_LINES: Final = frozenset(
     {("basis", "BASISSET"), ("DFT", "EXCHANGE"), ("DFT", "CORRELAT"), ("DFTD3", "FUNC"), ("DFTD4", "FUNC")}
-    | {("GCP", "METHOD"), ("GCPAUTO", "METHOD"), ("FIXINDEX", "BASISSET")}
+    | {("GCP", "METHOD"), ("GCPAUTO", "METHOD")}
 )
 """By the section or block they stand in: the keywords whose next line is their value though it begins with a letter."""
 
