@@ -1,0 +1,167 @@
+"""The `[engine]` table of CRYSTAL: what a person writes, checked, and what remedies change."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from penstock.domain.errors import SpecError
+from penstock.domain.spec import readable_error
+from penstock.engines.crystal.deck import parse_deck
+from penstock.engines.crystal.deck_edit import Edit
+from penstock.engines.engine import ReadFile, check_table
+
+DeckTask = Literal["opt", "sp", "freq"]
+PropertiesTask = Literal["band", "doss", "transport", "charge_potential"]
+DECK_TASKS: Final = frozenset({"opt", "sp", "freq"})
+PROPERTIES_TASKS: Final = frozenset({"band", "doss", "transport", "charge_potential"})
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+Command = str | list[str]
+
+
+class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """BAND: k points along the whole path, and which bands (from, to; 1-based), all where it is not said."""
+
+    points: Positive = 1000
+    bands: tuple[Positive, Positive] | None = None
+
+
+class Doss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """DOSS: energies, bands as in `Band`, and what it is projected on beside the total."""
+
+    points: Positive = 1000
+    bands: tuple[Positive, Positive] | None = None
+    projections: Literal["none", "elements", "atoms"] = "elements"
+
+
+class Transport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """BOLTZTRA: temperatures (K) and chemical potentials (eV) as first, last and step; relaxation time in fs."""
+
+    temperatures: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (100.0, 800.0, 100.0)
+    chemical_potentials: tuple[float, float, PositiveFloat] = (-10.0, 10.0, 0.1)
+    relaxation_time: PositiveFloat = 10.0
+
+
+class ChargePotential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """ECH3 and POT3: points along the first axis, and how far around a slab or molecule (in units of its size)."""
+
+    points: Positive = 100
+    scale: PositiveFloat = 3.0
+    tolerance: Positive = 5
+
+
+class CrystalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[engine]` table of `crystal` as a person writes it; `deck` is the path of a template."""
+
+    task: Literal["opt", "sp", "freq", "band", "doss", "transport", "charge_potential"] = "sp"
+    command: Command = "Pcrystal"
+    properties: Command = "Pproperties"
+    input: Literal["file", "stdin"] = "file"
+    deck: str | None = None
+    edits: list[dict[str, Any]] = []
+    guess: bool = True
+    resume: bool = True
+    band: Band = Band()
+    doss: Doss = Doss()
+    transport: Transport = Transport()
+    charge_potential: ChargePotential = ChargePotential()
+
+
+class CrystalParameters(msgspec.Struct, frozen=True):
+    """The checked table. `deck` is the text of the template now.
+
+    The second half is for remedies, relative to what the deck has: the n-th uniform mesh that is tried, further SCF
+    cycles, further per cents of FMIXING (up to 80), level shifting in place of DIIS, a factor on the trust radius, and
+    EIGS.
+    """
+
+    task: Literal["opt", "sp", "freq", "band", "doss", "transport", "charge_potential"]
+    argv: list[str]
+    properties: list[str]
+    input: Literal["file", "stdin"] = "file"
+    deck: str | None = None
+    edits: list[Edit] = []
+    guess: bool = True  # begin the SCF with the wavefunction of a run before
+    resume: bool = True  # go on with an optimisation or with frequencies that were interrupted
+    band: Band = Band()
+    doss: Doss = Doss()
+    transport: Transport = Transport()
+    charge_potential: ChargePotential = ChargePotential()
+    shrink_step: Count = 0
+    more_scf_cycles: Count = 0
+    more_mixing: Count = 0
+    level_shift: bool = False
+    trust_radius: PositiveFloat = 1.0
+    eigs: bool = False
+
+    @property
+    def is_properties(self) -> bool:
+        """Whether the task is one of the program properties."""
+        return self.task in PROPERTIES_TASKS
+
+
+_TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "band": Band,
+    "doss": Doss,
+    "transport": Transport,
+    "charge_potential": ChargePotential,
+}
+
+
+def check_parameters(table: Mapping[str, Any], read_file: ReadFile) -> CrystalParameters:
+    """The checked `[engine]` table, its template read and parsed; SpecError says what is wrong, and where."""
+    for name, kind in _TABLES.items():
+        if isinstance(table.get(name), Mapping):
+            check_table(table[name], kind, f"engine.{name}")
+    given = check_table(table, CrystalTable)
+    return CrystalParameters(
+        given.task,
+        _argv(given.command, "command"),
+        _argv(given.properties, "properties"),
+        given.input,
+        None if given.deck is None else _template(given.deck, read_file),
+        [_edit(edit, number) for number, edit in enumerate(given.edits)],
+        given.guess,
+        given.resume,
+        given.band,
+        given.doss,
+        given.transport,
+        given.charge_potential,
+    )
+
+
+def _argv(command: Command, name: str) -> list[str]:
+    key = f"engine.{name}"
+    try:
+        argv = shlex.split(command) if isinstance(command, str) else command
+    except ValueError as error:
+        raise SpecError(f"cannot be split into arguments: {error}", key=key) from error
+    if not argv or not argv[0]:
+        raise SpecError("empty; give the program to run", key=key)
+    if any("\0" in argument for argument in argv):
+        raise SpecError("an argument holds a NUL character", key=key)
+    return argv
+
+
+def _template(path: str, read_file: ReadFile) -> str:
+    text = read_file(path)
+    try:
+        parse_deck(text)
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}", key="engine.deck") from error
+    return text
+
+
+def _edit(table: dict[str, Any], number: int) -> Edit:
+    key = f"engine.edits[{number}]"
+    try:
+        return msgspec.convert(table, Edit)
+    except msgspec.ValidationError as error:
+        message, where = readable_error(str(error))
+        raise SpecError(message, key=f"{key}.{where}" if where else key) from error
