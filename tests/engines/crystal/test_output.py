@@ -253,15 +253,15 @@ def test_a_geometry_that_is_cut_short_leaves_the_one_before(tmp_path: Path) -> N
 def test_ghosts_have_no_place_in_a_geometry(tmp_path: Path) -> None:
     ghost = out.DIAMOND.replace("2 F   6 C ", "2 F   0 XX")
     assert parse_geometry(report(tmp_path, out.HEAD + ghost).geometry or "").symbols == ["C"]
-    assert output.final_geometry(tmp_path / "stdout") is not None
+    assert output.read_output(tmp_path / "stdout").geometry is not None
     report(tmp_path, out.HEAD + out.DIAMOND.replace("1 T   6 C ", "1 T   0 XX"))
-    assert output.final_geometry(tmp_path / "stdout") is None
+    assert output.read_output(tmp_path / "stdout").geometry is None
 
 
 def test_pseudopotentials_keep_their_number_in_the_deck_and_their_element_in_the_geometry(tmp_path: Path) -> None:
     heavy = report(tmp_path, out.HEAD + out.DIAMOND.replace("   6 C ", " 282 PB"))
     assert parse_geometry(heavy.geometry or "").symbols == ["Pb", "Pb"]
-    found = output.final_geometry(tmp_path / "stdout")
+    found = output.read_output(tmp_path / "stdout").geometry
     assert found is not None
     assert [atom[0] for atom in found.atoms] == [282]
 

@@ -77,7 +77,7 @@ def test_every_sample_output_is_in_the_table_and_is_told_from_what_a_scheduler_w
 
 
 def test_the_final_geometry_of_an_optimised_crystal_is_that_of_its_crystallographic_cell() -> None:
-    found = output.final_geometry(SAMPLES / "3.4^2T137_BULK_OPTGEOM_TZ.out")
+    found = output.read_output(SAMPLES / "3.4^2T137_BULK_OPTGEOM_TZ.out").geometry
     assert found is not None
     assert found.dimensionality == 3
     assert found.cell == (8.68783131, 8.68783131, 8.68783131, 90.0, 90.0, 90.0)
@@ -89,8 +89,8 @@ def test_the_final_geometry_of_an_optimised_crystal_is_that_of_its_crystallograp
 
 
 def test_the_final_geometries_of_a_slab_and_of_a_molecule() -> None:
-    slab = output.final_geometry(SAMPLES / "3LG_BF4_2x2_Sol_ad.out")
-    molecule = output.final_geometry(SAMPLES / "Suflolane_MOLECULE_OPT_symm_HSESOL3C_SOLDEF2MSVP.out")
+    slab = output.read_output(SAMPLES / "3LG_BF4_2x2_Sol_ad.out").geometry
+    molecule = output.read_output(SAMPLES / "Suflolane_MOLECULE_OPT_symm_HSESOL3C_SOLDEF2MSVP.out").geometry
     assert slab is not None
     assert molecule is not None
     assert (slab.dimensionality, len(slab.atoms)) == (2, 77)

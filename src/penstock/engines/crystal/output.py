@@ -6,7 +6,7 @@ import math
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from penstock.domain.calculation import Evidence, FailureClass
 from penstock.domain.report import BandGapKind, Optimization, Report
@@ -50,6 +50,13 @@ def recognises(head: bytes) -> bool:
     return _HEAD.search(head) is not None
 
 
+class Reading(NamedTuple):
+    """What an output says, and its last whole geometry in the terms of a deck: None without one or with ghost atoms."""
+
+    report: Report
+    geometry: FinalGeometry | None
+
+
 def report(path: Path) -> Report:
     """What the last run in `path` says; OSError where it cannot be read.
 
@@ -57,8 +64,20 @@ def report(path: Path) -> Report:
     the SCFs in this file: an optimisation prints only its first there. The gradient is the largest Cartesian component
     where that of the last geometry is printed, else the optimiser's own. A conducting state has no gap.
     """
+    return read_output(path).report
+
+
+def read_output(path: Path) -> Reading:
+    """The report on `path` and its final geometry, in one pass; OSError."""
     run = scan_run(path)
     geometry = last_geometry(run)
+    crystallographic = geometry.crystallographic if geometry else None
+    if crystallographic and any(atom[0] == 0 for atom in crystallographic.atoms):
+        crystallographic = None
+    return Reading(_report(path, run, geometry), crystallographic)
+
+
+def _report(path: Path, run: PrintedRun, geometry: PrintedGeometry | None) -> Report:
     energy = _energy(run.energy)
     failure = find_failure(run) or _find_blow_up(run, energy, geometry)
     gap, kind = _gap(run.gap)
@@ -86,17 +105,6 @@ def report(path: Path) -> Report:
         geometry=render_block(geometry.primitive) if geometry else None,
         properties=properties,
     )
-
-
-def final_geometry(path: Path) -> FinalGeometry | None:
-    """The last whole geometry in `path` in the terms of a deck; None without one or with ghost atoms in it.
-
-    OSError where the file cannot be read.
-    """
-    found = last_geometry(scan_run(path))
-    if found is None or any(atom[0] == 0 for atom in found.crystallographic.atoms):
-        return None
-    return found.crystallographic
 
 
 def last_geometry(run: PrintedRun) -> PrintedGeometry | None:

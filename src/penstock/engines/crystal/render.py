@@ -6,7 +6,7 @@ from typing import Final
 
 from penstock.domain.calculation import Calculation, Rendered
 from penstock.domain.errors import SpecError
-from penstock.engines.crystal.deck import parse_deck, render_deck
+from penstock.engines.crystal.deck import render_deck
 from penstock.engines.crystal.deck_edit import Edit, edited, with_uniform_shrink
 from penstock.engines.crystal.deck_model import Deck
 from penstock.engines.crystal.deck_task import as_task, with_guess, with_restart
@@ -67,7 +67,9 @@ def _render_deck(calculation: Calculation, parameters: CrystalParameters) -> Ren
 def _render_properties(calculation: Calculation, parameters: CrystalParameters) -> Rendered:
     wavefunction = _first_of(("fort.9", "fort.98"), calculation.previous)
     if wavefunction is None:
-        message = f"task {parameters.task} needs the wavefunction of a step before (fort.9 or fort.98), and there is none"
+        message = (
+            f"task {parameters.task} needs the wavefunction of a step before (fort.9 or fort.98), and there is none"
+        )
         raise SpecError(message, key="engine.task")
     text = render_properties(calculation, parameters)
     if wavefunction == "fort.98":
@@ -102,9 +104,7 @@ def _remedy_edits(deck: Deck, parameters: CrystalParameters) -> list[Edit]:
     if parameters.more_scf_cycles:
         edits.append(Edit("scf", "MAXCYCLE", add=parameters.more_scf_cycles, default=_CYCLES_DEFAULT))
     if parameters.more_mixing:
-        edits.append(
-            Edit("scf", "FMIXING", add=parameters.more_mixing, default=_MIXING_DEFAULT, most=_MIXING_MOST)
-        )
+        edits.append(Edit("scf", "FMIXING", add=parameters.more_mixing, default=_MIXING_DEFAULT, most=_MIXING_MOST))
     if parameters.level_shift:  # DIIS, the default since CRYSTAL17, would turn it off again
         edits += [Edit("scf", "DIIS", remove=True), Edit("scf", "NODIIS", set=""), Edit("scf", "LEVSHIFT", set=[5, 1])]
     if parameters.trust_radius != 1.0 and any(entry.name == "OPTGEOM" for entry in deck.keywords):

@@ -41,7 +41,7 @@ RULES: Final = (
         why="EIGS, so that the output shows the overlap matrix's eigenvalues",
     ),
     Rule(
-        "linear dependence",
+        "linear_dependence",
         FailureClass.LINEAR_DEPENDENCE,
         person="remove the most diffuse functions from the basis (exponents below 0.1); with EIGS the last attempt's "
         "output shows how many eigenvalues of the overlap matrix are too small",
@@ -56,7 +56,7 @@ RULES: Final = (
         why="more memory",
     ),
     Rule(
-        "scf cycles",
+        "scf_cycles",
         FailureClass.SCF_NOT_CONVERGED,
         when="cycles|scf failed",
         change={"more_scf_cycles": Change(add=1000, default=0)},
@@ -72,14 +72,14 @@ RULES: Final = (
         why="FMIXING 10 higher, up to 80",
     ),
     Rule(
-        "level shift",
+        "level_shift",
         FailureClass.SCF_NOT_CONVERGED,
         change={"level_shift": Change(set=True)},
         restart=True,
         why="LEVSHIFT 5 1 in place of DIIS",
     ),
     Rule(
-        "trust radius",
+        "trust_radius",
         FailureClass.GEOMETRY_NOT_CONVERGED,
         limit=2,
         change={"trust_radius": Change(multiply=0.5, default=1.0)},
