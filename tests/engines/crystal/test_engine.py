@@ -55,7 +55,11 @@ def read(directory: Path, text: str, end: Exit = WELL, **table: Any) -> Outcome:
         ({"band": {"point": 3}}, "engine.band.point", "points"),
         ({"band": {"points": 0}}, "engine.band.points", ">= 1"),
         ({"doss": {"projections": "all"}}, "engine.doss.projections", "elements"),
-        ({"edits": [{"block": "scf", "keyword": "MAXCYCLE", "set": 3}, {"block": "scf"}]}, "engine.edits[1]", "missing"),
+        (
+            {"edits": [{"block": "scf", "keyword": "MAXCYCLE", "set": 3}, {"block": "scf"}]},
+            "engine.edits[1]",
+            "missing",
+        ),
         ({"edits": [{"block": "scf", "keyword": "MAXCYCLE", "set": 3, "add": 1}]}, "engine.edits[0]", "exactly one"),
     ],
 )

@@ -147,6 +147,13 @@ def test_other_terminations_are_no_end(tmp_path: Path, line: str) -> None:
     assert (found.ended, found.failure) == ("truncated", FailureClass.TRUNCATED)
 
 
+@pytest.mark.parametrize(
+    "line", [out.END, out.END.rstrip("\n"), out.END.replace(".0\n", "\n"), out.END.replace(".0", ",0")]
+)
+def test_an_end_is_one_however_its_time_is_written(tmp_path: Path, line: str) -> None:
+    assert report(tmp_path, out.SINGLE_POINT.replace(out.END + out.NODES, line)).failure is None
+
+
 ABORT = "application called MPI_Abort(MPI_COMM_WORLD, 1) - process 7\n"
 STOPPED = " TTTTTTTTTTTTTTTTTTTTTTTTTTTTTT ERR         TELAPSE        2.58 TCPU        0.58\n"
 FAILURES = {
@@ -167,7 +174,9 @@ FAILURES = {
     STOPPED: (FailureClass.MODULE_CRASH, "error"),
     ABORT: (FailureClass.MPI_ERROR, "error"),
     "There are not enough slots available in the system\n": (FailureClass.MPI_ERROR, "error"),
-    "forrtl: severe (174): SIGSEGV, segmentation fault occurred\n" + ABORT: (FailureClass.MPI_ERROR, "error"),
+    "forrtl: severe (174): SIGSEGV, segmentation fault occurred\n" + ABORT: (FailureClass.MODULE_CRASH, "error"),
+    ABORT + "=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n": (FailureClass.MPI_ERROR, "error"),
+    "=>> PBS: job killed: walltime 3610 exceeded limit 3600\n": (FailureClass.WALLTIME, "truncated"),
     "forrtl: severe (41): insufficient virtual memory\n": (FailureClass.OUT_OF_MEMORY, "error"),
     "slurmstepd: error: Detected 1 oom_kill event. Some of the step tasks have been OOM Killed.\n": (
         FailureClass.OUT_OF_MEMORY,

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from tests.engines.crystal.outputs import STAND_IN
+from tests.engines.crystal.outputs import SAMPLES, STAND_IN
 
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.remedy import NoRemedy, decide_remedy
 from penstock.domain.resources import Resources
+from penstock.engines.crystal.deck import parse_deck
+from penstock.engines.crystal.deck_size import size_of
 from penstock.engines.crystal.engine import CrystalEngine
 from penstock.engines.crystal.parameters import CrystalParameters
 
@@ -260,3 +262,16 @@ def test_the_stand_in_reads_standard_input_too(tmp_path: Path) -> None:
     done = walk(tmp_path, deck(""), input="stdin")
     assert done.attempts[0].outcome.failure is None
     assert os.access(STAND_IN, os.X_OK)
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(SAMPLES.glob("*.d12"))])
+@pytest.mark.parametrize("task", ["opt", "freq"])
+def test_every_sample_deck_can_be_run_and_hands_on_a_deck(tmp_path: Path, name: str, task: str) -> None:
+    text = (SAMPLES / name).read_text()
+    done = walk(tmp_path, text, task)
+    outcome = done.attempts[0].outcome
+    assert outcome.failure is None
+    before, after = parse_deck(text), parse_deck(outcome.deck or "")
+    assert (after.title, len(after.geometry.atoms)) == (before.title, len(before.geometry.atoms))
+    assert size_of(outcome.deck) is not None
+    assert (outcome.geometry is None) == (task == "freq")

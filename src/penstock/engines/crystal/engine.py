@@ -141,7 +141,8 @@ def _succeeded(
     if parameters.task == "opt" and geometry is None:
         return fail(FailureClass.OUTPUT_INVALID, "it ended well, but its final geometry cannot be read")
     try:
-        deck = deck_for_next_step(directory, parameters, geometry if parameters.task == "opt" else None)
+        moved = geometry if parameters.task == "opt" else None
+        deck = deck_for_next_step(directory, parameters, moved, outcome.properties)
     except ValueError as error:
         return fail(FailureClass.OUTPUT_INVALID, f"it ended well, but its deck cannot have its final geometry: {error}")
     checkpoint = present(directory, ("fort.9", "fort.98"))

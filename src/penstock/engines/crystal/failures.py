@@ -33,12 +33,13 @@ _BY_EVENT: Final = {
     "disk": FailureClass.DISK,
     "input": FailureClass.INPUT_ERROR,
     "linear dependence": FailureClass.LINEAR_DEPENDENCE,
-    "mpi": FailureClass.MPI_ERROR,
     "crash": FailureClass.MODULE_CRASH,
+    "mpi": FailureClass.MPI_ERROR,
+    "bad termination": FailureClass.MODULE_CRASH,
     "terminated": FailureClass.TRUNCATED,
 }
 """In the order in which one explains another: a full disk makes the program crash, a crash makes MPI abort."""
-_PROGRAM: Final = frozenset({"mpi", "crash", "input", "linear dependence"})
+_PROGRAM: Final = frozenset({"input", "linear dependence", "crash", "mpi", "bad termination"})
 
 
 class Failure(NamedTuple):

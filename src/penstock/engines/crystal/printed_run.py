@@ -14,9 +14,8 @@ from typing import Final
 
 from penstock.engines.marker_scan import Hit, MarkerScan
 
-TERMINATION: Final = re.compile(
-    r" *E{10} TERMINATION +DATE +\d{2} +\d{2} +\d{4} +TIME +\d{2}:\d{2}:\d{2}[.,]\d *",
-)
+_TERMINATION: Final = re.compile(r" *E{10} TERMINATION +DATE\b")
+_WHOLE: Final = re.compile(r".* DATE +\d{2} +\d{2} +\d{4} +TIME +\d{2}:\d{2}:\d{2}[.,]\d *")
 _STARTING: Final = re.compile(r" *E{10} STARTING +DATE ")
 _BANNER: Final = re.compile(r"\* +CRYSTAL(\d\d) .*\*")
 _CORES: Final = re.compile(r"PROCESS +\d+ +OF +(\d+) +WORKING|(\d+) PROCESSORS WORKING")
@@ -135,7 +134,8 @@ def _release(run: PrintedRun, hit: Hit) -> None:
 
 def _end(run: PrintedRun, hit: Hit) -> None:
     text = hit.line()
-    if TERMINATION.fullmatch(text) and not _is_title(hit):
+    is_whole = hit.data.find(b"\n", hit.start) >= 0 or _WHOLE.fullmatch(text)
+    if _TERMINATION.match(text) and is_whole and not _is_title(hit):
         run.ended = Line(hit.offset, text)
 
 
@@ -280,7 +280,10 @@ _MARKERS: Final[tuple[tuple[bytes, Handler], ...]] = (
     (b"Out Of Memory", _event("memory")),
     (b"insufficient virtual memory", _event("memory")),
     (b"annot allocate memory", _event("memory")),
+    (b"xceeded job memory limit", _event("memory")),
     (b"DUE TO TIME LIMIT", _event("walltime")),
+    (b"job killed: walltime", _event("walltime")),
+    (b"TERM_RUNLIMIT", _event("walltime")),
     (b"o space left on device", _event("disk")),
     (b"isk quota exceeded", _event("disk")),
     (b"error during write", _event("disk")),
@@ -291,7 +294,7 @@ _MARKERS: Final[tuple[tuple[bytes, Handler], ...]] = (
     (b"egmentation fault", _event("crash")),
     (b"SIGSEGV", _event("crash")),
     (b"forrtl: severe", _event("crash")),
-    (b"BAD TERMINATION", _event("crash")),
+    (b"BAD TERMINATION", _event("bad termination")),
     (b"floating point exception", _event("crash")),
     (b"ANISOTROPIC SHRINKING FACTOR", _event("input")),
     (b"BASIS SET LINEARLY DEPENDENT", _event("linear dependence")),
