@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.engines.crystal import outputs as out
-from tests.engines.crystal.decks import OPTIMISATION as DECK
+from tests.engines.crystal.decks import OPTIMISATION
 
 from penstock.domain.calculation import Calculation, Evidence, Exit, FailureClass, Outcome
 from penstock.domain.errors import SpecError
@@ -14,6 +14,9 @@ from penstock.engines.crystal.engine import CrystalEngine
 from penstock.engines.crystal.parameters import CrystalParameters
 
 ENGINE = CrystalEngine()
+DECK = OPTIMISATION.replace(
+    "225\n5.63\n2\n11 0.0 0.0 0.0\n17 0.5 0.5 0.5 Biso 1.0 Cl\n", "227\n3.544\n1\n6 0.125 0.125 0.125 Biso 1.0 C\n"
+)
 WELL = Exit(0, None, 0.0, 1.0)
 
 
@@ -93,7 +96,7 @@ def test_a_deck_is_given_the_task_and_the_edits() -> None:
     assert text[0] == "OPTGEOM"  # the title
     assert "OPTGEOM" not in text[1:]
     assert text[text.index("MAXCYCLE") + 1] == "500"
-    assert lines(single.files["DECK"])[8] == "OPTGEOM"
+    assert single.files["DECK"] == DECK
     optimisation = lines(ENGINE.render(calculation(), parameters(task="opt", edits=edits)).files["INPUT"])
     assert [optimisation[place + 1] for place, line in enumerate(optimisation) if line == "MAXCYCLE"] == ["100", "500"]
     assert "FREQCALC" in ENGINE.render(calculation(), parameters(task="freq")).files["INPUT"]
@@ -154,7 +157,8 @@ def test_a_single_point_hands_on_its_deck_and_wavefunction_but_no_geometry(tmp_p
     outcome = read(tmp_path, out.SINGLE_POINT)
     assert (outcome.failure, outcome.final_energy_hartree, outcome.scf_cycles) == (None, -76.217192491426, 6)
     assert outcome.checkpoint == ["fort.9", "fort.98"]
-    assert (outcome.deck, outcome.geometry) == (DECK, None)
+    assert outcome.geometry is None
+    assert outcome.deck == DECK + "# penstock: 36 orbitals, 12 electrons\n"
     assert {"stdout", "fort.9", "fort.98", "fort.34"} <= set(outcome.files)
     assert "fort.25" not in outcome.files
 
@@ -166,6 +170,23 @@ def test_an_optimisation_hands_on_its_geometry(tmp_path: Path) -> None:
     assert "3.54497278" in (outcome.deck or "")
     assert outcome.max_force_hartree_per_bohr == 0.000122
     assert outcome.properties["band_gap_ev"] == 6.001
+
+
+def test_a_deck_whose_atoms_another_keyword_made_hands_on_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "stdout").write_text(out.OPTIMISATION)
+    (tmp_path / "DECK").write_text(
+        DECK.replace("OPTGEOM\nFULLOPTG", "SUPERCEL\n1 0 0\n0 1 0\n0 0 1\nOPTGEOM\nFULLOPTG")
+    )
+    text = lines(ENGINE.read(tmp_path, WELL, parameters(task="opt")).deck or "")
+    assert text[1:6] == [
+        "CRYSTAL",
+        "0 0 0",
+        "1",
+        "2.50667429 2.50667429 2.50667429 60.00000000 60.00000000 60.00000000",
+        "2",
+    ]
+    assert "SUPERCEL" not in text
+    assert "OPTGEOM" in text
 
 
 def test_a_deck_that_is_not_there_is_not_handed_on(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from tests.engines.crystal.outputs import SAMPLES
 
 from penstock.domain.geometry import parse_geometry
 from penstock.engines.crystal import output
+from penstock.engines.crystal.final_geometry import FinalGeometry
 from penstock.engines.marker_scan import read_head
 
 pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="PENSTOCK_SAMPLES names no directory of real outputs")
@@ -76,9 +77,14 @@ def test_every_sample_output_is_in_the_table_and_is_told_from_what_a_scheduler_w
     assert {path.suffix for path in SAMPLES.iterdir() if path.name not in told} == {".d12", ".d3", ".o", ".cif"}
 
 
-def test_the_final_geometry_of_an_optimised_crystal_is_that_of_its_crystallographic_cell() -> None:
-    found = output.read_output(SAMPLES / "3.4^2T137_BULK_OPTGEOM_TZ.out").geometry
+def final_geometry(name: str) -> FinalGeometry:
+    found = output.read_output(SAMPLES / name).geometry
     assert found is not None
+    return found.crystallographic
+
+
+def test_the_final_geometry_of_an_optimised_crystal_is_that_of_its_crystallographic_cell() -> None:
+    found = final_geometry("3.4^2T137_BULK_OPTGEOM_TZ.out")
     assert found.dimensionality == 3
     assert found.cell == (8.68783131, 8.68783131, 8.68783131, 90.0, 90.0, 90.0)
     assert found.atoms == (
@@ -89,10 +95,8 @@ def test_the_final_geometry_of_an_optimised_crystal_is_that_of_its_crystallograp
 
 
 def test_the_final_geometries_of_a_slab_and_of_a_molecule() -> None:
-    slab = output.read_output(SAMPLES / "3LG_BF4_2x2_Sol_ad.out").geometry
-    molecule = output.read_output(SAMPLES / "Suflolane_MOLECULE_OPT_symm_HSESOL3C_SOLDEF2MSVP.out").geometry
-    assert slab is not None
-    assert molecule is not None
+    slab = final_geometry("3LG_BF4_2x2_Sol_ad.out")
+    molecule = final_geometry("Suflolane_MOLECULE_OPT_symm_HSESOL3C_SOLDEF2MSVP.out")
     assert (slab.dimensionality, len(slab.atoms)) == (2, 77)
     assert slab.cell == (8.49112132, 8.49124311, 500.0, 90.0, 90.0, 120.004602)
     assert slab.atoms[12] == (5, 0.3770589694110, 0.3860533125193, 15.31247581313)

@@ -14,9 +14,9 @@ from penstock.domain.remedy import Rule
 from penstock.domain.report import Report
 from penstock.engines.crystal import output
 from penstock.engines.crystal.failures import classify_error
-from penstock.engines.crystal.final_geometry import FinalGeometry
 from penstock.engines.crystal.handed_on import deck_for_next_step, deck_for_retry
 from penstock.engines.crystal.parameters import DECK_TASKS, PROPERTIES_TASKS, CrystalParameters, check_parameters
+from penstock.engines.crystal.printed_geometry import PrintedGeometry
 from penstock.engines.crystal.render import INPUT, RESTARTS, SOURCE, WAVEFUNCTIONS, render
 from penstock.engines.crystal.rules import RULES
 from penstock.engines.engine import ReadFile, classify_exhausted, fail, read_tail
@@ -128,7 +128,7 @@ def _named(report: Report, directory: Path) -> Report:
 
 
 def _succeeded(
-    outcome: Outcome, directory: Path, parameters: CrystalParameters, geometry: FinalGeometry | None
+    outcome: Outcome, directory: Path, parameters: CrystalParameters, geometry: PrintedGeometry | None
 ) -> Outcome:
     """The outcome with what a next step starts from, if the run did what it was for."""
     if parameters.is_properties:
@@ -140,17 +140,14 @@ def _succeeded(
         return fail(FailureClass.OUTPUT_INVALID, "it ended well, but printed no frequencies")
     if parameters.task == "opt" and geometry is None:
         return fail(FailureClass.OUTPUT_INVALID, "it ended well, but its final geometry cannot be read")
-    try:
-        moved = geometry if parameters.task == "opt" else None
-        deck = deck_for_next_step(directory, parameters, moved, outcome.properties)
-    except ValueError as error:
-        return fail(FailureClass.OUTPUT_INVALID, f"it ended well, but its deck cannot have its final geometry: {error}")
+    moved = geometry if parameters.task == "opt" else None
+    deck = deck_for_next_step(directory, parameters, moved, outcome.properties)
     checkpoint = present(directory, ("fort.9", "fort.98"))
     return msgspec.structs.replace(outcome, deck=deck, checkpoint=checkpoint)
 
 
 def _failed(
-    outcome: Outcome, directory: Path, parameters: CrystalParameters, geometry: FinalGeometry | None
+    outcome: Outcome, directory: Path, parameters: CrystalParameters, geometry: PrintedGeometry | None
 ) -> Outcome:
     """The outcome with what another attempt can go on from.
 

@@ -9,25 +9,28 @@ from typing import Any, Final
 import msgspec
 
 from penstock.engines.crystal.deck import parse_deck, render_deck
-from penstock.engines.crystal.deck_geometry import at_geometry
-from penstock.engines.crystal.deck_model import Deck
+from penstock.engines.crystal.deck_keywords import free_cell
+from penstock.engines.crystal.deck_model import Deck, GeometryInput, Record
 from penstock.engines.crystal.deck_size import Size, with_size
-from penstock.engines.crystal.final_geometry import FinalGeometry
+from penstock.engines.crystal.final_geometry import CHANGES_ATOMS, FinalGeometry, at_geometry
+from penstock.engines.crystal.geometry_input import atom_of, cell_text
 from penstock.engines.crystal.parameters import CrystalParameters
+from penstock.engines.crystal.printed_geometry import PrintedGeometry
 from penstock.engines.crystal.render import SOURCE, remedied
 from penstock.engines.engine import read_output
 
 _DECK_MAX: Final = 64 << 20
+_KINDS: Final = ("MOLECULE", "POLYMER", "SLAB", "CRYSTAL")
 
 
-def deck_for_retry(directory: Path, geometry: FinalGeometry | None) -> str | None:
+def deck_for_retry(directory: Path, geometry: PrintedGeometry | None) -> str | None:
     """The attempt's source deck, at `geometry` if there is one: the next attempt brings the remedies itself.
 
-    None where there is no source deck that can be read, or it cannot have that geometry.
+    None where there is no source deck that can be read.
     """
     try:
         deck = _source_deck(directory)
-        return render_deck(at_geometry(deck, geometry) if geometry else deck)
+        return render_deck(_moved(deck, geometry) if geometry else deck)
     except (OSError, ValueError):
         return None
 
@@ -35,12 +38,12 @@ def deck_for_retry(directory: Path, geometry: FinalGeometry | None) -> str | Non
 def deck_for_next_step(
     directory: Path,
     parameters: CrystalParameters,
-    geometry: FinalGeometry | None,
+    geometry: PrintedGeometry | None,
     properties: Mapping[str, Any],
 ) -> str | None:
     """The source deck at `geometry`, with what the run taught: the remedies of its SCF, and the `Size` of its basis.
 
-    None where there is no source deck that can be read, ValueError where it cannot have that geometry.
+    None where there is no source deck that can be read.
     """
     try:
         deck = _source_deck(directory)
@@ -49,9 +52,31 @@ def deck_for_next_step(
     lasting = msgspec.structs.replace(parameters, trust_radius=1.0, eigs=False)
     deck = remedied(deck, lasting)
     if geometry:
-        deck = at_geometry(deck, geometry)
+        deck = _moved(deck, geometry)
     orbitals, electrons = properties.get("orbitals"), properties.get("electrons")
     return render_deck(with_size(deck, Size(orbitals, electrons)) if orbitals and electrons else deck)
+
+
+def _moved(deck: Deck, geometry: PrintedGeometry) -> Deck:
+    """`deck` at `geometry`; without its symmetry where its keywords or another file made the atoms there are."""
+    try:
+        return at_geometry(deck, geometry.crystallographic)
+    except ValueError:
+        keywords = tuple(entry for entry in deck.keywords if entry.name not in CHANGES_ATOMS)
+        return msgspec.structs.replace(deck, geometry=_all_atoms(geometry.primitive), keywords=keywords)
+
+
+def _all_atoms(geometry: FinalGeometry) -> GeometryInput:
+    """The geometry input that lists every atom: space, layer, rod or point group 1."""
+    periods = geometry.dimensionality
+    cell = geometry.cell and Record(tuple(cell_text(geometry.cell[index]) for index in free_cell(periods, 1)))
+    return GeometryInput(
+        _KINDS[periods],
+        flags=Record(("0", "0", "0")) if periods == 3 else None,
+        group=Record(("1",)),
+        cell=cell,
+        atoms=tuple(atom_of(number, place) for number, *place in geometry.atoms),
+    )
 
 
 def _source_deck(directory: Path) -> Deck:

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, NamedTuple
 from penstock.domain.calculation import Evidence, FailureClass
 from penstock.domain.report import BandGapKind, Optimization, Report
 from penstock.engines.crystal.failures import Failure, find_failure, is_error_end, scf_failed
-from penstock.engines.crystal.final_geometry import FinalGeometry, PrintedGeometry, read_geometry, render_block
 from penstock.engines.crystal.numbers import parse_number
+from penstock.engines.crystal.printed_geometry import PrintedGeometry, read_geometry, render_block
 from penstock.engines.crystal.printed_run import Line, PrintedRun, scan_run
 from penstock.engines.crystal.vibrations import read_vibrations
 from penstock.engines.marker_scan import Hit, line_number
@@ -51,10 +51,10 @@ def recognises(head: bytes) -> bool:
 
 
 class Reading(NamedTuple):
-    """What an output says, and its last whole geometry in the terms of a deck: None without one or with ghost atoms."""
+    """What an output says, and its last whole geometry: None without one, or with ghosts, which no deck can tell."""
 
     report: Report
-    geometry: FinalGeometry | None
+    geometry: PrintedGeometry | None
 
 
 def report(path: Path) -> Report:
@@ -71,10 +71,8 @@ def read_output(path: Path) -> Reading:
     """The report on `path` and its final geometry, in one pass; OSError."""
     run = scan_run(path)
     geometry = last_geometry(run)
-    crystallographic = geometry.crystallographic if geometry else None
-    if crystallographic and any(atom[0] == 0 for atom in crystallographic.atoms):
-        crystallographic = None
-    return Reading(_report(path, run, geometry), crystallographic)
+    has_ghosts = geometry is not None and any(atom[0] == 0 for atom in geometry.primitive.atoms)
+    return Reading(_report(path, run, geometry), None if has_ghosts else geometry)
 
 
 def _report(path: Path, run: PrintedRun, geometry: PrintedGeometry | None) -> Report:

@@ -11,7 +11,9 @@ import msgspec
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import readable_error
 from penstock.engines.crystal.deck import parse_deck
+from penstock.engines.crystal.deck_build import BasisChoice, Hamiltonian, ScfSettings, build_deck
 from penstock.engines.crystal.deck_edit import Edit
+from penstock.engines.crystal.deck_model import Atom, GeometryInput, Record
 from penstock.engines.engine import ReadFile, check_table
 
 DeckTask = Literal["opt", "sp", "freq"]
@@ -64,6 +66,9 @@ class CrystalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     properties: Command = "Pproperties"
     input: Literal["file", "stdin"] = "file"
     deck: str | None = None
+    basis: BasisChoice = BasisChoice()
+    hamiltonian: Hamiltonian = Hamiltonian()
+    scf: ScfSettings = ScfSettings()
     edits: list[dict[str, Any]] = []
     guess: bool = True
     resume: bool = True
@@ -86,6 +91,10 @@ class CrystalParameters(msgspec.Struct, frozen=True):
     properties: list[str]
     input: Literal["file", "stdin"] = "file"
     deck: str | None = None
+    is_built: bool = False  # from the three that follow, where there is no other deck
+    basis: BasisChoice = BasisChoice()
+    hamiltonian: Hamiltonian = Hamiltonian()
+    scf: ScfSettings = ScfSettings()
     edits: list[Edit] = []
     guess: bool = True  # begin the SCF with the wavefunction of a run before
     resume: bool = True  # go on with an optimisation or with frequencies that were interrupted
@@ -106,7 +115,13 @@ class CrystalParameters(msgspec.Struct, frozen=True):
         return self.task in PROPERTIES_TASKS
 
 
+_SETTINGS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "basis": BasisChoice,
+    "hamiltonian": Hamiltonian,
+    "scf": ScfSettings,
+}
 _TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
+    **_SETTINGS,
     "band": Band,
     "doss": Doss,
     "transport": Transport,
@@ -120,12 +135,17 @@ def check_parameters(table: Mapping[str, Any], read_file: ReadFile) -> CrystalPa
         if isinstance(table.get(name), Mapping):
             check_table(table[name], kind, f"engine.{name}")
     given = check_table(table, CrystalTable)
+    _check_settings(given)
     return CrystalParameters(
         given.task,
         _argv(given.command, "command"),
         _argv(given.properties, "properties"),
         given.input,
         None if given.deck is None else _template(given.deck, read_file),
+        any(name in table for name in _SETTINGS),
+        given.basis,
+        given.hamiltonian,
+        given.scf,
         [_edit(edit, number) for number, edit in enumerate(given.edits)],
         given.guess,
         given.resume,
@@ -134,6 +154,17 @@ def check_parameters(table: Mapping[str, Any], read_file: ReadFile) -> CrystalPa
         given.transport,
         given.charge_potential,
     )
+
+
+def _check_settings(given: CrystalTable) -> None:
+    """That a deck can be made from the settings, tried with a crystal of one atom."""
+    cell = Record(("10", "10", "10", "90", "90", "90"))
+    atom = Atom(1, ("0", "0", "0"))
+    geometry = GeometryInput("CRYSTAL", Record(("0", "0", "0")), Record(("1",)), cell=cell, atoms=(atom,))
+    try:
+        build_deck("trial", geometry, given.basis, given.hamiltonian, given.scf)
+    except ValueError as error:
+        raise SpecError(f"no deck can be made from basis, hamiltonian and scf: {error}", key="engine") from error
 
 
 def _argv(command: Command, name: str) -> list[str]:
