@@ -171,6 +171,22 @@ def test_comments_are_kept_where_they_are() -> None:
     assert names(deck.keywords) == ["", "OPTGEOM"]
 
 
+def test_comments_may_stand_before_the_basis() -> None:
+    for text in (EXPLICIT, SLAB):
+        commented = text.replace("END\n", "END\n# of whom\n# and when\n", 1)
+        deck = parse_deck(commented)
+        assert render_deck(deck) == commented
+        assert deck.keywords == parse_deck(text).keywords
+        assert deck.scf == parse_deck(text).scf
+
+
+def test_a_deck_that_tests_its_geometry_ends_there() -> None:
+    text = SLAB[: SLAB.index("END")] + "TESTGEOM\nEND\n"
+    deck = parse_deck(text)
+    assert render_deck(deck) == text
+    assert (deck.basis.lines, deck.scf, deck.scf_end) == ((), (), None)
+
+
 def test_a_space_group_may_go_by_its_symbol_and_the_origin_be_shifted() -> None:
     text = OPTIMISATION.replace("0 0 0\n225", "1 0 2\nF M 3 M\n6 6 6")
     deck = parse_deck(text)

@@ -37,6 +37,8 @@ def parse_deck(text: str) -> Deck:
     lines = DeckLines(text)
     geometry = _parse_geometry(lines)
     keywords, end = _parse_keywords(lines)
+    if lines.peek() is None and any(entry.name == "TESTGEOM" for entry in keywords):
+        return Deck(lines.title, geometry, keywords, end, scf_end=None)
     basis = _parse_basis(lines)
     scf, scf_end = _parse_scf(lines)
     return Deck(lines.title, geometry, keywords, end, basis, scf, scf_end, tuple(lines.take_all()))
@@ -48,8 +50,9 @@ def render_deck(deck: Deck) -> str:
     lines += [deck.end] if deck.end is not None else []
     lines += [*deck.basis.lines, *render_entries(deck.basis.entries)]
     lines += [deck.basis.end] if deck.basis.end is not None else []
-    lines += [*render_entries(deck.scf), deck.scf_end, *deck.rest]
-    return "\n".join([*lines, ""])
+    lines += render_entries(deck.scf)
+    lines += [deck.scf_end] if deck.scf_end is not None else []
+    return "\n".join([*lines, *deck.rest, ""])
 
 
 def render_entries(entries: Iterable[Entry]) -> list[str]:
@@ -158,9 +161,16 @@ def _parse_keywords(lines: DeckLines) -> tuple[tuple[Entry, ...], str | None]:
         line = lines.peek()
         if word_of(line) == "BASISSET":
             return tuple(entries), None
-        if line is not None and is_end(line) and _begins_basis(lines.peek(1)):
+        if line is not None and is_end(line) and _begins_basis(_past_comments(lines, 1)):
             return tuple(entries), lines.take("END").strip()
         entries.append(_parse_entry(lines, "geometry", "the END of the geometry"))
+
+
+def _past_comments(lines: DeckLines, ahead: int) -> str | None:
+    """The first line that is no comment, from `ahead` lines on."""
+    while (line := lines.peek(ahead)) is not None and line.lstrip().startswith(_COMMENT):
+        ahead += 1
+    return line
 
 
 def _begins_basis(line: str | None) -> bool:
@@ -171,8 +181,10 @@ def _begins_basis(line: str | None) -> bool:
 
 
 def _parse_basis(lines: DeckLines) -> Basis:
-    if word_of(lines.peek()) == "BASISSET":
-        entries = [_parse_entry(lines, "basis", "the name of the basis")]
+    if word_of(_past_comments(lines, 0)) == "BASISSET":
+        entries = []
+        while word_of(lines.peek()) != "BASISSET":
+            entries.append(_parse_entry(lines, "basis", "BASISSET"))
         while word_of(lines.peek()) in BASIS_KEYWORDS:
             entries.append(_parse_entry(lines, "basis", "the END of the basis"))
         line = lines.peek()

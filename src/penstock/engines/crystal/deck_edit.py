@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from penstock.engines.crystal.deck import parse_deck, render_deck
-from penstock.engines.crystal.deck_keywords import TASK_BLOCKS
+from penstock.engines.crystal.deck_keywords import INTEGERS, TASK_BLOCKS
 from penstock.engines.crystal.deck_model import NUMBER, Deck, Entry, parse_number
 from penstock.engines.crystal.deck_task import as_task, with_guess, with_restart
 
@@ -18,7 +18,7 @@ __all__ = ["Edit", "as_task", "edited", "with_guess", "with_restart", "with_unif
 
 _BLOCK_OF: Final = {"optgeom": "OPTGEOM", "freqcalc": "FREQCALC", "dft": "DFT"}
 _KEYWORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9+_.-]*")
-_FIRST_NUMBER: Final = re.compile(r"[^\s,#!]+")
+_TOKEN: Final = re.compile(r"[^\s,#!]+")
 
 Value = str | int | float
 
@@ -154,9 +154,9 @@ def _computed_lines(old: Entry | None, edit: Edit) -> tuple[str, ...]:
     number, token = place
     if NUMBER.fullmatch(token[0]) is None:
         raise ValueError(f"{edit.where}: {token[0]!r} is not a number")
-    value = _computed(parse_number(token[0]), edit)
-    is_integer = re.fullmatch(r"[-+]?[0-9]+", token[0]) is not None and value.is_integer()
-    text = token[0] if value == parse_number(token[0]) else _text(int(value) if is_integer else value)
+    start = parse_number(token[0])
+    value = _computed(start, edit)
+    text = token[0] if value == start else _text(value)
     line = old.lines[number]
     return (*old.lines[:number], line[: token.start()] + text + line[token.end() :], *old.lines[number + 1 :])
 
@@ -167,27 +167,27 @@ def _computed(start: float, edit: Edit) -> float:
         value = max(value, min(edit.least, start))
     if edit.most is not None:
         value = min(value, max(edit.most, start))
-    return float(value)
+    return math.floor(value) if edit.keyword.upper() in INTEGERS else value
 
 
 def _text(value: Value) -> str:
-    """A value as a deck has it; a whole number without a point only where it is an int, or large."""
+    """A value as a deck has it; whole numbers without a point, which Fortran reads into reals and integers alike."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is not finite")
-    if isinstance(value, float) and value.is_integer() and abs(value) >= 100:
+    if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
 
 
 def _tokens(lines: Sequence[str]) -> list[str]:
     """All values of an entry's lines in order, comments left out."""
-    return [token for line in lines for token in _FIRST_NUMBER.findall(re.split("[#!]", line, maxsplit=1)[0])]
+    return [token for line in lines for token in _TOKEN.findall(re.split("[#!]", line, maxsplit=1)[0])]
 
 
 def _place(lines: Sequence[str], index: int) -> tuple[int, re.Match[str]] | None:
     """The line and the place in it of the value with `index` among all of them."""
     for number, line in enumerate(lines):
-        tokens = list(_FIRST_NUMBER.finditer(re.split("[#!]", line, maxsplit=1)[0]))
+        tokens = list(_TOKEN.finditer(re.split("[#!]", line, maxsplit=1)[0]))
         if index < len(tokens):
             return number, tokens[index]
         index -= len(tokens)

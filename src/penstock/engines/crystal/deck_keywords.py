@@ -17,6 +17,12 @@ ELSEWHERE: Final = frozenset({"EXTERNAL", "DLVINPUT", "HELIX"})
 BASIS_KEYWORDS: Final = frozenset({"CHARGED", "CHEMOD", "GHOSTS", "NOPRINT", "PARAMPRT", "BASISSET"})
 """What may stand between the name of a predefined basis and the SCF section that follows without an END."""
 
+INTEGERS: Final = frozenset(
+    {"MAXCYCLE", "FMIXING", "LEVSHIFT", "SHRINK", "TOLINTEG", "TOLDEE", "BIPOSIZE", "EXCHSIZE", "ILASIZE", "HISTDIIS"}
+    | {"SPINLOCK", "NUMDERIV", "POLEORDR", "INTGPACK", "FINALRUN", "LDREMO"}
+)
+"""Keywords whose values CRYSTAL reads as integers, so that a computed value must be one."""
+
 AFTER_SCF: Final = frozenset({"GEOM", "BASE", "GEBA"})
 """With FIXINDEX, what follows the END of the SCF section: the geometry and basis that fix the classes of integrals."""
 

@@ -109,16 +109,17 @@ class Basis(msgspec.Struct, frozen=True):
 class Deck(msgspec.Struct, frozen=True):
     """A whole deck. `keywords` edit the geometry, and hold OPTGEOM, FREQCALC and other blocks; `end` closes them.
 
-    `rest` are the lines after the END of the SCF section: nothing, as a rule.
+    A deck that only tests its geometry (TESTGEOM) ends there, without basis and SCF section. `rest` are the lines after
+    the END of the SCF section: nothing, as a rule.
     """
 
     title: str
     geometry: GeometryInput
     keywords: tuple[Entry, ...]
     end: str | None  # None where BASISSET follows without an END
-    basis: Basis
-    scf: tuple[Entry, ...]
-    scf_end: str = "END"
+    basis: Basis = Basis()
+    scf: tuple[Entry, ...] = ()
+    scf_end: str | None = "END"
     rest: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
