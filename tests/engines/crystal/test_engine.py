@@ -208,8 +208,25 @@ def test_properties_without_their_data_did_not_do_it(tmp_path: Path) -> None:
     assert read(tmp_path, text, task="band").failure is FailureClass.OUTPUT_MISSING
     (tmp_path / "BAND.DAT").write_text("x")
     outcome = read(tmp_path, text, task="band")
-    assert (outcome.failure, outcome.deck, outcome.checkpoint) == (None, None, [])
+    assert (outcome.failure, outcome.deck, outcome.checkpoint) == (None, DECK, [])
     assert "BAND.DAT" in outcome.files
+
+
+def test_properties_hand_on_the_wavefunction_they_were_given_whether_they_fail_or_not(tmp_path: Path) -> None:
+    (tmp_path / "fort.9").write_text("x")
+    outcome = read(tmp_path, out.BANNER, Exit(None, 15, 0.0, 1.0, "timeout"), task="doss")
+    assert (outcome.failure, outcome.deck, outcome.checkpoint) == (FailureClass.WALLTIME, DECK, ["fort.9"])
+
+
+@pytest.mark.parametrize("name", ["fort.9", "fort.98"])
+def test_properties_need_a_wavefunction(name: str) -> None:
+    with pytest.raises(SpecError, match="needs the wavefunction of a step before"):
+        ENGINE.render(calculation(), parameters(task="band"))
+    rendered = ENGINE.render(calculation(name, "OPTINFO.DAT"), parameters(task="charge_potential", properties="props"))
+    assert rendered.carry == {name: name}
+    assert rendered.argv == ["props"]
+    assert rendered.files["INPUT"].startswith("RDFMWF\n") == (name == "fort.98")
+    assert rendered.files["DECK"] == DECK
 
 
 def test_a_program_that_prints_to_standard_error_is_understood(tmp_path: Path) -> None:

@@ -17,7 +17,14 @@ from penstock.engines.crystal.failures import classify_error
 from penstock.engines.crystal.handed_on import deck_for_next_step, deck_for_retry
 from penstock.engines.crystal.parameters import DECK_TASKS, PROPERTIES_TASKS, CrystalParameters, check_parameters
 from penstock.engines.crystal.printed_geometry import PrintedGeometry
-from penstock.engines.crystal.render import INPUT, RESTARTS, SOURCE, WAVEFUNCTIONS, render
+from penstock.engines.crystal.render import (
+    INPUT,
+    PROPERTIES_WAVEFUNCTIONS,
+    RESTARTS,
+    SOURCE,
+    WAVEFUNCTIONS,
+    render,
+)
 from penstock.engines.crystal.rules import RULES
 from penstock.engines.engine import ReadFile, classify_exhausted, fail, read_tail
 from penstock.engines.marker_scan import read_head
@@ -73,6 +80,7 @@ class CrystalEngine:
     def outputs(self, parameters: CrystalParameters) -> tuple[str, ...]:
         """What it prints, its wavefunction, what it can go on from, and the results of properties."""
         own = _DATA.get(parameters.task, (*_KEPT, *WAVEFUNCTIONS, *RESTARTS.values()))
+        own = (*own, *PROPERTIES_WAVEFUNCTIONS)
         return tuple(dict.fromkeys([*_STREAMS, INPUT, SOURCE, _ERRORS, *own]))
 
     def load(self) -> None:
@@ -135,14 +143,14 @@ def _succeeded(
         data = _DATA[parameters.task]
         if not present(directory, data):
             return fail(FailureClass.OUTPUT_MISSING, f"it ended well, but left none of {', '.join(data)}")
-        return outcome
+        return _unchanged(outcome, directory)
     if parameters.task == "freq" and "frequencies_cm1" not in outcome.properties:
         return fail(FailureClass.OUTPUT_INVALID, "it ended well, but printed no frequencies")
     if parameters.task == "opt" and geometry is None:
         return fail(FailureClass.OUTPUT_INVALID, "it ended well, but its final geometry cannot be read")
     moved = geometry if parameters.task == "opt" else None
     deck = deck_for_next_step(directory, parameters, moved, outcome.properties)
-    checkpoint = present(directory, ("fort.9", "fort.98"))
+    checkpoint = present(directory, PROPERTIES_WAVEFUNCTIONS)
     return msgspec.structs.replace(outcome, deck=deck, checkpoint=checkpoint)
 
 
@@ -155,7 +163,7 @@ def _failed(
     again from its last geometry.
     """
     if parameters.is_properties:
-        return outcome
+        return _unchanged(outcome, directory)
     restart = RESTARTS.get(parameters.task, "")
     goes_on = outcome.failure is not FailureClass.GEOMETRY_NOT_CONVERGED and bool(restart)
     checkpoint = present(directory, [restart]) if goes_on and parameters.resume else []
@@ -165,6 +173,12 @@ def _failed(
         deck=deck_for_retry(directory, None if checkpoint or parameters.task != "opt" else geometry),
         checkpoint=[*wavefunction, *checkpoint],
     )
+
+
+def _unchanged(outcome: Outcome, directory: Path) -> Outcome:
+    """The outcome of properties, with the deck and the wavefunction that it was given: it changes neither."""
+    checkpoint = present(directory, PROPERTIES_WAVEFUNCTIONS)
+    return msgspec.structs.replace(outcome, deck=deck_for_retry(directory, None), checkpoint=checkpoint)
 
 
 def _newest(directory: Path, names: Iterable[str]) -> list[str]:

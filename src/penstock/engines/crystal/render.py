@@ -20,6 +20,8 @@ SOURCE: Final = "DECK"
 
 WAVEFUNCTIONS: Final = ("fort.9", "fort.79", "fort.20")
 """What a run leaves of its wavefunction, the best first: at its end, after each cycle (SAVEWF), what it began with."""
+PROPERTIES_WAVEFUNCTIONS: Final = ("fort.9", "fort.98")
+"""What properties reads: the wavefunction of a run that ended, binary or (with RDFMWF) as text."""
 RESTARTS: Final[dict[str, str]] = {"opt": "OPTINFO.DAT", "freq": "FREQINFO.DAT"}
 """By task: the file that an interrupted run goes on from."""
 
@@ -65,7 +67,7 @@ def _render_deck(calculation: Calculation, parameters: CrystalParameters) -> Ren
 
 
 def _render_properties(calculation: Calculation, parameters: CrystalParameters) -> Rendered:
-    wavefunction = _first_of(("fort.9", "fort.98"), calculation.previous)
+    wavefunction = _first_of(PROPERTIES_WAVEFUNCTIONS, calculation.previous)
     if wavefunction is None:
         message = (
             f"task {parameters.task} needs the wavefunction of a step before (fort.9 or fort.98), and there is none"
@@ -74,7 +76,8 @@ def _render_properties(calculation: Calculation, parameters: CrystalParameters) 
     text = render_properties(calculation, parameters)
     if wavefunction == "fort.98":
         text = f"RDFMWF\n{text}"  # makes a fort.9 of it
-    return Rendered({INPUT: text}, _argv(parameters.properties, parameters), {wavefunction: wavefunction})
+    files = {INPUT: text} | ({} if calculation.deck is None else {SOURCE: calculation.deck})
+    return Rendered(files, _argv(parameters.properties, parameters), {wavefunction: wavefunction})
 
 
 def _deck_task(parameters: CrystalParameters) -> DeckTask:
