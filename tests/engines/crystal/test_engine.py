@@ -158,7 +158,7 @@ def test_a_single_point_hands_on_its_deck_and_wavefunction_but_no_geometry(tmp_p
     assert (outcome.failure, outcome.final_energy_hartree, outcome.scf_cycles) == (None, -76.217192491426, 6)
     assert outcome.checkpoint == ["fort.9", "fort.98"]
     assert outcome.geometry is None
-    assert outcome.deck == DECK + "# penstock: 36 orbitals, 12 electrons\n"
+    assert outcome.deck == DECK + "# penstock: 36 orbitals, 12 electrons, atoms 6x2\n"
     assert {"stdout", "fort.9", "fort.98", "fort.34"} <= set(outcome.files)
     assert "fort.25" not in outcome.files
 

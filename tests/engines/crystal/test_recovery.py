@@ -273,5 +273,7 @@ def test_every_sample_deck_can_be_run_and_hands_on_a_deck(tmp_path: Path, name: 
     assert outcome.failure is None
     before, after = parse_deck(text), parse_deck(outcome.deck or "")
     assert (after.title, len(after.geometry.atoms)) == (before.title, len(before.geometry.atoms))
-    assert size_of(outcome.deck) is not None
+    size = size_of(after.rest)
+    assert size is not None
+    assert len(size.numbers) == len(after.geometry.atoms)
     assert (outcome.geometry is None) == (task == "freq")

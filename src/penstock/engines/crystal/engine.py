@@ -148,8 +148,7 @@ def _succeeded(
         return fail(FailureClass.OUTPUT_INVALID, "it ended well, but printed no frequencies")
     if parameters.task == "opt" and geometry is None:
         return fail(FailureClass.OUTPUT_INVALID, "it ended well, but its final geometry cannot be read")
-    moved = geometry if parameters.task == "opt" else None
-    deck = deck_for_next_step(directory, parameters, moved, outcome.properties)
+    deck = deck_for_next_step(directory, parameters, geometry, outcome.properties)
     checkpoint = present(directory, PROPERTIES_WAVEFUNCTIONS)
     return msgspec.structs.replace(outcome, deck=deck, checkpoint=checkpoint)
 

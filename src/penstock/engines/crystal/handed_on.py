@@ -38,10 +38,10 @@ def deck_for_retry(directory: Path, geometry: PrintedGeometry | None) -> str | N
 def deck_for_next_step(
     directory: Path,
     parameters: CrystalParameters,
-    geometry: PrintedGeometry | None,
+    printed: PrintedGeometry | None,
     properties: Mapping[str, Any],
 ) -> str | None:
-    """The source deck at `geometry`, with what the run taught: the remedies of its SCF, and the `Size` of its basis.
+    """The source deck with what the run taught: the remedies of its SCF, its `Size`, its geometry if that is the task.
 
     None where there is no source deck that can be read.
     """
@@ -51,10 +51,9 @@ def deck_for_next_step(
         return None
     lasting = msgspec.structs.replace(parameters, trust_radius=1.0, eigs=False)
     deck = remedied(deck, lasting)
-    if geometry:
-        deck = _moved(deck, geometry)
-    orbitals, electrons = properties.get("orbitals"), properties.get("electrons")
-    return render_deck(with_size(deck, Size(orbitals, electrons)) if orbitals and electrons else deck)
+    if printed and parameters.task == "opt":
+        deck = _moved(deck, printed)
+    return render_deck(_with_size(deck, printed, properties))
 
 
 def _moved(deck: Deck, geometry: PrintedGeometry) -> Deck:
@@ -64,6 +63,13 @@ def _moved(deck: Deck, geometry: PrintedGeometry) -> Deck:
     except ValueError:
         keywords = tuple(entry for entry in deck.keywords if entry.name not in CHANGES_ATOMS)
         return msgspec.structs.replace(deck, geometry=_all_atoms(geometry.primitive), keywords=keywords)
+
+
+def _with_size(deck: Deck, printed: PrintedGeometry | None, properties: Mapping[str, Any]) -> Deck:
+    orbitals, electrons = properties.get("orbitals"), properties.get("electrons")
+    if not (orbitals and electrons and printed):
+        return deck
+    return with_size(deck, Size(orbitals, electrons, tuple(atom[0] for atom in printed.primitive.atoms)))
 
 
 def _all_atoms(geometry: FinalGeometry) -> GeometryInput:

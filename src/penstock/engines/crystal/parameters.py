@@ -35,23 +35,31 @@ class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Doss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """DOSS: energies, bands as in `Band`, and what it is projected on beside the total."""
+    """DOSS: over bands as in `Band`, or within `energies_hartree`; `mesh` times as dense as the SCF's.
 
-    points: Positive = 1000
+    It is projected on `groups` of atoms (numbers from 1) where there are any, else on the elements, or on nothing.
+    """
+
+    points: Positive = 10_000
     bands: tuple[Positive, Positive] | None = None
-    projections: Literal["none", "elements", "atoms"] = "elements"
+    energies_hartree: tuple[float, float] | None = None
+    projections: Literal["none", "elements"] = "elements"
+    groups: list[list[Positive]] = []
+    mesh: Positive = 1
 
 
 class Transport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """BOLTZTRA: temperatures (K) and chemical potentials (eV) as first, last and step; relaxation time in fs."""
+    """BOLTZTRA: every range as first, last and step, energies on CRYSTAL's own scale; `mesh` as in `Doss`."""
 
-    temperatures: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (100.0, 800.0, 100.0)
-    chemical_potentials: tuple[float, float, PositiveFloat] = (-10.0, 10.0, 0.1)
-    relaxation_time: PositiveFloat = 10.0
+    temperatures_k: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (100.0, 800.0, 50.0)
+    potentials_ev: tuple[float, float, PositiveFloat] = (-10.0, 10.0, 0.05)
+    distribution_ev: tuple[float, float, PositiveFloat] = (-10.0, 10.0, 0.05)
+    relaxation_time_fs: PositiveFloat = 10.0
+    mesh: Positive = 2
 
 
 class ChargePotential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """ECH3 and POT3: points along the first axis, and how far around a slab or molecule (in units of its size)."""
+    """ECH3 and POT3: points along each side; how many times as long as the structure where it is not periodic."""
 
     points: Positive = 100
     scale: PositiveFloat = 3.0
