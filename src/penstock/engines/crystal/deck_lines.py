@@ -9,13 +9,14 @@ from penstock.engines.crystal.deck_model import NUMBER, Record
 
 
 class DeckLines:
-    """The lines of a deck that are not blank, with their numbers; `title` is the first, whatever it says."""
+    """The lines of a deck that are not blank, with their numbers; where `titled`, the first is `title` and no line."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, titled: bool = True) -> None:
         all_lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        self.title = all_lines[0]
+        self.title = all_lines[0] if titled else ""
         self._last = len(all_lines)
-        self._lines = [(number, line.rstrip()) for number, line in enumerate(all_lines[1:], 2) if line.strip()]
+        numbered = list(enumerate(all_lines, 1))[int(titled) :]
+        self._lines = [(number, line.rstrip()) for number, line in numbered if line.strip()]
         self._next = 0
 
     @property
