@@ -1,0 +1,1 @@
+"""CRYSTAL 14 to 23: decks as structures, outputs, remedies."""
