@@ -246,7 +246,10 @@ CLEARED: Final = (
     "final_deck = NULL, checkpoint = NULL, resume = NULL, parameters = NULL, remedies = NULL"
 )
 """A job's columns as for a fresh start."""
-_METRICS: Final = "final_energy = ?, max_forces = ?, scf_steps = ?, final_geometry = ?, final_deck = ?, checkpoint = ?, updated_at = ?"
+_METRICS: Final = (
+    "final_energy = ?, max_forces = ?, scf_steps = ?, final_geometry = ?, final_deck = ?, checkpoint = ?, "
+    "updated_at = ?"
+)
 
 
 def _adoption(seen: Seen, outcome: Outcome) -> dict[str, Any]:
