@@ -1,4 +1,4 @@
-"""Pieces of ORCA's output as values: numbers, geometries, gradients, orbital energies, frequencies, the echoed input."""
+"""Pieces of ORCA's output as values: numbers, geometries, gradients, orbitals, frequencies, the echoed input."""
 
 from __future__ import annotations
 

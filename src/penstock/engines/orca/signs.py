@@ -41,7 +41,7 @@ class Sign(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A sign that was found, at byte `offset` of the text, on the line `line`; `after` is the next that is not blank."""
+    """A sign that was found at byte `offset` of the text, on the line `line`; `after` is the next that is not blank."""
 
     sign: Sign
     offset: int
