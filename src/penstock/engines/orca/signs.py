@@ -126,6 +126,7 @@ SIGNS: Final = (
     Sign("ORCA finished by error termination", _CRASH, 70, fatal=True),
     Sign("ORCA finished with error return", _CRASH, 71, fatal=True),
     Sign("An error has occured in the", _CRASH, 71),
+    Sign("corrupt or from a different ORCA version", _CRASH, 65),
     Sign("Diagonalization failure", _CRASH, 68),
     Sign("FATAL ERROR ENCOUNTERED", _CRASH, 72),
     Sign("exited on signal", _CRASH, 73, own=False),
