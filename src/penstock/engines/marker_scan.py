@@ -19,7 +19,7 @@ import ahocorasick_rs
 
 from penstock.engines.engine import open_output
 
-_BLOCK: Final = 4 << 20
+_BLOCK: Final = 2 << 20
 _AHEAD: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
 _LINE_MAX: Final = 4096
