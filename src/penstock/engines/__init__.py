@@ -7,14 +7,21 @@ from typing import Any, Final, cast
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
 from penstock.engines.command import CommandEngine
+from penstock.engines.crystal import CrystalEngine
 from penstock.engines.emt import EmtEngine
 from penstock.engines.engine import Engine, OutputEngine, PythonEngine
+from penstock.engines.orca import OrcaEngine
+from penstock.engines.sella import SellaEngine
 from penstock.engines.tblite import TbliteEngine
 
 __all__ = ["Engine", "OutputEngine", "PythonEngine", "get", "get_python", "names", "output_engines"]
 
-_PYTHON: Final[dict[str, PythonEngine[Any]]] = {"tblite": TbliteEngine(), "emt": EmtEngine()}
-_ENGINES: Final[dict[str, Engine[Any]]] = {**_PYTHON, "command": CommandEngine()}
+_PYTHON: Final[dict[str, PythonEngine[Any]]] = {
+    engine.name: engine for engine in (TbliteEngine(), EmtEngine(), SellaEngine())
+}
+_ENGINES: Final[dict[str, Engine[Any]]] = _PYTHON | {
+    engine.name: engine for engine in (CommandEngine(), OrcaEngine(), CrystalEngine())
+}
 
 
 def get(name: str) -> Engine[Any]:
