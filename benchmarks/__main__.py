@@ -20,6 +20,7 @@ NAMES: Final = (
     "idle_workflows",
     "ingestion",
     "memory",
+    "rescan",
     "status_latency",
     "turnaround",
     "slurm_jobs",

@@ -27,6 +27,7 @@ from penstock.actors.worker_tasks import (
     Render,
     RenderItem,
     SourcePlan,
+    StepInputs,
 )
 from penstock.actors.workers import WorkerLostError, WorkerPool, WorkerStuckError
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
@@ -36,6 +37,7 @@ from penstock.domain.submission import Manifest
 from penstock.engines.command import CommandParameters
 
 PARAMETERS = msgspec.json.encode(CommandParameters(["echo", "$name"]))
+STEPS = (StepInputs("calculate", PARAMETERS, 1, 1, 1),)
 WATER = "3\n\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
 SOURCE = StructureSource("water.xyz")
 
@@ -87,11 +89,11 @@ async def test_a_worker_reads_renders_and_collects(pool: WorkerPool, water: Path
 
 async def test_an_error_comes_back_as_what_it_was_and_the_worker_stays(pool: WorkerPool, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command", b"{}"))
+        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command", ()))
     assert "m.xyz" in str(caught.value)
     kept = worker_pids(pool)
     with pytest.raises(SpecError):
-        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command", b"{}"))
+        await pool.run(CheckWork(StructureSource("m.xyz"), str(tmp_path / "m.xyz"), "command", ()))
     assert worker_pids(pool) == kept
     assert pool.lost == 0
 
@@ -100,7 +102,8 @@ async def test_a_program_is_looked_for_as_the_first_sound_record_asks_for_it(poo
     source = tmp_path / "m.xyz"
     source.write_text(f"1\n\nQq 0 0 0\n{WATER}")
     program = tmp_path / "program"
-    check = CheckWork(SOURCE, str(source), "command", msgspec.json.encode(CommandParameters([str(program)])))
+    steps = (StepInputs("calculate", msgspec.json.encode(CommandParameters([str(program)])), 1, 1, 1),)
+    check = CheckWork(SOURCE, str(source), "command", steps)
     with pytest.raises(SpecError, match="there is no program"):
         await pool.run(check)
     program.write_text("#!/bin/sh\n")
@@ -207,7 +210,7 @@ async def test_a_worker_that_takes_too_long_is_killed_and_replaced(
 
 
 def test_what_is_long_by_nature_may_take_longer_and_reading_outputs_less() -> None:
-    plan = PlanSource(SOURCE, "water.xyz", "command", PARAMETERS, 1, 1)
+    plan = PlanSource(SOURCE, "water.xyz", "command", STEPS)
     one, many = (Collect("command", PARAMETERS, [CollectItem(0, "/d", Exit(0, None, 0.0, 1.0))] * n) for n in (1, 100))
     short = ReadChunk(SOURCE, "water.xyz", "", 10)
     assert one.limit_s() < many.limit_s() < short.limit_s() < plan.limit_s()
@@ -218,7 +221,7 @@ async def test_long_tasks_never_take_the_last_worker(pool: WorkerPool, water: Pa
     plans: list[SourcePlan] = []
 
     async def plan() -> None:
-        plans.append(await pool.run(PlanSource(SOURCE, str(water), "command", PARAMETERS, 1, 1)))
+        plans.append(await pool.run(PlanSource(SOURCE, str(water), "command", STEPS)))
 
     with anyio.fail_after(20.0):
         async with anyio.create_task_group() as group:

@@ -482,7 +482,7 @@ def test_files_are_carried_on(tmp_path: Path, shell: Sequence[str]) -> None:
         (old / name).write_text(f"old {name}\n")
     (old / "link").symlink_to("/etc/passwd")
     (job.attempt(0) / "b.chk").write_text("new b\n")
-    carry = ("a.chk", "b.chk", "link", "missing")
+    carry = {"a.chk": "c.chk", "b.chk": "b.chk", "link": "link", "missing": "missing"}
     job.write_runs(
         [
             RunEntry(0, 1, str(job.attempt(0)), ["sh", "-c", "cat *.chk; ls"], str(old), carry),
@@ -491,10 +491,10 @@ def test_files_are_carried_on(tmp_path: Path, shell: Sequence[str]) -> None:
     )
     assert job.run(shell).returncode == 0
     assert (job.attempt(0) / "stdout").read_text().splitlines() == [
-        "old a.chk",
         "new b",
-        "a.chk",
+        "old a.chk",
         "b.chk",
+        "c.chk",
         "stderr",
         "stdout",
     ]
@@ -505,8 +505,9 @@ def test_what_cannot_be_written_down_is_refused() -> None:
     for bad in (
         RunEntry(0, 1, "relative", ["true"]),
         RunEntry(0, 1, "/tmp", ["a\0b"]),
-        RunEntry(0, 1, "/tmp", ["true"], "/tmp", ("../x",)),
-        RunEntry(0, 1, "/tmp", ["true"], "old", ("x",)),
+        RunEntry(0, 1, "/tmp", ["true"], "/tmp", {"../x": "x"}),
+        RunEntry(0, 1, "/tmp", ["true"], "/tmp", {"x": "../x"}),
+        RunEntry(0, 1, "/tmp", ["true"], "old", {"x": "x"}),
     ):
         with pytest.raises(ValueError, match=r"is no absolute directory|NUL|cannot name"):
             render_run([bad], 1)

@@ -43,8 +43,11 @@ def files(
     order: Submission, *, site: Site = SITE, cancelled: tuple[int, ...] = (), carry_from: str | None = None
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     argv = ["prog", "a b"] if order.engine == "command" else None
-    entries = [Entry(n, f"jobs/{n}", n + 1, Rendered({"in put": f"{n}"}, argv), carry_from) for n in range(order.size)]
-    manifest = Manifest(ULID, "w", "/here/w", "isolated", order.engine, 2, 600, entries, carry=("state",))
+    entries = [
+        Entry(n, f"jobs/{n}", n + 1, Rendered({"in put": f"{n}"}, argv, {"state": "state"}), carry_from)
+        for n in range(order.size)
+    ]
+    manifest = Manifest(ULID, "w", "/here/w", "isolated", order.engine, 2, 600, entries)
     encoded, (asked_s, _) = msgspec.msgpack.encode(manifest), allocation(order, None)
     return order_files(order, encoded, site, SchedulerOptions(), VARIABLES, cancelled, asked_s)
 
@@ -113,7 +116,7 @@ def test_a_warm_runner_gets_a_manifest_with_the_directory_that_it_sees() -> None
     inputs, spool = files(submission(2, 1, engine="emt"), cancelled=(1,))
     assert inputs == {}
     manifest = msgspec.msgpack.decode(spool[f"{ULID}/{ULID}.manifest"], type=Manifest)
-    assert (manifest.workflow_dir, len(manifest.entries), manifest.carry) == ("/seen/w", 2, ("state",))
+    assert (manifest.workflow_dir, len(manifest.entries)) == ("/seen/w", 2)
     assert b"pk_python=/opt/python\n" in spool[f"{ULID}/script"]
     assert json.loads(spool[f"{ULID}/{ULID}.cancel"]) == [1]
     assert f"{ULID}/run.0" not in spool

@@ -245,9 +245,11 @@ def test_an_attempt_goes_on_from_the_files_of_an_earlier_one(spool: Spool) -> No
     (old / "input").write_text("old\n")
     ulid = spool.stage(["cat", "restart", "input"], ["sh", "-c", "test ! -e restart"])
     manifest = msgspec.msgpack.decode(spool.file(ulid, "manifest").read_bytes(), type=Manifest)
-    first = msgspec.structs.replace(manifest.entries[0], carry_from=spool.directory("earlier", 0))
-    carrying = msgspec.structs.replace(manifest, entries=[first, manifest.entries[1]], carry=("restart", "input", "no"))
-    spooling.write_manifest(spool.path, ulid, msgspec.msgpack.encode(carrying))
+    names = {"restart": "restart", "input": "input", "no": "no"}
+    carrying = msgspec.structs.replace(manifest.entries[0].rendered, carry=names)
+    first = msgspec.structs.replace(manifest.entries[0], carry_from=spool.directory("earlier", 0), rendered=carrying)
+    manifest = msgspec.structs.replace(manifest, entries=[first, manifest.entries[1]])
+    spooling.write_manifest(spool.path, ulid, msgspec.msgpack.encode(manifest))
     with RunnerProcess(spool) as runner:
         runner.finish(ulid)
     assert ends(spool, ulid) == {0: (0, None, None), 1: (0, None, None)}

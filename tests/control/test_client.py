@@ -75,6 +75,8 @@ JOB = JobInfo(
 NOTHING = Statistic(0, None, None, None, None)
 STATUS = WorkflowStatus(INFO, (), ())
 CHANGED = messages.Changed(2, 1, "note")
+DETAIL = messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ())
+REVIEWED = messages.Reviewed(9, 7, 1, {"truncated": 1}, (messages.LeftAlone(3, "truncated", "jobs/0000/3/1: cut"),))
 VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, messages.AnyReply]] = {
     "ping": ((), {}, messages.Ping(), Pong(1, "x", 0.5)),
     "submit": (
@@ -87,18 +89,22 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     "list_workflows": ((), {"state": "running"}, messages.ListWorkflows("running"), messages.Workflows((INFO,))),
     "status": (("g2",), {}, messages.GetStatus("g2"), STATUS),
     "jobs": (("g2", FAILED), {"limit": 5}, messages.ListJobs("g2", FAILED, 5), messages.Jobs((JOB,), 9)),
-    "job": (
-        ("g2", 1),
-        {},
-        messages.GetJob("g2", 1),
-        messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ()),
-    ),
+    "job": (("g2", 1), {}, messages.GetJob("g2", 1), DETAIL),
     "pause": (("g2",), {}, messages.Pause("g2"), CHANGED),
     "resume": (("g2", FAILED), {}, messages.Resume("g2", FAILED), CHANGED),
     "cancel": (("g2",), {"selection": FAILED}, messages.Cancel("g2", FAILED), CHANGED),
     "retry": (("g2", FAILED), {}, messages.Retry("g2", FAILED), CHANGED),
     "mark": (("g2", FAILED), {"never_rerun": True}, messages.Mark("g2", FAILED, never_rerun=True), CHANGED),
     "resolve": (("g2", FAILED, Resolution.LOST), {}, messages.Resolve("g2", FAILED, Resolution.LOST), CHANGED),
+    "rescan": (("g2", FAILED), {}, messages.Rescan("g2", FAILED), REVIEWED),
+    "recompute_metrics": (("g2",), {}, messages.RecomputeMetrics("g2"), REVIEWED),
+    "reset_missing": (("g2",), {"selection": FAILED}, messages.ResetMissing("g2", FAILED), REVIEWED),
+    "set_job": (
+        ("g2", 1, "completed"),
+        {"energy_hartree": -5.5},
+        messages.SetJob("g2", 1, "completed", energy_hartree=-5.5),
+        DETAIL,
+    ),
     "set": (("g2",), {"slots": 4}, messages.SetWorkflow("g2", slots=4), STATUS),
     "summary": (
         ("g2",),

@@ -76,6 +76,7 @@ STATISTIC = Statistic(30, 1.5, 1.25, 1.0, 2.0)
 STEP = messages.StepPlan("calculate", "fan", "tblite", 40, (), True, {"run.inp": EVIL}, ("tblite", "run"))
 REJECTED = RejectedInfo(3, 17, EVIL)
 CHANGED = messages.Changed(2, 1, "one is marked never-rerun")
+LEFT = messages.LeftAlone(3, "truncated", EVIL)
 CLUSTER = ClusterInfo("local", "local", "up", None, 4, 2, 8000, 2000, 2, 38)
 
 
@@ -101,6 +102,10 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Cancel: CHANGED,
     messages.Retry: CHANGED,
     messages.Mark: CHANGED,
+    messages.Rescan: messages.Reviewed(9, 6, 0, {"truncated": 2, "active": 1}, (LEFT,)),
+    messages.RecomputeMetrics: messages.Reviewed(9, 7, 2, {}, ()),
+    messages.ResetMissing: messages.Reviewed(9, 0, 9, {}, (LEFT,) * 12),
+    messages.SetJob: messages.JobDetail(JOB, "3\n", None, (), {}, (), ()),
 }
 
 

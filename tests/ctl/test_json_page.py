@@ -20,6 +20,7 @@ SHOWN: list[type[msgspec.Struct]] = [
     *(view for view in vars(views).values() if isinstance(view, type) and issubclass(view, views.View)),
     messages.StepPlan,
     messages.SettingInfo,
+    messages.LeftAlone,
     messages.LogChunk,
     messages.Lagged,
 ]

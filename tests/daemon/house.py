@@ -19,6 +19,7 @@ from penstock.daemon.creation import Request
 from penstock.daemon.workflows import Workflows
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.views import ClusterInfo
+from penstock.recipes.recipe import Step
 from penstock.store.catalogue import Catalogue, CatalogueRow
 from penstock.testing.scripted_workers import ScriptedWorkers, hydrogen_atoms
 from penstock.testing.simulated_cluster import SimulatedCluster
@@ -122,7 +123,7 @@ class House:
     def request(self, *, cluster: str = "local", slots: int = 2) -> Request:
         """A wish for the workflow `w`."""
         spec = WorkflowSpec("campaign", StructureSource("m.csv"), {"name": "emt"}, id="w", cluster=cluster, slots=slots)
-        return Request("w", self.directory, spec, b"{}", self.source, "spec")
+        return Request("w", self.directory, spec, b"{}", self.source, "spec", (Step("calculate", "fan"),))
 
     def leftovers(self) -> list[str]:
         """The names in the folder of workflows."""

@@ -60,6 +60,27 @@ def test_every_state_has_an_answer(state: JobState) -> None:
     assert all(reasons)
 
 
+def test_a_step_that_waits_names_the_one_before() -> None:
+    parent = msgspec.structs.replace(JOB, id=3, state="running", step="OPT", name="diamond")
+    verdict, reasons = why(JobState.WAITING, parent=parent)
+    assert verdict == "It waits for the step before it."
+    assert reasons == ["step OPT of diamond, job 3, is running; why: penstockctl why g2 3"]
+    skipped = {"error_message": "its step OPT failed", "step": "SP"}
+    _, reasons = why(JobState.SKIPPED, parent=msgspec.structs.replace(parent, state="failed"), job=skipped)
+    assert reasons[:2] == ["its step OPT failed", "step OPT of diamond, job 3, is failed; why: penstockctl why g2 3"]
+
+
+def test_remedies_and_the_place_in_the_output_are_told() -> None:
+    decision = "rule more: cycles 50 → 150"
+    remedied = EventInfo("g2", 3, NOW, "job_remedied", 7, "", {"attempt": 1, "decision": decision})
+    _, reasons = why(JobState.COMPLETED, events=(remedied,))
+    assert reasons == [f"after attempt 1: {decision}"]
+    attempt = msgspec.structs.replace(ATTEMPT, evidence={"file": "stdout", "line": 7, "text": "SCF NOT CONVERGED"})
+    _, reasons = why(JobState.FAILED, attempts=(attempt,), events=(remedied, FAILED))
+    assert "told by stdout, line 7: SCF NOT CONVERGED" in reasons
+    assert f"after attempt 1: {decision}" in reasons
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict", "reason"),
     [

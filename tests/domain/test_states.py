@@ -52,6 +52,6 @@ def test_what_has_started_can_no_longer_never_have_run() -> None:
 
 
 def test_active_and_ended_jobs_and_those_that_wait_are_all_there_are() -> None:
-    assert {JobState.READY, JobState.HELD} | ACTIVE | ENDED == set(JobState)
+    assert {JobState.READY, JobState.HELD, JobState.WAITING} | ACTIVE | ENDED == set(JobState)
     assert not ACTIVE & ENDED
     assert {PUBLIC_STATUS[state] for state in ENDED} == set(Status) - {Status.READY, Status.RUNNING}

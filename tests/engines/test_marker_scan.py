@@ -52,6 +52,15 @@ def test_a_gzip_that_is_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, cut:
     assert len(offsets(path)) <= 1001
 
 
+@pytest.mark.parametrize("part", [0.3, 0.7, 0.99])
+def test_all_that_stands_before_the_cut_of_a_gzip_is_found(tmp_path: Path, part: float) -> None:
+    path = tmp_path / "out.gz"
+    data = gzip.compress(b"".join(b"%d ENERGY %d\n" % (line, line * 7919 % 100_003) for line in range(5000)))
+    path.write_bytes(data[: int(len(data) * part)])
+    assert 5000 * part * 0.8 < len(offsets(path)) <= 5000
+    assert read_head(path, 100).startswith(b"0 ENERGY 0\n1 ENERGY 7919\n")
+
+
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_a_text(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("bytes") / "out"

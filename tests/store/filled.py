@@ -22,7 +22,7 @@ from penstock.domain.resources import Resources
 from penstock.domain.states import AttemptState, JobState
 from penstock.domain.submission import Submission
 from penstock.store.events import Event
-from penstock.store.rows import AttemptResult, OpenAttempt, StepRow, WorkflowRow
+from penstock.store.rows import AttemptResult, NewStep, OpenAttempt, StepRow, WorkflowRow
 from penstock.store.workflow_store import WorkflowStore
 
 NOW = 1_800_000_000.0
@@ -67,7 +67,7 @@ async def create(directory: Path) -> tuple[WorkflowStore, StepRow]:
     """A new store with its one step."""
     store = make_store(directory)
     await store.create(workflow_row(), [("source/m.csv", 10, "0" * 64)])
-    [step] = await store.add_steps([("calculate", "fan")])
+    [step] = await store.add_steps([NewStep("calculate", "fan")])
     return store, step
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import penstock
-from penstock.actors.results import conclude_attempt, not_run_result
+from penstock.actors.results import Response, conclude_attempt, not_run_result
 from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.domain.resources import Resources
 from penstock.domain.retry import RetryPolicy
 from penstock.domain.states import AttemptState
 from penstock.store.database import Database
 from penstock.store.events import _SENTENCES, Event, counted, describe, insert_events
-from penstock.store.rows import OpenAttempt
+from penstock.store.rows import JobFacts, OpenAttempt
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 
 EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
@@ -54,11 +54,44 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "jobs_cancelled": [({"jobs": 1}, "1 waiting job cancelled")],
     "jobs_held": [({"jobs": 2}, "2 jobs held")],
     "jobs_released": [({"jobs": 1}, "1 job released")],
-    "jobs_reset": [({"jobs": 3}, "3 jobs made ready again")],
+    "jobs_reset": [
+        ({"jobs": 3}, "3 jobs made ready again"),
+        ({"jobs": 1, "reason": "their outputs vanished"}, "1 job made ready again: their outputs vanished"),
+    ],
+    "job_adopted": [
+        (
+            {"attempt": 2, "directory": "jobs/0000/1/2", "energy_hartree": -1.5},
+            "taken for completed by what is in jobs/0000/1/2, energy -1.50000000 Eh",
+        )
+    ],
+    "metrics_recomputed": [
+        (
+            {"attempt": 1, "energy_hartree": None, "energy_before_hartree": -1.0},
+            "outputs of attempt 1 read again",
+        )
+    ],
+    "job_set": [
+        (
+            {"set": {"status": "completed", "final_energy": -1.5}, "by": "uid 7", "reason": "by hand"},
+            "status = completed, final_energy = -1.5 by uid 7: by hand",
+        ),
+        ({"set": {"scf_steps": 3}, "by": "uid 7", "reason": None}, "scf_steps = 3 by uid 7"),
+    ],
     "jobs_given_up": [({"jobs": 1}, "1 job marked never-rerun while waiting for another try: given up")],
     "workflow_state": [
         ({"state": "completed", "reason": None}, "workflow is completed"),
         ({"state": "failed", "reason": "2 jobs failed"}, "workflow is failed: 2 jobs failed"),
+    ],
+    "job_remedied": [
+        (
+            {
+                "attempt": 1,
+                "failure": "scf_not_converged",
+                "message": "too long",
+                "decision": "rule more: n 1 → 2",
+            },
+            "attempt 1 failed (scf_not_converged): too long; tried again with rule more: n 1 → 2",
+        )
     ],
     "workflow_paused": [({"reason": "no such partition"}, "workflow is paused: no such partition")],
     "workflow_changed": [
@@ -74,7 +107,7 @@ def written_kinds() -> set[str]:
     for file in Path(str(penstock.__file__)).parent.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         for call in re.findall(r"\bEvent\(([^\n]*)", text):
-            found |= set(re.findall(r'"((?:job|jobs|workflow|submission)_[a-z_]+)"', call))
+            found |= set(re.findall(r'"((?:job|jobs|workflow|submission|metrics)_[a-z_]+)"', call))
         found |= set(re.findall(r'JobState\.[A-Z]+, JobState\.[A-Z]+, "(\w+)"', text))
     return found
 
@@ -100,7 +133,7 @@ def test_every_end_of_an_attempt_reads_as_a_sentence(failure: FailureClass | Non
     for attempts in (1, 5):
         policy = RetryPolicy(attempts, 60.0)
         ended = conclude_attempt(
-            *("u", attempt, exit_, Outcome(failure, None), (0, 0, False), policy),
+            *("u", attempt, exit_, Outcome(failure, None), JobFacts(), Response(policy, "{}", Resources)),
             had=Resources(),
             now=3.0,
             cancelled=cancelled,

@@ -22,7 +22,7 @@ from penstock.domain.states import ACTIVE, AttemptState, JobState
 from penstock.domain.submission import Submission
 from penstock.domain.views import Selection
 from penstock.store.events import Event
-from penstock.store.rows import OpenAttempt, StepRow
+from penstock.store.rows import JobFacts, OpenAttempt, StepRow
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
@@ -93,7 +93,7 @@ async def test_jobs_are_taken_in_order_and_not_before_their_time(tmp_path: Path)
     assert await store.next_due() == NOW + 60.0
     due = await store.take_ready(10, NOW + 60.0)
     assert [(job.id, job.number) for job in due] == [(1, 2), (2, 1), (3, 1)]
-    assert await store.retry_facts([1, 2]) == {1: (1, 0, False), 2: (0, 0, False)}
+    assert await store.retry_facts([1, 2]) == {1: JobFacts(1), 2: JobFacts()}
     await store.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import msgspec
 import structlog
 
 from penstock.actors.clock import Clock
@@ -18,6 +19,7 @@ from penstock.actors.workers import WorkerLostError, Workers, WorkerStuckError
 from penstock.actors.workflow_messages import ChunkRead, Collected, CollectingSlowly, Projected, ReadingEnded, Staged
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import BusyError, SpecError
+from penstock.domain.resources import Resources
 from penstock.domain.submission import Manifest
 from penstock.domain.views import Selection
 from penstock.store.rows import ReadyJob
@@ -74,7 +76,7 @@ class Errands:
 
     async def stage(self, order: Order, jobs: list[ReadyJob], carried: Mapping[int, str]) -> None:
         """Renders a submission's inputs; `carried`: by job, the directory of the attempt that the next goes on from."""
-        needs = order.submission.resources
+        needs, step = order.submission.resources, self._ledger.step_of(order.step_id)
         manifest = Manifest(
             ulid=order.submission.ulid,
             workflow_id=self._ledger.workflow_id,
@@ -85,45 +87,44 @@ class Errands:
             walltime_s=needs.walltime_s,
             entries=[],
             memory_mb=needs.memory_mb,
-            carry=tuple(self._ledger.spec.checkpoint.carry),
         )
         items = [
-            RenderItem(
-                position,
-                order.attempts[position].directory,
-                job.id,
-                Calculation(job.name, job.geometry, job.charge, job.multiplicity, needs.cores, needs.memory_mb),
-                carried.get(job.id),
-            )
+            _render_item(position, order.attempts[position].directory, job, needs, carried.get(job.id))
             for position, job in enumerate(jobs)
         ]
-        rendered = await self._work(Render(manifest, self._ledger.row.parameters.encode(), items))
+        carry = tuple(self._ledger.spec.checkpoint.carry)
+        rendered = await self._work(Render(manifest, step.parameters.encode(), items, carry))
         staged = Staged(order.submission.ulid, rendered.manifest, rendered.errors)
         self._me.post(("staged", staged.ulid), staged)
 
-    async def collect(self, order: Order, ended: dict[int, Exit]) -> None:
-        """Reads the outputs of ended attempts."""
+    async def collect(self, order: Order, ended: dict[int, Exit], changed: Mapping[int, str]) -> None:
+        """Reads the outputs of ended attempts; `changed`: by job, the parameters that are not those of its step."""
         items = [
-            CollectItem(position, str(self._ledger.directory / order.attempts[position].directory), exit_)
+            CollectItem(
+                position,
+                str(self._ledger.directory / order.attempts[position].directory),
+                exit_,
+                own.encode() if (own := changed.get(order.attempts[position].job_id)) is not None else None,
+            )
             for position, exit_ in ended.items()
         ]
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._say_when_slow, order, ended)
-            outcomes = await self._read_outputs(items)
+            outcomes = await self._read_outputs(items, self._ledger.step_of(order.step_id).parameters.encode())
             beside.cancel_scope.cancel()
         ends = {position: (ended[position], outcome) for position, outcome in outcomes}
         ulid = order.submission.ulid
         self._me.post(("collected", ulid), Collected(ulid, ends), _both_collected)
 
-    async def _read_outputs(self, items: list[CollectItem]) -> list[tuple[int, Outcome]]:
+    async def _read_outputs(self, items: list[CollectItem], parameters: bytes) -> list[tuple[int, Outcome]]:
         """Outputs that take the reader down are found by reading one attempt after another."""
-        engine, parameters = self._ledger.spec.engine_name, self._ledger.row.parameters.encode()
+        engine = self._ledger.spec.engine_name
         try:
             outcomes: list[tuple[int, Outcome]] = await self._work(Collect(engine, parameters, items))
         except WorkerLostError as error:
             if len(items) == 1:
                 return [(items[0].position, Outcome(FailureClass.OUTPUT_INVALID, f"reading its outputs: {error}"))]
-            outcomes = [outcome for item in items for outcome in await self._read_outputs([item])]
+            outcomes = [outcome for item in items for outcome in await self._read_outputs([item], parameters)]
         return outcomes
 
     async def project(self) -> None:
@@ -160,6 +161,27 @@ class Errands:
                 self._log.warning("worker lost, asking another", task=type(task).__name__, error=str(error))
                 await self._clock.sleep(_RETRY_S)
         return await self._workers.run(task)
+
+
+def _render_item(
+    position: int, directory: str, job: ReadyJob, needs: Resources, carried_from: str | None
+) -> RenderItem:
+    """An attempt as it is rendered: from where the job's last attempt, or the step before, came to."""
+    start = job.goes_on_from
+    calculation = Calculation(
+        job.name,
+        start.geometry if start and start.geometry else job.geometry,
+        job.charge,
+        job.multiplicity,
+        needs.cores,
+        needs.memory_mb,
+        needs.tasks,
+        start.deck if start and start.deck else job.deck,
+        start.files if start else (),
+        msgspec.json.decode(job.found) if job.found else {},
+    )
+    parameters = job.parameters.encode() if job.parameters is not None else None
+    return RenderItem(position, directory, job.id, calculation, start.directory if start else carried_from, parameters)
 
 
 def _both_collected(older: Any, newer: Any) -> Collected:

@@ -12,20 +12,22 @@ import msgspec
 from penstock import engines
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
+from penstock.actors.results import Response
 from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
 from penstock.domain.errors import ConflictError
+from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
-from penstock.recipes.recipe import StepView, View
+from penstock.recipes.recipe import Step, StepView, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.events import Event, counted
-from penstock.store.rows import OpenSubmission, StepRow, WorkflowRow
+from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
 
@@ -34,12 +36,27 @@ _NO_JOB: Final = "the selection holds no job"
 LOG_NAME: Final = "workflow.log"
 
 
+class PlannedStep(msgspec.Struct, frozen=True):
+    """A step as its jobs are run: what they ask for, the engine's parameters (JSON), the outputs that are read."""
+
+    id: int
+    key: str
+    needs: Resources
+    parameters: str
+    outputs: tuple[str, ...]
+    optional: bool = False
+
+
 class Ledger:
-    """What is recorded of a workflow. `row`, `spec` (and what is read from it) and `step` are there once loaded."""
+    """What is recorded of a workflow. `row`, `spec` (and what is read from it) and `step` are there once loaded.
+
+    `step` is the fan over the source; `steps` are all of them by id, those that go on from it included.
+    """
 
     row: WorkflowRow
     spec: WorkflowSpec
     step: StepRow
+    steps: dict[int, PlannedStep]
 
     def __init__(self, workflow_id: str, directory: Path, store: WorkflowStore, board: Board, clock: Clock) -> None:
         self.workflow_id = workflow_id
@@ -52,37 +69,74 @@ class Ledger:
         """Reads everything and plans what is missing; returns the submissions that are open."""
         self.row, steps, open_submissions = await self.store.load()
         self.spec = msgspec.json.decode(self.row.spec, type=WorkflowSpec)
-        self.needs = self.spec.needs()
         self.options = self.spec.scheduler.options()
         self.policy = retry_policy(self.spec)
-        engine = engines.get(self.spec.engine_name)
-        self.runs_in_python = engine.kind == "python"
-        self.outputs = engine.outputs(msgspec.json.decode(self.row.parameters, type=engine.parameters_type))
-        self.step = await self._plan(steps)
+        self.engine = engines.get(self.spec.engine_name)
+        self.rules = effective_rules(self.spec.remedies, self.engine.rules)
+        rows = await self._plan(steps)
+        self.step = next(row for row in rows if row.after is None)
+        self._links = [row for row in rows if row.after is not None]
+        self.steps = {row.id: self._planned(row) for row in rows}
         return open_submissions
 
-    async def _plan(self, steps: list[StepRow]) -> StepRow:
-        """Inserts the steps that the recipe wants and that do not exist; returns the fan that is worked on."""
+    async def _plan(self, steps: list[StepRow]) -> list[StepRow]:
+        """Inserts the steps that the recipe wants and that do not exist; returns all."""
         view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))
         wanted = get_recipe(self.row.recipe).steps(view)
         if {step.key for step in wanted} - {step.key for step in steps}:
-            steps = await self.store.add_steps([(step.key, step.kind) for step in wanted])
-        return next(step for step in steps if step.kind == "fan")
+            steps = await self.store.add_steps([self._new_step(step) for step in wanted])
+        return steps
 
-    def raised_needs(self, memory_mb: int | None, walltime_s: int | None) -> Resources:
-        """What attempts get: what the spec asks for, unless their jobs were given more."""
-        raised = {"memory_mb": memory_mb, "walltime_s": walltime_s}
-        return msgspec.structs.replace(self.needs, **{name: value for name, value in raised.items() if value})
+    def _new_step(self, step: Step) -> NewStep:
+        return NewStep(
+            step.key,
+            step.kind,
+            step.after,
+            step.parameters_over(self.row.parameters) if step.engine else None,
+            msgspec.json.encode(step.resources).decode() if step.resources else None,
+            step.optional,
+        )
 
-    def policy_here(self) -> RetryPolicy:
-        """How failures are answered; no cluster can give more than it has."""
+    def _planned(self, row: StepRow) -> PlannedStep:
+        needs = msgspec.json.decode(row.resources, type=Resources) if row.resources else self.spec.needs()
+        parameters = row.parameters or self.row.parameters
+        outputs = self.engine.outputs(msgspec.json.decode(parameters, type=self.engine.parameters_type))
+        return PlannedStep(row.id, row.key, needs, parameters, outputs, row.optional)
+
+    def step_of(self, step_id: int | None) -> PlannedStep:
+        """The step of that id; None: of the time when a workflow had one step only."""
+        return self.steps[self.step.id if step_id is None else step_id]
+
+    @property
+    def runs_in_python(self) -> bool:
+        """Whether a warm runner works through its jobs."""
+        return self.engine.kind == "python"
+
+    @property
+    def slots(self) -> int:
+        """How many slots it may use."""
+        return self.spec.limits.slots(self.row.slots)
+
+    def response(self, step_id: int | None) -> Response:
+        """How failures of a step's attempts are answered."""
+        step = self.step_of(step_id)
+        return Response(
+            self.policy_here(step.needs),
+            step.parameters,
+            self.engine.parameters_type,
+            self.rules,
+            self.spec.remedies.total,
+        )
+
+    def policy_here(self, asked: Resources) -> RetryPolicy:
+        """How failures of what `asked` for so much are answered; no cluster can give more than it has."""
         memory_mb, walltime_s = self._most_there()
         policy = self.policy
         if memory_mb is not None:
-            most = min(policy.memory_max_mb, max(memory_mb, self.needs.memory_mb))
+            most = min(policy.memory_max_mb, max(memory_mb, asked.memory_mb))
             policy = msgspec.structs.replace(policy, memory_max_mb=most)
         if walltime_s is not None:
-            longest = min(policy.walltime_max_s, max(walltime_s, self.needs.walltime_s))
+            longest = min(policy.walltime_max_s, max(walltime_s, asked.walltime_s))
             policy = msgspec.structs.replace(policy, walltime_max_s=longest)
         return policy
 
@@ -217,22 +271,26 @@ class Ledger:
         self.emit(await self.store.set_workflow(event, state=state, reason=reason))
         self.row = msgspec.structs.replace(self.row, state=state, reason=reason, updated_at=self._clock.time())
 
-    def verdict(self) -> tuple[WorkflowState, str | None]:
-        """How a workflow ends that has nothing left to do."""
+    async def verdict(self) -> tuple[WorkflowState, str | None]:
+        """How a workflow ends that has nothing left to do. Optional steps may fail."""
         bad = self.store.tally[JobState.FAILED] + self.store.tally[JobState.TIMEOUT]
+        if bad and any(step.optional for step in self.steps.values()):
+            by_step = await self.store.count_by_step(JobState.FAILED, JobState.TIMEOUT)
+            bad = sum(jobs for step_id, jobs in by_step.items() if not self.steps[step_id].optional)
         if self.step.state == "failed":
             return WorkflowState.FAILED, self.row.reason or "the source could not be read to its end"
         if not sum(self.store.tally.values()):
             return WorkflowState.FAILED, f"the source gave no usable structure ({self.store.rejected} rejected)"
         if bad:
-            return WorkflowState.FAILED, f"{counted(bad)} failed"
+            skipped = self.store.tally[JobState.SKIPPED]
+            return WorkflowState.FAILED, f"{counted(bad)} failed" + (f", {skipped} skipped" if skipped else "")
         if not self.store.tally[JobState.COMPLETED] and self.store.tally[JobState.CANCELLED]:
             return WorkflowState.CANCELLED, "all its jobs were cancelled"
         return WorkflowState.COMPLETED, None
 
     async def take_in(self, chunk: PackedChunk) -> None:
         """A run of structures becomes ready jobs."""
-        self.emit(await self.store.add_chunk(self.step, self.row.namespace, chunk))
+        self.emit(await self.store.add_chunk(self.step, self.row.namespace, chunk, self._links))
         state = "running" if chunk.done else "expanding"
         self.step = msgspec.structs.replace(self.step, cursor=chunk.cursor, state=state)
 
@@ -247,6 +305,12 @@ def _left_note(left: int, marked: int) -> str | None:
     if left > marked:
         notes.append(f"{left - marked} have not ended")
     return "; ".join(notes) or None
+
+
+def raised_needs(needs: Resources, memory_mb: int | None, walltime_s: int | None) -> Resources:
+    """What attempts get: what their step asks for, unless their jobs were given more."""
+    raised = {"memory_mb": memory_mb, "walltime_s": walltime_s}
+    return msgspec.structs.replace(needs, **{name: value for name, value in raised.items() if value})
 
 
 def describe_workflow(ledger: Ledger) -> WorkflowInfo:

@@ -37,8 +37,9 @@ _MOVED: Final = {Seen.QUEUED: AttemptState.QUEUED, Seen.IN_DOUBT: AttemptState.I
 class Order:
     """An open submission: its attempts by position, and the state last committed for each."""
 
-    def __init__(self, submission: Submission, attempts: Iterable[OpenAttempt]) -> None:
+    def __init__(self, submission: Submission, attempts: Iterable[OpenAttempt], step_id: int | None = None) -> None:
         self.submission = submission
+        self.step_id = step_id
         self.attempts = {attempt.position: attempt for attempt in attempts}
         self.states = {position: attempt.state for position, attempt in self.attempts.items()}
         self.collecting: set[int] = set()  # ended, and their outputs are being read; committed only if that takes long

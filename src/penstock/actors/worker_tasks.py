@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import msgspec
 
 from penstock import __version__, engines
+from penstock.actors.directories import look_through
 from penstock.domain.calculation import (
     Calculation,
     Exit,
@@ -28,6 +29,7 @@ from penstock.domain.calculation import (
     Outcome,
     PackedChunk,
     Rendered,
+    Structure,
     StructureChunk,
     pack_chunk,
 )
@@ -37,6 +39,7 @@ from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import Selection
 from penstock.recipes import structures
 from penstock.store import export
+from penstock.store.reviews import Look, ReviewKind, Seen
 
 T = TypeVar("T")
 _LIMIT_S: Final = 600.0
@@ -96,13 +99,31 @@ class KeptSource(msgspec.Struct, frozen=True, array_like=True):
     files: list[SourceFile]
 
 
+class StepInputs(msgspec.Struct, frozen=True, array_like=True):
+    """What a step is rendered with, beside a structure; `parameters` are JSON."""
+
+    key: str
+    parameters: bytes
+    cores: int
+    memory_mb: int
+    tasks: int
+
+    def render(self, engine: engines.Engine[Any], s: Structure) -> Rendered:
+        """The step's inputs for a structure of the source; SpecError for a structure that it cannot be done for."""
+        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
+        calculation = Calculation(
+            s.name, s.geometry, s.charge, s.multiplicity, self.cores, self.memory_mb, self.tasks, s.deck
+        )
+        return engine.render(calculation, parameters)
+
+
 class CheckWork(Task[None], frozen=True):
     """Refuses a source that cannot be read at all, and an engine that is not installed."""
 
     source: StructureSource
     path: str
     engine: str
-    parameters: bytes
+    steps: tuple[StepInputs, ...]
     runs_here: bool = True  # what attempts need elsewhere is not to be seen from here
     result = None
 
@@ -123,11 +144,13 @@ class CheckWork(Task[None], frozen=True):
             self._check_program(engine)
 
     def _check_program(self, engine: engines.Engine[Any]) -> None:
-        """Looks for the program as the first structure asks for it; one in the attempt's own directory comes later."""
-        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
-        s = structures.first_structure(self.source, Path(self.path))
-        argv = engine.render(Calculation(s.name, s.geometry, s.charge, s.multiplicity, 1, 1), parameters).argv
-        program = argv[0] if argv else ""
+        """Looks for the programs as the first structure asks for them; one in the attempt's directory comes later."""
+        structure = structures.first_structure(self.source, Path(self.path))
+        for step in self.steps:
+            argv = step.render(engine, structure).argv
+            self._check_found(argv[0] if argv else "")
+
+    def _check_found(self, program: str) -> None:
         if (Path(program).is_absolute() or "/" not in program) and shutil.which(program) is None:
             if found := shutil.which(program, os.F_OK):
                 raise SpecError(f"the program {found} is not executable; chmod +x it", key="engine.command")
@@ -179,6 +202,7 @@ class RenderItem(msgspec.Struct, frozen=True, array_like=True):
     job_id: int
     calculation: Calculation
     carry_from: str | None = None
+    parameters: bytes | None = None  # JSON; None: those of the task
 
 
 class RenderedManifest(msgspec.Struct, frozen=True, array_like=True):
@@ -194,16 +218,20 @@ class Render(Task[RenderedManifest], frozen=True):
     manifest: Manifest
     parameters: bytes
     items: list[RenderItem]
+    carry: tuple[str, ...] = ()  # names of files that are carried whatever the engine says
     result = RenderedManifest
 
     def run(self) -> RenderedManifest:
         """The encoded manifest."""
         engine = engines.get(self.manifest.engine)
-        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
+        shared = _Parameters(engine, self.parameters)
         entries, errors = [], []
         for item in self.items:
             try:
-                rendered = engine.render(item.calculation, parameters)
+                rendered = engine.render(item.calculation, shared.of(item.parameters))
+                if item.carry_from is not None and self.carry:
+                    carry = dict.fromkeys(self.carry)
+                    rendered = msgspec.structs.replace(rendered, carry={n: n for n in carry} | rendered.carry)
             except Exception as error:  # noqa: BLE001 - one poisonous structure must not stop its workflow
                 errors.append((item.position, str(error)))
             else:
@@ -218,6 +246,18 @@ class CollectItem(msgspec.Struct, frozen=True, array_like=True):
     position: int
     directory: str
     exit: Exit
+    parameters: bytes | None = None  # JSON; None: those of the task
+
+
+class _Parameters:
+    """An engine's parameters, decoded once for all attempts that share them."""
+
+    def __init__(self, engine: engines.Engine[Any], encoded: bytes) -> None:
+        self._type = engine.parameters_type
+        self._shared = msgspec.json.decode(encoded, type=self._type)
+
+    def of(self, own: bytes | None) -> Any:
+        return self._shared if own is None else msgspec.json.decode(own, type=self._type)
 
 
 class Collect(Task[list[tuple[int, Outcome]]], frozen=True):
@@ -231,20 +271,40 @@ class Collect(Task[list[tuple[int, Outcome]]], frozen=True):
     def run(self) -> list[tuple[int, Outcome]]:
         """An outcome for every item."""
         engine = engines.get(self.engine)
-        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
-        return [(item.position, _read_outputs(engine, item, parameters)) for item in self.items]
+        shared = _Parameters(engine, self.parameters)
+        return [(item.position, _read_outputs(engine, item, shared)) for item in self.items]
 
     def limit_s(self) -> float:
         """More for more attempts."""
         return _READ_LIMIT_S + len(self.items)
 
 
-def _read_outputs(engine: engines.Engine[Any], item: CollectItem, parameters: Any) -> Outcome:
+def _read_outputs(engine: engines.Engine[Any], item: CollectItem, parameters: _Parameters) -> Outcome:
     """What the attempt came to. Engines do not raise over outputs; should one do, that is this attempt's failure."""
     try:
-        return engine.read(Path(item.directory), item.exit, parameters)
+        return engine.read(Path(item.directory), item.exit, parameters.of(item.parameters))
     except Exception as error:  # noqa: BLE001 - one poisonous attempt must not stop its workflow
         return Outcome(FailureClass.OUTPUT_INVALID, f"its outputs cannot be read: {type(error).__name__}: {error}")
+
+
+class LookAtJobs(Task[list[Seen]], frozen=True):
+    """Looks through the directories of jobs, for as long as a worker may be taken from others."""
+
+    kind: ReviewKind
+    engine: str
+    parameters: bytes
+    directory: str
+    items: list[Look]
+    result = list[Seen]
+
+    def run(self) -> list[Seen]:
+        """What was found of the first items, at least of one."""
+        engine = engines.get(self.engine)
+        return look_through(self.kind, engine, self.parameters, Path(self.directory), self.items)
+
+    def limit_s(self) -> float:
+        """Of one job more than it could ever take."""
+        return 2 * _READ_LIMIT_S
 
 
 class SourcePlan(msgspec.Struct, frozen=True, array_like=True):
@@ -253,18 +313,16 @@ class SourcePlan(msgspec.Struct, frozen=True, array_like=True):
     jobs: int
     rejected: int
     rejected_shown: list[tuple[int, int, str]]
-    example: Rendered | None
+    examples: dict[str, Rendered]  # by step
 
 
 class PlanSource(Task[SourcePlan], frozen=True):
-    """Reads a whole source and renders its first job; writes nothing."""
+    """Reads a whole source and renders the first job of each step; writes nothing."""
 
     source: StructureSource
     path: str
     engine: str
-    parameters: bytes
-    cores: int
-    memory_mb: int
+    steps: tuple[StepInputs, ...]
     is_long = True
     result = SourcePlan
 
@@ -272,22 +330,19 @@ class PlanSource(Task[SourcePlan], frozen=True):
         """The plan."""
         structures.check_source(self.source, Path(self.path))
         engine = engines.get(self.engine)
-        parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
         jobs = rejected = 0
         shown: list[tuple[int, int, str]] = []
-        example: Rendered | None = None
+        examples: dict[str, Rendered] = {}
         chunk = StructureChunk([], [], "", done=False)
         while not chunk.done:
             chunk = structures.read_chunk(self.source, self.path, chunk.cursor, 5000)
-            if chunk.structures and example is None:
-                s = chunk.structures[0]
-                calculation = Calculation(s.name, s.geometry, s.charge, s.multiplicity, self.cores, self.memory_mb)
-                example = engine.render(calculation, parameters)
+            if chunk.structures and not examples:
+                examples = {step.key: step.render(engine, chunk.structures[0]) for step in self.steps}
             jobs += len(chunk.structures)
             rejected += len(chunk.rejected)
             room = REJECTED_SHOWN - len(shown)
             shown.extend((r.orig_index, r.line, r.reason) for r in chunk.rejected[:room])
-        return SourcePlan(jobs, rejected, shown, example)
+        return SourcePlan(jobs, rejected, shown, examples)
 
 
 class ExportJobs(Task[int], frozen=True):
@@ -314,7 +369,7 @@ class ExportJobs(Task[int], frozen=True):
         )
 
 
-AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | PlanSource | ExportJobs
+AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | LookAtJobs | PlanSource | ExportJobs
 
 
 def copy_with_checksum(source: Path, target: Path) -> tuple[int, str]:

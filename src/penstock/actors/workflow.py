@@ -6,8 +6,8 @@ Owns its database, its slots and its plan; decides nothing that a pure function 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -28,10 +28,11 @@ from penstock.actors.cluster_port import (
     Submit,
 )
 from penstock.actors.errands import Errands, Reading
-from penstock.actors.ledger import Ledger
+from penstock.actors.ledger import Ledger, PlannedStep, raised_needs
 from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
 from penstock.actors.results import conclude_attempt, not_run_result
+from penstock.actors.reviews import Reviews
 from penstock.actors.supervisor import Actor
 from penstock.actors.workers import Workers
 from penstock.actors.workflow_messages import (
@@ -44,6 +45,7 @@ from penstock.actors.workflow_messages import (
     DrainWorkflow,
     Idle,
     JobCommand,
+    JobsSeen,
     MarkJobs,
     Message,
     News,
@@ -55,14 +57,16 @@ from penstock.actors.workflow_messages import (
     ResolveJobs,
     ResumeWorkflow,
     RetryJobs,
+    ReviewJobs,
+    SetJob,
     Staged,
     Touched,
 )
-from penstock.domain.budget import Pace, Queueing, Shape, bundle_size, shape
+from penstock.domain.budget import Cycle, Pace, Queueing, Shape, bundle_size, shape
 from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.domain.errors import ConflictError, PenstockError
 from penstock.domain.ids import new_ulid
-from penstock.domain.resources import Resources
+from penstock.domain.resources import Resources, parse_walltime_s
 from penstock.domain.states import (
     ACTIVE,
     ATTEMPT_ENDED,
@@ -76,7 +80,7 @@ from penstock.domain.submission import Observed, Submission
 from penstock.domain.views import Selection
 from penstock.store.database import BusyGuard
 from penstock.store.events import Event
-from penstock.store.rows import AttemptResult, OpenAttempt, OpenSubmission, ReadyJob
+from penstock.store.rows import AttemptResult, JobFacts, OpenAttempt, OpenSubmission, ReadyJob
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
@@ -84,6 +88,7 @@ _TOLD: Final = itertools.count()
 """Numbers what clusters are told, across workflows and their restarts: nothing is ever taken for an older word."""
 _UNREAD_MAX: Final = 5000
 _IDLE_S: Final = 5.0
+_NOT_BEGUN: Final = (JobState.READY, JobState.HELD, JobState.WAITING)
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -109,8 +114,10 @@ class WorkflowActor(Actor[Message]):
         self._store = WorkflowStore(directory, workflow_id, around.database)
         self._ledger = Ledger(workflow_id, directory, self._store, around.board, around.clock)
         self._errands = Errands(me, self._ledger, around.workers, around.clock)
+        self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
         self._book = OrderBook()
-        self._pace = Pace()
+        self._paces: dict[int, Pace] = defaultdict(Pace)  # by step
+        self._cycle = Cycle()
         self._reading: Reading | None = None
         self._draining = False
         self._results_changed = False
@@ -127,13 +134,15 @@ class WorkflowActor(Actor[Message]):
         async with self._around.loading:
             open_submissions = await self._ledger.load()
         for opened in open_submissions:
+            step = self._ledger.step_of(opened.step_id)
             submission = self._submission(
                 opened.ulid,
-                self._ledger.raised_needs(opened.memory_mb, opened.walltime_s),
+                step,
+                raised_needs(step.needs, opened.memory_mb, opened.walltime_s),
                 Shape(opened.width, len(opened.attempts)),
                 opened.lane,
             )
-            order = Order(_with_directories(submission, opened.attempts), opened.attempts)
+            order = Order(_with_directories(submission, opened.attempts), opened.attempts, step.id)
             order.told = True
             self._book.add(order)
         self._attach()
@@ -143,6 +152,7 @@ class WorkflowActor(Actor[Message]):
 
     async def stopped(self) -> None:
         """Closes the database."""
+        self._reviews.break_off()
         await self._store.close()
 
     async def handle(self, message: Message) -> object:
@@ -158,7 +168,7 @@ class WorkflowActor(Actor[Message]):
         return answer
 
     async def _hear(self, message: News) -> object:
-        """What the cluster saw, and what our own tasks bring back."""
+        """What the cluster saw, and what became of submissions."""
         match message:
             case Observed():
                 await self._observed(message)
@@ -169,19 +179,27 @@ class WorkflowActor(Actor[Message]):
             case CollectingSlowly(ulid, positions):
                 if (order := self._book.orders.get(ulid)) is not None:
                     await self._mark(order, dict.fromkeys(positions & order.collecting, AttemptState.COLLECTING), {})
-            case ChunkRead():
-                await self._chunk_read(message)
-            case ReadingEnded():
-                self._reading = None
             case ClusterRestarted():
                 self._attach()
                 for order in self._book.orders.values():
                     self._tell_cancel(order)
+            case _:
+                await self._brought_back(message)
+        return None
+
+    async def _brought_back(self, message: ChunkRead | ReadingEnded | JobsSeen | Projected | Pump) -> None:
+        """What our own tasks have done."""
+        match message:
+            case ChunkRead():
+                await self._chunk_read(message)
+            case ReadingEnded():
+                self._reading = None
+            case JobsSeen():
+                self._results_changed |= await self._reviews.take(message, self.tasks)
             case Projected():
                 self._projecting = False
             case Pump():
                 self._wake_at = None
-        return None
 
     # ---- doing what can be done -------------------------------------------------------------------------------------
 
@@ -211,31 +229,46 @@ class WorkflowActor(Actor[Message]):
 
     async def _fill_lanes(self) -> None:
         """The local cluster: a small submission for every free lane."""
-        for lane, prefetch in self._book.free_lanes(self._ledger.row.slots, self._pace):
+        pace = self._slowest()
+        for lane, prefetch in self._book.free_lanes(self._ledger.slots, pace):
             ready = self._store.tally[JobState.READY]
             if not ready:
                 return
-            jobs = await self._take_ready(bundle_size(self._pace, ready, self._ledger.row.slots))
+            jobs = await self._take_ready(bundle_size(pace, ready, self._ledger.slots))
             if not jobs:
                 return
             await self._submit(jobs, Shape(1, len(jobs)), lane, prefetch=prefetch)
 
     async def _fill_slots(self, queueing: Queueing) -> None:
         """A cluster with a scheduler: one submission for all free slots."""
-        slots = self._ledger.row.slots
+        slots = self._ledger.slots
         free = self._book.free_slots(slots)
         if not free or not queueing.is_open:
             return
         ready = self._store.tally[JobState.READY]
-        wanted = shape(self._ledger.spec.batching(), self._pace, ready, free, slots, queueing)
+        wanted = shape(self._ledger.spec.batching(), self._slowest(), ready, free, slots, queueing)
         if self._ledger.runs_in_python:
             wanted = wanted.warmed()
         if jobs := await self._take_ready(wanted.size):
             await self._submit(jobs, wanted.fitted(len(jobs)), 0)
 
+    def _slowest(self) -> Pace:
+        """The pace of the step whose attempts take longest: what is put together for it is never too much."""
+        if any(step.id not in self._paces for step in self._ledger.steps.values()):
+            return Pace()
+        return max(self._paces.values(), key=lambda pace: pace.mean_s or 0.0)
+
     async def _take_ready(self, limit: int) -> list[ReadyJob]:
-        """Jobs of one shape that may be submitted now; where there are none, the pump is set for when there are."""
-        jobs = await self._store.take_ready(limit, self._clock.time())
+        """Jobs of one kind that may be submitted now; where there are none, the pump is set for when there are."""
+        limits, now = self._ledger.spec.limits, self._clock.time()
+        if limits.per_cycle is not None:
+            self._cycle = self._cycle.at(now, parse_walltime_s(limits.cycle))
+            limit = min(limit, limits.per_cycle - self._cycle.begun)
+        if limit <= 0:
+            self._wake_at_time(self._cycle.ends_at)
+            return []
+        jobs = await self._store.take_ready(limit, now)
+        self._cycle = self._cycle.with_begun(len(jobs))
         if not jobs:
             await self._wake_when_due()
         return jobs
@@ -243,18 +276,19 @@ class WorkflowActor(Actor[Message]):
     async def _submit(self, jobs: list[ReadyJob], shape_: Shape, lane: int, *, prefetch: bool = False) -> None:
         """Commits the intent; only then does anything leave."""
         now = self._clock.time()
-        needs = self._ledger.raised_needs(jobs[0].memory_mb, jobs[0].walltime_s)
-        submission = self._submission(new_ulid(now), needs, shape_, lane, prefetch=prefetch)
+        step = self._ledger.step_of(jobs[0].step_id)
+        needs = raised_needs(step.needs, jobs[0].memory_mb, jobs[0].walltime_s)
+        submission = self._submission(new_ulid(now), step, needs, shape_, lane, prefetch=prefetch)
         tried = [job.id for job in jobs if job.number > 1] if self._ledger.spec.checkpoint.carry else []
         carried = await self._store.timed_out_directories(tried) if tried else {}
         attempts, events = await self._store.begin_submission(submission, self._ledger.spec.cluster, jobs, now)
-        order = Order(_with_directories(submission, attempts), attempts)
+        order = Order(_with_directories(submission, attempts), attempts, step.id)
         self._book.add(order)
         self._ledger.emit(events)
         self.tasks.start_soon(self._errands.stage, order, jobs, carried)
 
     def _submission(
-        self, ulid: str, needs: Resources, shape_: Shape, lane: int, *, prefetch: bool = False
+        self, ulid: str, step: PlannedStep, needs: Resources, shape_: Shape, lane: int, *, prefetch: bool = False
     ) -> Submission:
         return Submission(
             ulid=ulid,
@@ -269,14 +303,18 @@ class WorkflowActor(Actor[Message]):
             resources=needs,
             width=shape_.width,
             options=self._ledger.options,
-            expected_s=shape_.expected_s(self._pace),
+            expected_s=shape_.expected_s(self._paces[step.id]),
             checkpoint=self._ledger.spec.checkpoint_argv(),
-            outputs=self._ledger.outputs,
+            outputs=step.outputs,
         )
 
     async def _wake_when_due(self) -> None:
         due = await self._store.next_due()
-        if due is not None and (self._wake_at is None or due < self._wake_at):
+        if due is not None:
+            self._wake_at_time(due)
+
+    def _wake_at_time(self, due: float) -> None:
+        if self._wake_at is None or due < self._wake_at:
             self._wake_at = due
             self.tasks.start_soon(self._wake, due)
 
@@ -288,15 +326,15 @@ class WorkflowActor(Actor[Message]):
         if (
             self._book.orders
             or self._reading is not None
+            or self._reviews.under_way
             or self._projecting
             or self._ledger.row.state == WorkflowState.PAUSED
         ):
             return
         if self._ledger.row.state == WorkflowState.RUNNING:
-            waiting = self._store.tally[JobState.READY] + self._store.tally[JobState.HELD]
-            if waiting or self._ledger.step.state == "expanding":
+            if any(self._store.tally[state] for state in _NOT_BEGUN) or self._ledger.step.state == "expanding":
                 return
-            state, reason = self._ledger.verdict()
+            state, reason = await self._ledger.verdict()
             if self._ledger.step.state != "failed":
                 await self._ledger.set_step("completed")
             await self._ledger.set_state(state, reason)
@@ -355,10 +393,10 @@ class WorkflowActor(Actor[Message]):
         order.settled_by |= news.settled
         if news.ended:
             order.collecting |= news.ended.keys()
-            self.tasks.start_soon(self._errands.collect, order, news.ended)
-            self._pace = self._pace.with_sample(
-                len(news.ended), sum(exit_.ended_at - exit_.started_at for exit_ in news.ended.values())
-            )
+            self.tasks.start_soon(self._errands.collect, order, news.ended, await self._changed(order, news.ended))
+            step_id = self._ledger.step_of(order.step_id).id
+            total_s = sum(exit_.ended_at - exit_.started_at for exit_ in news.ended.values())
+            self._paces[step_id] = self._paces[step_id].with_sample(len(news.ended), total_s)
         if news.moved:
             await self._mark(order, news.moved, {}, news.doubts)
         order.started |= news.started
@@ -369,13 +407,19 @@ class WorkflowActor(Actor[Message]):
             await self._not_run(order, news.not_run)
         await self._settle(order)
 
+    async def _changed(self, order: Order, positions: Iterable[int]) -> dict[int, str]:
+        """By job, the engine's parameters where a remedy has changed them."""
+        if not self._ledger.rules:
+            return {}
+        return await self._store.changed_parameters([order.attempts[n].job_id for n in positions])
+
     async def _mark_started(self, changed: Order) -> None:
         """Commits that attempts run, as far as that shows no more of them than there are slots."""
         if self._ledger.queueing is None:
             for order in self._book.startable(changed.submission.lane):
                 await self._mark_running(order, list(order.started))
         else:
-            for order, positions in self._book.startable_within(self._ledger.row.slots):
+            for order, positions in self._book.startable_within(self._ledger.slots):
                 await self._mark_running(order, positions)
 
     async def _mark_running(self, order: Order, positions: list[int]) -> None:
@@ -417,15 +461,15 @@ class WorkflowActor(Actor[Message]):
         before = order.job_states(fresh)
         failed = [order.attempts[n].job_id for n, (_, outcome) in fresh.items() if outcome.failure is not None]
         facts = await self._store.retry_facts(failed) if failed else {}
-        policy = self._ledger.policy_here()
+        response = self._ledger.response(order.step_id)
         results = [
             conclude_attempt(
                 ulid,
                 order.attempts[position],
                 exit_,
                 outcome,
-                facts.get(order.attempts[position].job_id, (0, 0, False)),
-                policy,
+                facts.get(order.attempts[position].job_id, JobFacts()),
+                response,
                 had=order.submission.resources,
                 now=self._clock.time(),
                 cancelled=self._is_cancelled(order, position),
@@ -468,6 +512,8 @@ class WorkflowActor(Actor[Message]):
                 self._draining = True
                 return self._book.unread()
         try:
+            if isinstance(message, ReviewJobs):
+                return await self._reviews.begin(message.kind, message.selection, self.tasks)
             return await self._touch(message)
         except PenstockError:
             self._pump_soon()  # a workflow at rest was woken for nothing: it looks again whether it may end
@@ -487,6 +533,9 @@ class WorkflowActor(Actor[Message]):
                 return await self._ledger.mark(selection, never_rerun=never_rerun)
             case ResolveJobs(selection, resolution):
                 return await self._resolve(selection, resolution)
+            case SetJob():
+                self._results_changed = True
+                return await self._reviews.set_job(message)
             case ChangeBudget(slots, priority):
                 return await self._ledger.change_budget(slots, priority)
 
@@ -517,7 +566,7 @@ class WorkflowActor(Actor[Message]):
     async def _cancel_jobs(self, selection: Selection) -> Touched:
         where = where_selected(self.workflow_id, selection)
         waiting, events = await self._store.move_jobs(
-            where & in_states(JobState.READY, JobState.HELD), JobState.CANCELLED, Event("jobs_cancelled", 0)
+            where & in_states(*_NOT_BEGUN), JobState.CANCELLED, Event("jobs_cancelled", 0)
         )
         self._ledger.emit(events)
         active = set(await self._store.request_cancel(where & in_states(*ACTIVE)))
@@ -568,7 +617,8 @@ class WorkflowActor(Actor[Message]):
         self._me.post("pump", Pump())
 
     def _store_is_needed(self) -> bool:
-        return self._clock.monotonic() - self._last_activity < _IDLE_S or self._reading is not None
+        busy = self._reading is not None or self._reviews.under_way
+        return busy or self._clock.monotonic() - self._last_activity < _IDLE_S
 
     def _arm_idle(self) -> None:
         if self._store.is_open and not self._idle_armed and not self.finished:

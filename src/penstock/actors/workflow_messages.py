@@ -6,9 +6,10 @@ import msgspec
 
 from penstock.actors.cluster_port import ClusterRestarted
 from penstock.domain.calculation import Exit, Outcome, PackedChunk
-from penstock.domain.states import Resolution
+from penstock.domain.states import JobState, Resolution
 from penstock.domain.submission import Observed
 from penstock.domain.views import Selection
+from penstock.store.reviews import ReviewKind, Seen
 
 
 class PauseWorkflow(msgspec.Struct, frozen=True):
@@ -54,6 +55,23 @@ class ChangeBudget(msgspec.Struct, frozen=True):
 
     slots: int | None
     priority: int | None
+
+
+class SetJob(msgspec.Struct, frozen=True):
+    """A person or a program says what a job's state and metrics are; `columns` are those of its row that change."""
+
+    job: int
+    state: JobState | None
+    columns: dict[str, float | int | str | None]
+    by: str
+    reason: str | None
+
+
+class ReviewJobs(msgspec.Struct, frozen=True):
+    """Look through the directories of jobs; what it comes to is in the `Answer` that this is answered with."""
+
+    kind: ReviewKind
+    selection: Selection
 
 
 class Touched(msgspec.Struct, frozen=True):
@@ -113,6 +131,15 @@ class CollectingSlowly(msgspec.Struct, frozen=True):
     positions: frozenset[int]
 
 
+class JobsSeen(msgspec.Struct, frozen=True):
+    """What review number `review` has found of some jobs; `done`: of all it was given. Or why it cannot go on."""
+
+    review: int
+    seen: list[Seen]
+    done: bool
+    trouble: Exception | None = None
+
+
 class Projected(msgspec.Struct, frozen=True):
     """The view for ASE users is up to date."""
 
@@ -121,7 +148,20 @@ class Idle(msgspec.Struct, frozen=True):
     """Nothing has happened for a while."""
 
 
-JobCommand = PauseWorkflow | ResumeWorkflow | CancelWorkflow | RetryJobs | MarkJobs | ResolveJobs | ChangeBudget
-Command = JobCommand | DrainWorkflow | ReloadSlots
-News = Observed | ClusterRestarted | Pump | ChunkRead | ReadingEnded | Staged | Collected | CollectingSlowly | Projected
+JobCommand = (
+    PauseWorkflow | ResumeWorkflow | CancelWorkflow | RetryJobs | MarkJobs | ResolveJobs | SetJob | ChangeBudget
+)
+Command = JobCommand | ReviewJobs | DrainWorkflow | ReloadSlots
+News = (
+    Observed
+    | ClusterRestarted
+    | Pump
+    | ChunkRead
+    | ReadingEnded
+    | Staged
+    | Collected
+    | CollectingSlowly
+    | JobsSeen
+    | Projected
+)
 Message = Command | News | Idle

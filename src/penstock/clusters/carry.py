@@ -1,4 +1,4 @@
-"""Carrying files of an attempt that ran out of walltime into the directory of the one that goes on from them."""
+"""Carrying files of one attempt into the directory of another that goes on from them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.domain.spec import is_file_name
 
 
-def carry_files(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Copies the files of these names from one directory to the other; those that are not there are passed over.
+def carry_files(source: Path, target: Path, names: Mapping[str, str]) -> None:
+    """Copies files from one directory to the other: name there to name here. Those not there are passed over.
 
     Nothing is fetched or left through a symbolic link. OSError where `target` cannot be written.
     """
@@ -22,9 +22,9 @@ def carry_files(source: Path, target: Path, names: Iterable[str]) -> None:
     except OSError:
         return
     try:
-        for name in names:
-            if is_file_name(name):
-                _carry(folder, name, target / name)
+        for name, new_name in names.items():
+            if is_file_name(name) and is_file_name(new_name):
+                _carry(folder, name, target / new_name)
     finally:
         os.close(folder)
 

@@ -8,7 +8,7 @@ unclosed quote in them reaches the rest.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Final
@@ -58,8 +58,8 @@ class ScriptPlan(msgspec.Struct, frozen=True):
 class RunEntry(msgspec.Struct, frozen=True):
     """One attempt as a task runs it. Directories are absolute.
 
-    From `carry_from`, if any, the files called `carry` are copied first, as far as they are there and none of that name
-    is in `directory` already.
+    From `carry_from`, if any, the files that `carry` names are copied first, under the names it gives them, as far as
+    they are there and none of that name is in `directory` already.
     """
 
     position: int
@@ -67,7 +67,7 @@ class RunEntry(msgspec.Struct, frozen=True):
     directory: str
     argv: Sequence[str]
     carry_from: str | None = None
-    carry: tuple[str, ...] = ()
+    carry: Mapping[str, str] = {}
 
 
 def render_script(task_variables: tuple[str, str, str], plan: ScriptPlan) -> str:
@@ -113,7 +113,7 @@ def render_run(entries: Iterable[RunEntry], width: int) -> dict[int, str]:
         words = ["attempt", str(entry.position), str(entry.job_id), _directory(entry.directory), _join(entry.argv)]
         line = " ".join(words) + "\n"
         if entry.carry_from is not None and entry.carry:
-            line = f"carry {_directory(entry.carry_from)} {_join(map(_file_name, entry.carry))}\n{line}"
+            line = f"carry {_directory(entry.carry_from)} {_join(_carried(entry.carry))}\n{line}"
         tasks.setdefault(entry.position % width, []).append(line)
     return {task: "".join(lines) for task, lines in sorted(tasks.items())}
 
@@ -122,6 +122,10 @@ def _directory(path: str) -> str:
     if not PurePosixPath(path).is_absolute():
         raise ValueError(f"{path!r} is no absolute directory")
     return _quote(path)
+
+
+def _carried(carry: Mapping[str, str]) -> list[str]:
+    return [_file_name(name) for pair in carry.items() for name in pair]
 
 
 def _file_name(name: str) -> str:

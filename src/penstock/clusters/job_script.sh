@@ -224,7 +224,7 @@ pk_exit() {
 
 # ---- attempts ----
 
-carry() { # DIRECTORY NAME...: for the next attempt
+carry() { # DIRECTORY [NAME-THERE NAME-HERE]...: for the next attempt
     pk_carry_from=$1
     shift
     pk_carry=$*
@@ -266,11 +266,16 @@ pk_check() { # enters the attempt's directory; what can be known to fail is told
         pk_message=$({ printf '' >stdout && printf '' >stderr; } 2>&1)
         return 1
     fi
+    pk_from=
     for pk_name in $pk_carried; do # their names have no blanks
-        pk_from=$pk_carry_from/$pk_name
+        if [ -z "$pk_from" ]; then
+            pk_from=$pk_carry_from/$pk_name
+            continue
+        fi
         if [ -f "$pk_from" ] && [ ! -L "$pk_from" ] && [ ! -e "$pk_name" ] && [ ! -L "$pk_name" ]; then
             pk_message=$(cp -- "$pk_from" "$pk_name" 2>&1) || return 1
         fi
+        pk_from=
     done
     case $1 in
     */*)

@@ -76,9 +76,7 @@ def order_files(
         seen_there = msgspec.structs.replace(manifest, workflow_dir=site.workflow_dir)
         spool[f"{home}/{submission.ulid}.manifest"] = msgspec.msgpack.encode(seen_there)
     else:
-        runs = render_run(
-            (_run(entry, submission, site, manifest.carry) for entry in manifest.entries), submission.width
-        )
+        runs = render_run((_run(entry, submission, site) for entry in manifest.entries), submission.width)
         spool |= {f"{home}/run.{k}": runs.get(k, "").encode() for k in range(min(submission.width, submission.size))}
     if marked := sorted(cancelled):
         spool |= {f"{home}/cancel.{position}": b"" for position in marked}
@@ -96,13 +94,13 @@ def _inputs(entries: list[Entry]) -> Tree:
     return files
 
 
-def _run(entry: Entry, submission: Submission, site: Site, carry: tuple[str, ...]) -> RunEntry:
+def _run(entry: Entry, submission: Submission, site: Site) -> RunEntry:
     argv = entry.rendered.argv
     if argv is None:
         argv = [site.python, "-m", "penstock.engines", "run", submission.engine]
     carry_from = f"{site.workflow_dir}/{entry.carry_from}" if entry.carry_from else None
     directory = f"{site.workflow_dir}/{entry.directory}"
-    return RunEntry(entry.index, entry.job_id, directory, argv, carry_from, carry)
+    return RunEntry(entry.index, entry.job_id, directory, argv, carry_from, entry.rendered.carry)
 
 
 def _plan(

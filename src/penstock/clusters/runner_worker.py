@@ -94,7 +94,7 @@ class Worker:
             group = SPAWNING if entry.rendered.argv else 0
             self._serial = self._current.begin(entry.index, deadline, started_at, group)
             if entry.carry_from is not None:
-                carry_files(Path(manifest.workflow_dir, entry.carry_from), directory, manifest.carry)
+                carry_files(Path(manifest.workflow_dir, entry.carry_from), directory, entry.rendered.carry)
             for name, text in entry.rendered.files.items():
                 (directory / name).write_text(text, encoding="utf-8")
             ended = self._execute(manifest, entry, directory, started_at)

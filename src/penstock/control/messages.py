@@ -64,6 +64,14 @@ class StepPlan(Message, frozen=True):
     example_argv: tuple[str, ...] | None
 
 
+class LeftAlone(Message, frozen=True):
+    """A job that a review of job directories left as it was, and why: in a word or two, and in full."""
+
+    job: int
+    reason: str
+    detail: str
+
+
 # ---- replies --------------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +140,20 @@ class Changed(Message, frozen=True):
     changed: int
     left: int = 0
     note: str | None = None
+
+
+class Reviewed(Message, frozen=True):
+    """What a review of job directories came to, in numbers of jobs.
+
+    `changed`: adopted, recomputed or reset. `unchanged`: there was nothing to change. `left`: jobs left as they were
+    although they could not be read or must not be touched, by reason; `shown` are the first of them (at most 100).
+    """
+
+    looked_at: int
+    changed: int
+    unchanged: int
+    left: dict[str, int]
+    shown: tuple[LeftAlone, ...]
 
 
 class Summary(Message, frozen=True):
@@ -321,6 +343,47 @@ class Resolve(Request[Changed], frozen=True):
     reply = Changed
 
 
+class Rescan(Request[Reviewed], frozen=True):
+    """Read the directories of jobs that have no result: where one holds a success, the job is completed by it."""
+
+    id: str
+    selection: Selection = Selection()
+    reply = Reviewed
+
+
+class RecomputeMetrics(Request[Reviewed], frozen=True):
+    """Read the outputs of completed jobs again, and take over what they say now."""
+
+    id: str
+    selection: Selection = Selection()
+    reply = Reviewed
+
+
+class ResetMissing(Request[Reviewed], frozen=True):
+    """Make completed jobs ready again whose outputs are gone; those marked never-rerun are left."""
+
+    id: str
+    selection: Selection = Selection()
+    reply = Reviewed
+
+
+class SetJob(Request[JobDetail], frozen=True):
+    """Set what is recorded of a job that is not active; None leaves as it is. `reason` is kept in its history.
+
+    `status` is completed, failed or skipped. `max_force_hartree_per_bohr` is the largest Cartesian component.
+    """
+
+    id: str
+    job: int
+    status: str | None = None
+    energy_hartree: float | None = None
+    max_force_hartree_per_bohr: float | None = None
+    scf_cycles: int | None = None
+    wall_time_s: float | None = None
+    reason: str | None = None
+    reply = JobDetail
+
+
 class SetWorkflow(Request[WorkflowStatus], frozen=True):
     """Change a workflow's slot budget or priority."""
 
@@ -418,6 +481,10 @@ AnyRequest = (
     | Retry
     | Mark
     | Resolve
+    | Rescan
+    | RecomputeMetrics
+    | ResetMissing
+    | SetJob
     | SetWorkflow
     | Summarize
     | Export
@@ -439,6 +506,7 @@ AnyReply = (
     | Jobs
     | JobDetail
     | Changed
+    | Reviewed
     | Summary
     | Exported
     | Why

@@ -17,11 +17,15 @@ from penstock.ctl.text import clean
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
-_FOLDED: Final = frozenset({"name", "counts", "message", "reason", "directory", "origin", "value", "after", "failure"})
+_FOLDED: Final = frozenset(
+    {"name", "counts", "message", "reason", "directory", "origin", "value", "after", "failure", "file"}
+)
 _FOLDED_LEAST: Final = 10
 """Characters that a folded column keeps, however narrow the terminal."""
 _FRAME_MOST: Final = 8
 """More than the characters around one column's cells."""
+_RICH_MOST: Final = 500
+"""Rows that are worth laying out for a terminal, which takes a millisecond and more each."""
 _COLOURS: Final = {
     "completed": "green",
     "running": "cyan",
@@ -96,7 +100,7 @@ class Ctl:
         cells = [[clean(cell) for cell in row] for row in rows]
         names = [column.lstrip(">") for column in columns]
         right = [column.startswith(">") for column in columns]
-        if not self.is_terminal or not self._rich_table(names, right, cells):
+        if not self.is_terminal or len(cells) > _RICH_MOST or not self._rich_table(names, right, cells):
             self._plain_table(names, right, cells)
 
     def _plain_table(self, names: list[str], right: list[bool], cells: list[list[str]]) -> None:

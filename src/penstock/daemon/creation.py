@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -15,15 +15,17 @@ import msgspec
 
 from penstock import engines
 from penstock.actors.clock import Clock
-from penstock.actors.worker_tasks import CheckWork, KeepSource
+from penstock.actors.worker_tasks import CheckWork, KeepSource, StepInputs
 from penstock.actors.workers import Workers
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
+from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules
 from penstock.domain.resources import Resources
-from penstock.domain.spec import WorkflowSpec
+from penstock.domain.spec import WorkflowSpec, nearest, readable_error, unknown_key
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
+from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
 from penstock.store.rows import WorkflowRow
@@ -42,18 +44,35 @@ class Request(msgspec.Struct, frozen=True):
     parameters: bytes  # the engine's, JSON
     source: Path
     slots_origin: str
+    steps: tuple[Step, ...]
+
+    def needs(self) -> list[Resources]:
+        """What the jobs of each step ask for."""
+        return [step.resources or self.spec.needs() for step in self.steps]
+
+    def inputs(self) -> tuple[StepInputs, ...]:
+        """What each step is rendered with."""
+        shared = self.parameters.decode()
+        return tuple(
+            StepInputs(step.key, step.parameters_over(shared).encode(), needs.cores, needs.memory_mb, needs.tasks)
+            for step, needs in zip(self.steps, self.needs(), strict=True)
+        )
 
 
 def check_request(
     spec: WorkflowSpec, work_root: str, file: str, slots_origin: str, clusters: dict[str, ClusterInfo]
 ) -> Request:
     """Everything about a spec that can be checked without reading its structures. Raises SpecError."""
-    get_recipe(spec.recipe)
+    steps = get_recipe(spec.recipe).steps(View(spec, ()))
     if spec.cluster not in clusters:
         raise SpecError(f"unknown cluster {spec.cluster!r}; known: {', '.join(sorted(clusters))}", key="cluster")
     base = Path(file).parent
     table = {key: value for key, value in spec.engine.items() if key != "name"}
-    parameters = engines.get(spec.engine_name).parameters(table, lambda name: _read_template(base / name, name))
+    engine = engines.get(spec.engine_name)
+    parameters = engine.parameters(table, lambda name: _read_template(base / name, name))
+    for step in steps:
+        _check_step(engine, parameters, step)
+    _check_remedies(spec.remedies, engine, parameters)
     root = Path(work_root)
     if not root.is_absolute() or not root.is_dir():
         raise SpecError(f"the work directory {work_root} is not a directory")
@@ -65,7 +84,49 @@ def check_request(
         parameters=msgspec.json.encode(parameters),
         source=base / Path(spec.structures.source).expanduser(),
         slots_origin=slots_origin,
+        steps=tuple(steps),
     )
+
+
+def _check_step(engine: engines.Engine[Any], parameters: msgspec.Struct, step: Step) -> None:
+    """SpecError where a step's own parameters are none of the engine's."""
+    known = [field.encode_name for field in msgspec.structs.fields(parameters)]
+    for given in step.engine:
+        if given not in known:
+            raise unknown_key(given, known, f"steps.{step.key}.engine")
+    try:
+        msgspec.convert(msgspec.to_builtins(parameters) | step.engine, engine.parameters_type)
+    except msgspec.ValidationError as error:
+        message, key = readable_error(str(error))
+        raise SpecError(message, key=f"steps.{step.key}.engine.{key}") from error
+
+
+def _check_remedies(table: RemedyTable, engine: engines.Engine[Any], parameters: msgspec.Struct) -> None:
+    """SpecError where a limit is for no rule, or a rule changes what the engine does not have."""
+    rules = effective_rules(table, engine.rules)
+    names = [rule.name for rule in rules]
+    for name in table.limits:
+        if name not in names:
+            raise unknown_key(name, names, "remedies.limits")
+    tables = msgspec.to_builtins(parameters)
+    for rule in table.rules:
+        for name, change in rule.change.items():
+            if name.partition(".")[0] not in tables:
+                hint = nearest(name, tables) or f"it has {', '.join(tables)}"
+                message = f"rule {rule.name!r}: engine {engine.name} has no parameter {name!r}; {hint}"
+                raise SpecError(message, key="remedies.rules")
+            _check_change(rule, name, change, tables, engine)
+
+
+def _check_change(rule: Rule, name: str, change: Change, tables: dict[str, Any], engine: engines.Engine[Any]) -> None:
+    """SpecError where the engine could not take what a rule makes of its parameters."""
+    alone = msgspec.structs.replace(rule, change={name: change}, when="", limit=1, person="")
+    remedy = decide_remedy([alone], rule.on, "", tables, {}, total=1, had=Resources())
+    try:
+        if isinstance(remedy, Remedy):
+            msgspec.convert(remedy.parameters, engine.parameters_type)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"rule {rule.name!r}: {name}: {error}", key="remedies.rules") from error
 
 
 def check_fits(needs: Resources, cluster: ClusterInfo) -> None:
@@ -87,7 +148,7 @@ def check_fits(needs: Resources, cluster: ClusterInfo) -> None:
 def check_task(request: Request, cluster: ClusterInfo) -> CheckWork:
     """What only a worker process can check: that the source can be read, and that the engine or program is there."""
     spec, here = request.spec, cluster.kind == LOCAL
-    return CheckWork(spec.structures, str(request.source), spec.engine_name, request.parameters, here)
+    return CheckWork(spec.structures, str(request.source), spec.engine_name, request.inputs(), here)
 
 
 async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:

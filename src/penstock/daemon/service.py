@@ -16,7 +16,7 @@ import msgspec
 
 from penstock import __version__
 from penstock.actors.board import Board
-from penstock.actors.worker_tasks import REJECTED_SHOWN, ExportJobs
+from penstock.actors.worker_tasks import REJECTED_SHOWN, ExportJobs, SourcePlan
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow_messages import (
     CancelWorkflow,
@@ -34,6 +34,7 @@ from penstock.control.listener import Peer
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
 from penstock.daemon.metrics import Metrics
+from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
@@ -41,8 +42,7 @@ from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
 from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
 from penstock.domain.views import ClusterReport, EventInfo, Finding, RejectedInfo, WorkflowInfo
-from penstock.recipes.recipe import View
-from penstock.recipes.registry import get_recipe
+from penstock.recipes.recipe import Step
 from penstock.store import export, queries
 
 _DEADLINE_S: Final = 60.0
@@ -92,14 +92,19 @@ class Service:
         self._desk = desk
         self._started_at = time.monotonic()
 
-    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: ARG002 - every allowed peer is equal
-        """The reply to a plain request."""
+    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
+        """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
         self._metrics.requests.labels(type(request).__name__).inc()
         match request:
             case m.Submit() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
+            case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
+                return await review(self._workflows, request)
+            case m.SetJob():
+                await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
+                return await self._job(request.id, request.job)
             case _:
                 return await self._answer(request)
 
@@ -191,23 +196,11 @@ class Service:
             source = await self._workflows.plan(wish, self._board.clusters)
         except SpecError as error:
             raise _in_file(error, request.text, request.file) from error
-        spec, example, needs = wish.spec, source.example, wish.spec.needs()
-        steps = tuple(
-            m.StepPlan(
-                key=step.key,
-                kind=step.kind,
-                engine=spec.engine_name,
-                jobs=source.jobs,
-                after=step.after,
-                dry_run=True,
-                example_files=example.files if example else {},
-                example_argv=tuple(example.argv) if example and example.argv else None,
-            )
-            for step in get_recipe(spec.recipe).steps(View(spec, ()))
-        )
+        steps = tuple(_planned(wish.spec, step, source) for step in wish.steps)
         rejected = tuple(RejectedInfo(*shown) for shown in source.rejected_shown)
-        hours = source.jobs * needs.cores * needs.walltime_s / 3600
-        return m.Planned(spec.id, steps, source.jobs, rejected, source.rejected, hours)
+        hours = sum(source.jobs * needs.cores_in_all * needs.walltime_s / 3600 for needs in wish.needs())
+        jobs = source.jobs * len(steps)
+        return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours)
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 
@@ -399,6 +392,20 @@ def _command_of(request: m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.Re
         case m.Resolve(selection=selection, resolution=resolution):
             command = ResolveJobs(selection, resolution)
     return command
+
+
+def _planned(spec: WorkflowSpec, step: Step, source: SourcePlan) -> m.StepPlan:
+    example = source.examples.get(step.key)
+    return m.StepPlan(
+        key=step.key,
+        kind=step.kind,
+        engine=spec.engine_name,
+        jobs=source.jobs,
+        after=(step.after,) if step.after else (),
+        dry_run=True,
+        example_files=example.files if example else {},
+        example_argv=tuple(example.argv) if example and example.argv else None,
+    )
 
 
 def _in_file(error: SpecError, text: str, file: str) -> SpecError:

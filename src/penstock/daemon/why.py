@@ -18,6 +18,7 @@ from penstock.store.queries import JobRecord
 _DECISIONS_SHOWN: Final = 3
 _VERDICTS: Final = {
     JobState.HELD: "It is held by request.",
+    JobState.WAITING: "It waits for the step before it.",
     JobState.SUBMITTING: "Its submission is recorded; the cluster is being told.",
     JobState.QUEUED: "The cluster has it and has not started it.",
     JobState.RUNNING: "It is running.",
@@ -68,8 +69,7 @@ def explain(
 def _explain_state(
     record: JobRecord, workflow: WorkflowInfo, around: Around, spec: WorkflowSpec | None, now: float
 ) -> tuple[str, list[str]]:
-    job = record.job
-    state = JobState(job.state)
+    state = JobState(record.job.state)
     reasons: list[str] = []
     match state:
         case JobState.READY:
@@ -78,8 +78,6 @@ def _explain_state(
             return _why_failed(record, workflow)
         case JobState.QUEUED if is_held(around.note):
             return "Somebody holds it at the scheduler.", _why_queued(record, around, spec, now)
-        case JobState.HELD:
-            reasons = [f"release it: penstockctl resume {workflow.id} --job {job.id}"]
         case JobState.SUBMITTING:
             reasons = [*explain_cluster(around.cluster, spec, now), *_decisions(record)]
         case JobState.QUEUED:
@@ -89,8 +87,8 @@ def _explain_state(
             reasons = [*note, *_running_since(record, now), *_decisions(record)]
         case JobState.IN_DOUBT:
             reasons = _why_in_doubt(record, workflow, around, now)
-        case JobState.CANCELLED:
-            reasons = [f"run it after all: penstockctl retry {workflow.id} --job {job.id}"]
+        case _:
+            reasons = _why_at_rest(record, workflow, state)
     return _VERDICTS[state], reasons
 
 
@@ -137,10 +135,36 @@ def _why_failed(record: JobRecord, workflow: WorkflowInfo) -> tuple[str, list[st
         event.data["decision"] for event in record.events if event.kind == "job_failed" and "decision" in event.data
     ]
     reasons = [job.error_message] if job.error_message else []
+    reasons += [
+        f"told by {e['file']}, line {e['line']}: {e['text']}" for a in record.attempts[-1:] if (e := a.evidence)
+    ]
     reasons += [f"not tried again: {decisions[-1]}"] if decisions else []
+    reasons += _decisions(record)
     reasons += [f"attempt {a.number} in {a.directory}" for a in record.attempts[-1:]]
     reasons.append(f"try again: penstockctl retry {workflow.id} --job {job.id}")
     return f"It {what}.", reasons
+
+
+def _why_at_rest(record: JobRecord, workflow: WorkflowInfo, state: JobState) -> list[str]:
+    """Of a job that nothing is being done about, and that has not failed."""
+    target = f"{workflow.id} --job {record.job.id}"
+    match state:
+        case JobState.HELD:
+            return [f"release it: penstockctl resume {target}"]
+        case JobState.CANCELLED:
+            return [f"run it after all: penstockctl retry {target}"]
+        case JobState.COMPLETED:
+            return _decisions(record)
+    said = [record.job.error_message] if record.job.error_message else []
+    return said + _step_before(record, workflow)
+
+
+def _step_before(record: JobRecord, workflow: WorkflowInfo) -> list[str]:
+    parent = record.parent
+    if parent is None:
+        return []
+    what = f"step {parent.step} of {parent.name}, job {parent.id}, is {parent.state}"
+    return [f"{what}; why: penstockctl why {workflow.id} {parent.id}"]
 
 
 def _last_attempt(record: JobRecord) -> list[str]:
@@ -155,7 +179,7 @@ def _running_since(record: JobRecord, now: float) -> list[str]:
 
 def _decisions(record: JobRecord) -> list[str]:
     """What was decided after earlier attempts: why there is another, and what it gets more."""
-    retried = [event for event in record.events if event.kind == "job_retried"]
+    retried = [event for event in record.events if event.kind in ("job_retried", "job_remedied")]
     return [
         f"after attempt {event.data.get('attempt', '?')}: {event.data.get('decision', event.text)}"
         for event in retried[-_DECISIONS_SHOWN:]

@@ -58,7 +58,8 @@ class Workflows:
         workflow_id, cluster = request.workflow_id, request.spec.cluster
         await self._forget_if_gone(workflow_id, request.directory)
         self._refuse_taken(workflow_id)
-        check_fits(request.spec.needs(), clusters[cluster])
+        for needs in request.needs():
+            check_fits(needs, clusters[cluster])
         workers = self._surroundings(cluster).workers
         await workers.run(check_task(request, clusters[cluster]))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
@@ -69,15 +70,12 @@ class Workflows:
     async def plan(self, request: Request, clusters: dict[str, ClusterInfo]) -> SourcePlan:
         """What `create` would make; nothing is written."""
         self._refuse_taken(request.workflow_id)
-        spec, needs = request.spec, request.spec.needs()
-        check_fits(needs, clusters[spec.cluster])
+        spec = request.spec
+        for needs in request.needs():
+            check_fits(needs, clusters[spec.cluster])
         workers = self._surroundings(spec.cluster).workers
         await workers.run(check_task(request, clusters[spec.cluster]))
-        return await workers.run(
-            PlanSource(
-                spec.structures, str(request.source), spec.engine_name, request.parameters, needs.cores, needs.memory_mb
-            )
-        )
+        return await workers.run(PlanSource(spec.structures, str(request.source), spec.engine_name, request.inputs()))
 
     def _surroundings(self, cluster: str) -> Surroundings:
         around = self._around(cluster)

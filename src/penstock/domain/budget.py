@@ -51,6 +51,21 @@ def may_prefetch(pace: Pace) -> bool:
     return pace.mean_s is not None and pace.mean_s < PREFETCH_BELOW_S
 
 
+class Cycle(msgspec.Struct, frozen=True):
+    """A stretch of time in which only so many attempts may be begun, and how many were."""
+
+    ends_at: float = 0.0
+    begun: int = 0
+
+    def at(self, now: float, length_s: float) -> Cycle:
+        """The cycle that `now` is in: itself, or a new one once it has ended."""
+        return self if now < self.ends_at else Cycle(now + length_s)
+
+    def with_begun(self, attempts: int) -> Cycle:
+        """The same after as many more."""
+        return Cycle(self.ends_at, self.begun + attempts)
+
+
 class Queueing(msgspec.Struct, frozen=True):
     """What a cluster with a scheduler takes: tasks in one submission, and tasks waiting or running in all, if limited.
 

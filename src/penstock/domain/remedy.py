@@ -13,9 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from penstock.domain.calculation import FailureClass
+from penstock.domain.errors import SpecError
 from penstock.domain.resources import Resources, render_walltime
 
 TOTAL_DEFAULT: Final = 3
+TOTAL_MAX: Final = 100
+FACTOR_MAX: Final = 100.0
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -86,6 +89,55 @@ class NoRemedy(msgspec.Struct, frozen=True):
     person: bool = False
 
 
+class AppliedRemedy(msgspec.Struct, frozen=True):
+    """A remedy in the history of a job: the rule, what it changed, and the attempt that it followed."""
+
+    rule: str
+    changes: tuple[str, ...]
+    after: int
+
+
+def check_table(table: RemedyTable) -> None:
+    """SpecError with the key of what cannot be meant; that the engine has the parameters is not looked at."""
+    if not 0 <= table.total <= TOTAL_MAX:
+        raise SpecError(f"must be between 0 and {TOTAL_MAX}, not {table.total}", key="remedies.total")
+    for name, limit in table.limits.items():
+        if limit < 0:
+            raise SpecError(f"must be 0 (the rule is off) or more, not {limit}", key=f"remedies.limits.{name}")
+    names = [rule.name for rule in table.rules]
+    if doubled := [name for name in names if names.count(name) > 1]:
+        raise SpecError(f"there are two rules {doubled[0]!r}; give each a name of its own", key="remedies.rules")
+    for rule in table.rules:
+        _check_rule(rule)
+
+
+def _check_rule(rule: Rule) -> None:
+    key = "remedies.rules"
+    try:
+        re.compile(rule.when)
+    except re.error as error:
+        raise SpecError(f"rule {rule.name!r}: when is no regular expression: {error}", key=key) from error
+    if not rule.person and not rule.change and not rule.restart and rule.memory == 1.0 and rule.walltime == 1.0:
+        raise SpecError(
+            f"rule {rule.name!r} changes nothing; give change, memory, walltime, restart or person", key=key
+        )
+    for factor in (rule.memory, rule.walltime):
+        if not 1.0 <= factor <= FACTOR_MAX:
+            message = (
+                f"rule {rule.name!r}: memory and walltime are factors between 1 and {FACTOR_MAX:g}, not {factor:g}"
+            )
+            raise SpecError(message, key=key)
+    for name, change in rule.change.items():
+        given = [change.set is not msgspec.UNSET, *(part is not None for part in _operands(change))]
+        if sum(given) != 1:
+            message = f"rule {rule.name!r}: {name} needs exactly one of set, add, multiply, append and merge"
+            raise SpecError(message, key=key)
+
+
+def _operands(change: Change) -> tuple[Any, ...]:
+    return change.add, change.multiply, change.append, change.merge
+
+
 def effective_rules(table: RemedyTable, engine_rules: Sequence[Rule]) -> tuple[Rule, ...]:
     """The spec's own rules, then the engine's that they do not replace, each with its limit."""
     own = {rule.name for rule in table.rules}
@@ -98,7 +150,7 @@ def matching_rules(rules: Iterable[Rule], failure: FailureClass, text: str) -> l
     return [rule for rule in rules if rule.on is failure and re.search(rule.when, text, re.IGNORECASE)]
 
 
-def decide_remedy(
+def decide_remedy(  # noqa: PLR0913 - a decision over everything that is known
     rules: Sequence[Rule],
     failure: FailureClass,
     text: str,
@@ -107,10 +159,12 @@ def decide_remedy(
     *,
     total: int,
     had: Resources,
+    most: Resources | None = None,
 ) -> Remedy | NoRemedy | None:
     """The first rule that still may and does change something; None where the table says nothing about the failure.
 
-    `used` counts the job's earlier remedies by rule; `parameters` are the engine's, as JSON would have them.
+    `used` counts the job's earlier remedies by rule; `parameters` are the engine's, as JSON would have them. `most` is
+    the memory and walltime that can be had at all.
     """
     matching = matching_rules(rules, failure, text)
     if not matching:
@@ -123,7 +177,7 @@ def decide_remedy(
             return NoRemedy(f"needs a person: {rule.person}", person=True)
         if used.get(rule.name, 0) >= rule.limit:
             passed.append(f"{rule.name} was used {used.get(rule.name, 0)} of {rule.limit} times")
-        elif (remedy := _apply(rule, parameters, had)) is not None:
+        elif (remedy := _apply(rule, parameters, had, most)) is not None:
             return remedy
         else:
             passed.append(f"{rule.name} has nothing left to change")
@@ -163,7 +217,7 @@ def describe_rule(rule: Rule) -> list[str]:
     return said
 
 
-def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources) -> Remedy | None:
+def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources, most: Resources | None) -> Remedy | None:
     changed: dict[str, Any] = msgspec.to_builtins(dict(parameters))
     said: list[str] = []
     for name, change in rule.change.items():
@@ -176,8 +230,8 @@ def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources) -> Remedy 
         if after != before:
             table[last] = after
             said.append(f"{name} {_show(before)} → {_show(after)}")
-    memory_mb = _grown(had.memory_mb, rule.memory, rule.memory_most_mb)
-    walltime_s = _grown(had.walltime_s, rule.walltime, rule.walltime_most_s)
+    memory_mb = _grown(had.memory_mb, rule.memory, rule.memory_most_mb, most.memory_mb if most else None)
+    walltime_s = _grown(had.walltime_s, rule.walltime, rule.walltime_most_s, most.walltime_s if most else None)
     if memory_mb is not None:
         said.append(f"memory {had.memory_mb} MB → {memory_mb} MB")
     if walltime_s is not None:
@@ -215,11 +269,9 @@ def _merged(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any
     return {**before, **more, **tables}
 
 
-def _grown(had: int, factor: float, most: int | None) -> int | None:
+def _grown(had: int, factor: float, *bounds: int | None) -> int | None:
     """More of it, None where there is no more to be had."""
-    more = round(had * factor)
-    if most is not None:
-        more = min(more, max(most, had))
+    more = min([round(had * factor), *(bound for bound in bounds if bound is not None)])
     return more if more > had else None
 
 

@@ -15,6 +15,7 @@ import msgspec
 from penstock.domain.budget import Batch
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
+from penstock.domain.remedy import RemedyTable, check_table
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.scheduling import SchedulerOptions, check_options
 
@@ -110,6 +111,39 @@ class CheckpointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     carry: list[str] = []
 
 
+class LimitTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[limits]`: what a workflow may have at its cluster at once, and begin there in one `cycle`."""
+
+    max_jobs: int | None = None
+    reserve: int = 0  # of max_jobs, left free for others
+    per_cycle: int | None = None
+    cycle: str = "1min"
+
+    def slots(self, wanted: int) -> int:
+        """How many of the `wanted` slots the workflow may use."""
+        return wanted if self.max_jobs is None else min(wanted, self.max_jobs - self.reserve)
+
+
+class ChainTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[chain]`: the steps that every material goes through, by a template's name or one by one.
+
+    `optional` steps may fail without failing the chain. `usual_resources`: each step asks for what is usual for its
+    kind, where the spec says nothing else for it.
+    """
+
+    template: str = ""
+    steps: list[str] = []
+    optional: list[str] = []
+    usual_resources: bool = False
+
+
+class StepTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[steps.NAME]`: what one step has of its own, over the spec's `[engine]` and `[resources]`."""
+
+    engine: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
+
+
 class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A workflow as submitted. `engine` keeps `name` beside the engine's own parameters, which the engine checks."""
 
@@ -126,6 +160,10 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scheduler: SchedulerTable = SchedulerTable()
     batch: BatchTable = BatchTable()
     checkpoint: CheckpointTable = CheckpointTable()
+    remedies: RemedyTable = RemedyTable()
+    limits: LimitTable = LimitTable()
+    chain: ChainTable = ChainTable()
+    steps: dict[str, StepTable] = {}
     metadata: dict[str, Any] = {}
 
     @property
@@ -135,14 +173,23 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def needs(self) -> Resources:
         """`[resources]` in machine units; SpecError names the key that cannot be read."""
-        return Resources(
-            cores=self.resources.cores,
-            memory_mb=parse_memory_mb(self.resources.memory, "resources.memory"),
-            walltime_s=parse_walltime_s(self.resources.walltime, "resources.walltime"),
-            nodes=self.resources.nodes,
-            tasks=self.resources.tasks,
-            gpus=self.resources.gpus,
-        )
+        return needs_of(self.resources, "resources")
+
+    def needs_of_step(self, name: str, usual: ResourceTable | None = None) -> Resources:
+        """What a step asks for: its own `[steps.NAME.resources]` over `usual`, or over `[resources]` without it."""
+        where = f"steps.{name}.resources"
+        own = self.steps[name].resources if name in self.steps else {}
+        known = [field.name for field in msgspec.structs.fields(ResourceTable)]
+        for given in own:
+            if given not in known:
+                raise unknown_key(given, known, where)
+        try:
+            table = msgspec.convert(msgspec.to_builtins(usual or self.resources) | own, ResourceTable)
+        except msgspec.ValidationError as error:
+            message, key = readable_error(str(error))
+            raise SpecError(message, key=f"{where}.{key}") from error
+        _check_resources(table, where)
+        return needs_of(table, where)
 
     def batching(self) -> Batch:
         """`[batch]` as the decision about submissions takes it."""
@@ -151,6 +198,18 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def checkpoint_argv(self) -> tuple[str, ...]:
         """The command that saves an attempt whose walltime is over; empty where none is given."""
         return _words(self.checkpoint.command, "checkpoint.command")
+
+
+def needs_of(table: ResourceTable, where: str) -> Resources:
+    """A table of resources in machine units; SpecError names the key below `where` that cannot be read."""
+    return Resources(
+        cores=table.cores,
+        memory_mb=parse_memory_mb(table.memory, f"{where}.memory"),
+        walltime_s=parse_walltime_s(table.walltime, f"{where}.walltime"),
+        nodes=table.nodes,
+        tasks=table.tasks,
+        gpus=table.gpus,
+    )
 
 
 _DURATION: Final = '; write it like "10min" or "02:00:00"'
@@ -179,6 +238,9 @@ _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "scheduler": SchedulerTable,
     "batch": BatchTable,
     "checkpoint": CheckpointTable,
+    "remedies": RemedyTable,
+    "limits": LimitTable,
+    "chain": ChainTable,
 }
 
 
@@ -274,6 +336,8 @@ def _check_values(spec: WorkflowSpec) -> None:
     _check_isolation(spec.isolation)
     _check_resources(spec.resources)
     _check_retry(spec.retry)
+    check_table(spec.remedies)
+    _check_limits(spec.limits)
     if not 1 <= spec.batch.size <= BATCH_MAX:
         raise SpecError(f"must be between 1 and {BATCH_MAX}, not {spec.batch.size}", key="batch.size")
     spec.scheduler.options()
@@ -287,7 +351,18 @@ def _check_values(spec: WorkflowSpec) -> None:
     spec.needs()
 
 
-def _check_resources(table: ResourceTable) -> None:
+def _check_limits(table: LimitTable) -> None:
+    if table.max_jobs is not None and not 1 <= table.max_jobs <= SLOTS_MAX:
+        raise SpecError(f"must be between 1 and {SLOTS_MAX}, not {table.max_jobs}", key="limits.max_jobs")
+    if table.reserve < 0 or (table.reserve and table.reserve >= (table.max_jobs or 0)):
+        message = f"must leave at least one of max_jobs ({table.max_jobs}), and {table.reserve} does not"
+        raise SpecError(message, key="limits.reserve")
+    if table.per_cycle is not None and table.per_cycle < 1:
+        raise SpecError(f"must be at least 1, not {table.per_cycle}", key="limits.per_cycle")
+    parse_walltime_s(table.cycle, "limits.cycle")
+
+
+def _check_resources(table: ResourceTable, where: str = "resources") -> None:
     for key, value, least, most in (
         ("cores", table.cores, 1, CORES_MAX),
         ("nodes", table.nodes, 1, NODES_MAX),
@@ -295,10 +370,10 @@ def _check_resources(table: ResourceTable) -> None:
         ("gpus", table.gpus, 0, CORES_MAX),
     ):
         if not least <= value <= most:
-            raise SpecError(f"must be between {least} and {most}, not {value}", key=f"resources.{key}")
+            raise SpecError(f"must be between {least} and {most}, not {value}", key=f"{where}.{key}")
     if table.tasks < table.nodes:
-        message = f"{table.nodes} nodes need at least as many tasks, not {table.tasks}; set resources.tasks"
-        raise SpecError(message, key="resources.nodes")
+        message = f"{table.nodes} nodes need at least as many tasks, not {table.tasks}; set {where}.tasks"
+        raise SpecError(message, key=f"{where}.nodes")
 
 
 def _check_retry(table: RetryTable) -> None:

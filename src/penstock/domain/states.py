@@ -34,6 +34,7 @@ class JobState(StrEnum):
 
     READY = "ready"
     HELD = "held"  # paused by a person
+    WAITING = "waiting"  # for the step before it
     SUBMITTING = "submitting"  # intent committed, the cluster may or may not know it
     QUEUED = "queued"  # the cluster has it and has not started it
     RUNNING = "running"
@@ -72,6 +73,7 @@ class Resolution(StrEnum):
 PUBLIC_STATUS: Final[dict[JobState, Status]] = {
     JobState.READY: Status.READY,
     JobState.HELD: Status.READY,
+    JobState.WAITING: Status.READY,
     JobState.SUBMITTING: Status.READY,
     JobState.QUEUED: Status.READY,
     JobState.RUNNING: Status.RUNNING,

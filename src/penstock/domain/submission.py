@@ -48,8 +48,8 @@ class Submission(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One attempt of a submission: its index in it, its directory relative to the workflow's, and what to run there.
 
-    `carry_from`, relative too, is the directory of an earlier attempt that it goes on from: the manifest's `carry`
-    names the files to be copied before those of `rendered` are written, as far as they are there.
+    `carry_from`, relative too, is the directory of an earlier attempt that it goes on from: the files that `rendered`
+    carries are copied from there before its own are written, as far as they are there.
     """
 
     index: int
@@ -71,7 +71,6 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     walltime_s: int
     entries: list[Entry]
     memory_mb: int = 0  # with the cores: what a daemon that finds the runner again must count as taken
-    carry: tuple[str, ...] = ()  # names of files
 
 
 class ManifestHead(msgspec.Struct, frozen=True, array_like=True):

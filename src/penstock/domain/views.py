@@ -72,6 +72,7 @@ class JobInfo(View, frozen=True):
     error_message: str | None
     created_at: str
     updated_at: str
+    step: str | None = None  # of a chain
 
 
 class AttemptInfo(View, frozen=True):
@@ -89,6 +90,8 @@ class AttemptInfo(View, frozen=True):
     started_at: float | None
     ended_at: float | None
     position: int = 0  # in the submission
+    remedy: dict[str, Any] | None = None  # the newest change that it ran with: rule, changes, after (attempt)
+    evidence: dict[str, Any] | None = None  # where its failure is told: file, line, text
 
 
 class EventInfo(View, frozen=True, tag=True):

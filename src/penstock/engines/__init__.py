@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
 from penstock.engines.command import CommandEngine
+from penstock.engines.crystal import CrystalEngine
 from penstock.engines.emt import EmtEngine
-from penstock.engines.engine import Engine, PythonEngine
+from penstock.engines.engine import Engine, OutputEngine, PythonEngine
+from penstock.engines.orca import OrcaEngine
+from penstock.engines.sella import SellaEngine
 from penstock.engines.tblite import TbliteEngine
 
-__all__ = ["Engine", "PythonEngine", "get", "get_python", "names"]
+__all__ = ["Engine", "OutputEngine", "PythonEngine", "get", "get_python", "names", "output_engines"]
 
-_PYTHON: Final[dict[str, PythonEngine[Any]]] = {"tblite": TbliteEngine(), "emt": EmtEngine()}
-_ENGINES: Final[dict[str, Engine[Any]]] = {**_PYTHON, "command": CommandEngine()}
+_PYTHON: Final[dict[str, PythonEngine[Any]]] = {
+    engine.name: engine for engine in (TbliteEngine(), EmtEngine(), SellaEngine())
+}
+_ENGINES: Final[dict[str, Engine[Any]]] = _PYTHON | {
+    engine.name: engine for engine in (CommandEngine(), OrcaEngine(), CrystalEngine())
+}
 
 
 def get(name: str) -> Engine[Any]:
@@ -33,3 +40,8 @@ def get_python(name: str) -> PythonEngine[Any]:
 def names() -> list[str]:
     """The engines there are."""
     return list(_ENGINES)
+
+
+def output_engines() -> list[OutputEngine[Any]]:
+    """The engines whose programs' output files can be read by themselves, in the order they are asked."""
+    return [cast("OutputEngine[Any]", engine) for engine in _ENGINES.values() if hasattr(engine, "report")]

@@ -6,6 +6,7 @@ imported inside functions only, because the daemon imports this module and must 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TextIO, TypeVar
 
@@ -113,14 +114,24 @@ def build_atoms(geometry: str) -> Atoms:
     return Atoms(numbers=numbers, positions=positions, cell=lattice, pbc=pbc)
 
 
-def solve(directory: Path, atoms: Atoms, calculator: Any, parameters: AseParameters) -> Result:
-    """Do the task on `atoms` with an ASE calculator; an optimisation moves `atoms` and writes its trajectory."""
+def solve(
+    directory: Path,
+    atoms: Atoms,
+    calculator: Any,
+    parameters: AseParameters,
+    make_optimizer: Callable[[Atoms], Any] | None = None,
+) -> Result:
+    """Do the task on `atoms` with an ASE calculator; an optimisation moves `atoms` and writes its trajectory.
+
+    `make_optimizer` makes an ASE optimiser of atoms that have their calculator; BFGS if it is not given.
+    """
     from ase.calculators.calculator import all_changes
     from ase.units import Bohr, Hartree
 
     converged, steps = True, None
     if parameters.task == "optimize":
-        converged, steps = _optimize(directory, atoms, calculator, parameters)
+        atoms.calc = calculator
+        converged, steps = _optimize(directory, atoms, parameters, make_optimizer or _make_bfgs)
     else:
         wanted = ["energy"] if parameters.task == "energy" else ["energy", "forces"]
         calculator.calculate(atoms, wanted, all_changes)
@@ -196,14 +207,20 @@ def _read_exit(exit: Exit) -> Outcome | None:  # noqa: A002
     return fail(failure or FailureClass.ENGINE_ERROR, message)
 
 
-def _optimize(directory: Path, atoms: Atoms, calculator: Any, parameters: AseParameters) -> tuple[bool, int]:
+def _make_bfgs(atoms: Atoms) -> Any:
     from ase.optimize import BFGS
 
-    atoms.calc = calculator
+    return BFGS(atoms, logfile=None)
+
+
+def _optimize(
+    directory: Path, atoms: Atoms, parameters: AseParameters, make_optimizer: Callable[[Atoms], Any]
+) -> tuple[bool, int]:
     with (directory / TRAJECTORY).open("w", encoding="utf-8") as file:
-        optimizer = BFGS(atoms, logfile=None)
+        optimizer = make_optimizer(atoms)
         optimizer.attach(_write_frame, 1, file, atoms, optimizer)
         converged = optimizer.run(fmax=parameters.fmax, steps=parameters.max_steps)
+    atoms.get_forces()  # an optimiser may have looked around before it ended
     return bool(converged), int(optimizer.nsteps)
 
 

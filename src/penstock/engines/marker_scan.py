@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import ahocorasick_rs
 
 from penstock.engines.engine import open_output
 
-_BLOCK: Final = 4 << 20
+_BLOCK: Final = 2 << 20
 _AHEAD: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
 _LINE_MAX: Final = 4096
@@ -89,7 +90,7 @@ class MarkerScan:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[io.BufferedIOBase]:
     """The text of a regular file, unpacked where it is gzipped; OSError."""
     with os.fdopen(open_output(path), "rb") as file:
         is_packed = file.read(2) == _GZIP
@@ -98,15 +99,15 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
             return
         with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
-            yield cast("IO[bytes]", unpacked)
+            yield unpacked
 
 
 def read_head(path: Path, size: int = 65536) -> bytes:
     """The first bytes of a text, unpacked; empty where it cannot be read."""
     try:
         with opened(path) as file:
-            return file.read(size)
-    except (OSError, EOFError, zlib.error):
+            return _read(file, size)
+    except OSError:
         return b""
 
 
@@ -124,9 +125,9 @@ def line_number(path: Path, offset: int) -> int:
 def _blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
     """The text in blocks, and whether it is the last; there is always a last one, if only an empty one."""
     with opened(path) as file:
-        block = _read(file)
+        block = _read(file, _BLOCK)
         while len(block) == _BLOCK:
-            following = _read(file)
+            following = _read(file, _BLOCK)
             yield block, not following
             if not following:
                 return
@@ -134,12 +135,12 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
         yield block, True
 
 
-def _read(file: IO[bytes]) -> bytes:
-    """A whole block, unless the text ends (or cannot be unpacked any further) before."""
+def _read(file: io.BufferedIOBase, size: int) -> bytes:
+    """`size` bytes, unless the text ends (or cannot be unpacked any further) before."""
     parts: list[bytes] = []
-    left = _BLOCK
+    left = size
     try:
-        while left and (part := file.read(left)):
+        while left and (part := file.read1(left)):  # read() would lose what it has when the stream then breaks off
             parts.append(part)
             left -= len(part)
     except (EOFError, zlib.error, gzip.BadGzipFile):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -18,6 +20,13 @@ from penstock.engines.engine import (
 )
 
 _NAMELESS = frozenset({FailureClass.TRUNCATED, FailureClass.MODULE_CRASH})
+_MPI: Final = re.compile(
+    r"not enough slots available|are already filled|mpi(?:run|exec): (?:command )?not found"
+    r"|mpi(?:run|exec) was unable to|MPI_Abort was invoked|application called MPI_Abort",
+    re.IGNORECASE,
+)
+"""What MPI libraries say on standard error of a run that they did not let start, or aborted."""
+_LINE_MAX: Final = 500
 
 
 def conclude(
@@ -74,6 +83,8 @@ def _name(report: Report, exit: Exit, directory: Path) -> Outcome:  # noqa: A002
     """A failure that the output has no name for; the exit or standard error may know one."""
     tail = read_tail(directory / "stderr")
     exhausted = classify_exhausted(f"{exit.message or ''}\n{tail}")
+    if exhausted is None and (trouble := next(filter(_MPI.search, tail.splitlines()), None)) is not None:
+        return Outcome(FailureClass.MPI_ERROR, trouble.strip()[:_LINE_MAX], evidence=report.evidence)
     detail = exit.message or last_line_of(tail)
     if report.failure is FailureClass.TRUNCATED and exit.signal is not None:
         failure, message = FailureClass.SIGNAL, signal_message(exit.signal)

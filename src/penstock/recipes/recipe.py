@@ -5,19 +5,33 @@ Calling it again changes nothing, so a crash at any point is repaired by calling
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A part of the plan, known by its `key`. A `fan` is one job for every structure of the spec's source."""
+    """A part of the plan, known by its `key`.
+
+    A `fan` is one job for every structure of the spec's source. With `after` it is a link of a chain: each of its jobs
+    goes on from the job of that step for the same material, from its geometry and the files it left, as soon as that
+    one is done. `engine` is put over the spec's engine parameters, `resources` in the place of the spec's. An
+    `optional` step may fail without failing the workflow; what follows it then goes on from what it had been given.
+    """
 
     key: str
     kind: str
-    after: tuple[str, ...] = ()
+    after: str | None = None
+    engine: dict[str, Any] = {}
+    resources: Resources | None = None
+    optional: bool = False
+
+    def parameters_over(self, shared: str) -> str:
+        """The engine's parameters of this step, JSON, where `shared` are the workflow's."""
+        return msgspec.json.encode(msgspec.json.decode(shared) | self.engine).decode() if self.engine else shared
 
 
 class StepView(msgspec.Struct, frozen=True):
@@ -45,4 +59,4 @@ class Recipe(Protocol):
     version: int
 
     def steps(self, view: View) -> list[Step]:
-        """All steps that should exist, those that exist already included."""
+        """All steps that should exist, those that exist already included; SpecError for a spec that cannot be meant."""

@@ -7,9 +7,10 @@ from typing import Final
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
+from penstock.recipes.crystal import CrystalChain
 from penstock.recipes.recipe import Recipe
 
-_RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaign(),)}
+_RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaign(), CrystalChain())}
 
 
 def get_recipe(name: str) -> Recipe:

@@ -25,6 +25,11 @@ class Event(msgspec.Struct, frozen=True):
     data: dict[str, Any] = {}
 
 
+def _energy(data: dict[str, Any]) -> str:
+    energy = data.get("energy_hartree")
+    return "" if energy is None else f", energy {energy:.8f} Eh"
+
+
 _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "workflow_created": lambda d: f"created from recipe {d['recipe']}",
     "jobs_ingested": lambda d: (
@@ -36,13 +41,13 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         + (f", {d['width']} side by side" if "width" in d else f" in slot {d['lane']}")
     ),
     "job_started": lambda d: f"attempt {d['attempt']} started",
-    "job_completed": lambda d: (
-        f"attempt {d['attempt']} completed"
-        + (f", energy {d['energy_hartree']:.8f} Eh" if d.get("energy_hartree") is not None else "")
-    ),
+    "job_completed": lambda d: f"attempt {d['attempt']} completed" + _energy(d),
     "job_failed": lambda d: f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; {d['decision']}",
     "job_retried": lambda d: (
         f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; tried again: {d['decision']}"
+    ),
+    "job_remedied": lambda d: (
+        f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; tried again with {d['decision']}"
     ),
     "job_in_doubt": lambda d: f"attempt {d['attempt']} is in doubt: {d['reason']}",
     "job_doubt_settled": lambda d: f"attempt {d['attempt']} is no longer in doubt: {d['by']}",
@@ -52,7 +57,14 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "jobs_given_up": lambda d: f"{counted(d['jobs'])} marked never-rerun while waiting for another try: given up",
     "jobs_held": lambda d: f"{counted(d['jobs'])} held",
     "jobs_released": lambda d: f"{counted(d['jobs'])} released",
-    "jobs_reset": lambda d: f"{counted(d['jobs'])} made ready again",
+    "jobs_reset": lambda d: f"{counted(d['jobs'])} made ready again" + (f": {d['reason']}" if "reason" in d else ""),
+    "job_adopted": lambda d: f"taken for completed by what is in {d['directory']}" + _energy(d),
+    "metrics_recomputed": lambda d: f"outputs of attempt {d['attempt']} read again" + _energy(d),
+    "job_set": lambda d: (
+        ", ".join(f"{name} = {value}" for name, value in d["set"].items())
+        + f" by {d['by']}"
+        + (f": {d['reason']}" if d.get("reason") else "")
+    ),
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
     "workflow_paused": lambda d: f"workflow is paused: {d['reason']}",
     "workflow_changed": lambda d: ", ".join(

@@ -36,6 +36,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     properties: dict[str, Any]
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
+    parent: JobInfo | None = None  # the job that it goes on from
 
 
 class CampaignSummary(msgspec.Struct, frozen=True):
@@ -108,12 +109,13 @@ def load_job(directory: Path, workflow_id: str, job_id: int) -> JobRecord:
     """Everything on one job; NotFoundError when there is none."""
     with reading(directory) as db:
         row = db.execute(
-            f"SELECT {_JOB_COLUMNS}, geometry, final_geometry, not_before, blamed, blameless FROM job "
+            f"SELECT {_JOB_COLUMNS}, geometry, final_geometry, not_before, blamed, blameless, parent_id FROM job "
             "WHERE id = ? AND workflow_id = ?",
             (job_id, workflow_id),
         ).fetchone()
         if row is None:
             raise NotFoundError(f"workflow {workflow_id} has no job {job_id}; see 'penstockctl jobs {workflow_id}'")
+        parent = db.execute(f"SELECT {_JOB_COLUMNS} FROM job WHERE id = ?", (row[-1],)).fetchone()
         attempts = db.execute(
             f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE job_id = ? ORDER BY number",
             (job_id,),
@@ -121,7 +123,7 @@ def load_job(directory: Path, workflow_id: str, job_id: int) -> JobRecord:
         properties = db.execute("SELECT name, value FROM property WHERE job_id = ? ORDER BY name", (job_id,)).fetchall()
         files = db.execute("SELECT path FROM file WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
         events = db.execute(f"{_EVENTS} WHERE job_id = ? AND job_id > 0 ORDER BY seq", (job_id,)).fetchall()
-    *job, geometry, final_geometry, not_before, blamed, blameless = row
+    *job, geometry, final_geometry, not_before, blamed, blameless, _ = row
     return JobRecord(
         _job(job),
         geometry,
@@ -133,6 +135,7 @@ def load_job(directory: Path, workflow_id: str, job_id: int) -> JobRecord:
         {name: msgspec.json.decode(value) for name, value in properties},
         tuple(str(directory / path) for (path,) in files),
         tuple(map(_event, events)),
+        _job(parent) if parent else None,
     )
 
 
@@ -206,4 +209,6 @@ def _job(row: Any) -> JobInfo:
 def _attempt(row: Any, directory: Path) -> AttemptInfo:
     values = dict(zip(AttemptInfo.__struct_fields__, row, strict=True))
     values["directory"] = str(directory / values["directory"])
+    for name in ("remedy", "evidence"):
+        values[name] = msgspec.json.decode(values[name]) if values[name] else None
     return AttemptInfo(**values)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from penstock.domain.calculation import Exit, FailureClass, Outcome
+from penstock.domain.calculation import Exit, FailureClass, Outcome, Resume
+from penstock.domain.remedy import AppliedRemedy
 from penstock.domain.states import AttemptState, JobState
 from penstock.store.events import Event
 
@@ -36,6 +37,21 @@ class StepRow(msgspec.Struct, frozen=True):
     kind: str
     state: str
     cursor: str
+    after: str | None = None  # key of the step that it goes on from
+    parameters: str | None = None  # JSON; None: the workflow's
+    resources: str | None = None  # JSON; None: the spec's
+    optional: bool = False
+
+
+class NewStep(msgspec.Struct, frozen=True):
+    """A step to be inserted."""
+
+    key: str
+    kind: str
+    after: str | None = None
+    parameters: str | None = None
+    resources: str | None = None
+    optional: bool = False
 
 
 class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
@@ -47,8 +63,31 @@ class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
     charge: int
     multiplicity: int
     number: int
+    step_id: int
     memory_mb: int | None = None
     walltime_s: int | None = None
+    deck: str | None = None
+    handed: str | None = None  # JSON, a Resume
+    resume: str | None = None  # JSON, a Resume
+    parameters: str | None = None  # JSON; None: the step's
+    remedies: str | None = None  # JSON, a list of AppliedRemedy
+    found: str | None = None  # JSON, the properties of the job before it
+
+    @property
+    def goes_on_from(self) -> Resume | None:
+        """What the next attempt starts from, if not from the geometry alone."""
+        text = self.resume or self.handed
+        return msgspec.json.decode(text, type=Resume) if text else None
+
+
+class JobFacts(msgspec.Struct, frozen=True):
+    """What the decision about a failed job's next attempt needs of its row."""
+
+    blamed: int = 0
+    blameless: int = 0
+    never_rerun: bool = False
+    parameters: str | None = None
+    remedies: tuple[AppliedRemedy, ...] = ()
 
 
 class OpenAttempt(msgspec.Struct, frozen=True):
@@ -70,6 +109,7 @@ class OpenSubmission(msgspec.Struct, frozen=True):
     width: int = 1
     memory_mb: int | None = None
     walltime_s: int | None = None
+    step_id: int | None = None
 
 
 class AttemptResult(msgspec.Struct, frozen=True):
@@ -89,6 +129,9 @@ class AttemptResult(msgspec.Struct, frozen=True):
     event: Event | None = None
     memory_mb: int | None = None
     walltime_s: int | None = None
+    parameters: str | None = None  # JSON, where a remedy changed them
+    remedies: str | None = None  # JSON, the whole history, where one was added to it
+    resume: Resume | None = None
 
 
 def job_directory(job_id: int) -> str:

@@ -32,6 +32,7 @@ COLUMNS: Final[dict[str, type[int | float | str]]] = {
     "error_message": str,
     "created_at": str,
     "updated_at": str,
+    "step": str,
 }
 _OPERATORS: Final = {"=": "=", "!=": "IS NOT", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _INTEGERS: Final = range(-(2**63), 2**63)  # what SQLite can hold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,13 +14,18 @@ import msgspec
 
 from penstock.domain.calculation import BLAMELESS, PackedChunk
 from penstock.domain.errors import StoreError
-from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState
+from penstock.domain.remedy import AppliedRemedy
+from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status
 from penstock.domain.submission import Submission
 from penstock.domain.views import EventInfo
+from penstock.store.chain import lead_back, lead_on
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
+from penstock.store.reviews import CLEARED, Amendment
 from penstock.store.rows import (
     AttemptResult,
+    JobFacts,
+    NewStep,
     OpenAttempt,
     OpenSubmission,
     ReadyJob,
@@ -29,7 +34,7 @@ from penstock.store.rows import (
     job_directory,
 )
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
-from penstock.store.selection import Where
+from penstock.store.selection import Where, in_states
 
 DATABASE_NAME: Final = "workflow.db"
 
@@ -41,6 +46,7 @@ class WorkflowStore:
         self.workflow_id = workflow_id
         self.tally: Counter[str] = Counter()
         self.rejected = 0
+        self._is_chain = False
         self._db = Database(directory / DATABASE_NAME, load_migrations(WORKFLOW_MIGRATIONS), busy)
 
     @property
@@ -81,43 +87,57 @@ class WorkflowStore:
 
     async def _steps(self) -> list[StepRow]:
         rows = await self._db.fetch(
-            "SELECT id, key, kind, state, cursor FROM step WHERE workflow_id = ? ORDER BY id", [self.workflow_id]
+            "SELECT id, key, kind, state, cursor, after, parameters, resources, optional FROM step "
+            "WHERE workflow_id = ? ORDER BY id",
+            [self.workflow_id],
         )
-        return [StepRow(*row) for row in rows]
+        steps = [StepRow(*row) for row in rows]
+        self._is_chain = any(step.after is not None for step in steps)
+        return steps
 
-    async def add_steps(self, steps: Sequence[tuple[str, str]]) -> list[StepRow]:
-        """Inserts the steps (key, kind) that do not exist; returns all."""
+    async def add_steps(self, steps: Sequence[NewStep]) -> list[StepRow]:
+        """Inserts the steps that do not exist; returns all."""
         async with self._db.transaction() as db:
             await db.executemany(
-                "INSERT OR IGNORE INTO step (workflow_id, key, kind, state) VALUES (?, ?, ?, 'expanding')",
-                [(self.workflow_id, key, kind) for key, kind in steps],
+                "INSERT OR IGNORE INTO step (key, kind, after, parameters, resources, optional, workflow_id, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, 'expanding')",
+                [(*msgspec.structs.astuple(step), self.workflow_id) for step in steps],
             )
         return await self._steps()
 
     async def _open_submissions(self) -> list[OpenSubmission]:
         rows = await self._db.fetch(
-            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, "
+            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, s.step_id, "
             "a.position, a.job_id, a.number, a.directory, a.state FROM submission s "
             "JOIN attempt a ON a.submission = s.ulid WHERE s.state = 'open' AND s.workflow_id = ? "
             "ORDER BY s.ulid, a.position",
             [self.workflow_id],
         )
         found: dict[str, OpenSubmission] = {}
-        for ulid, lane, width, memory_mb, walltime_s, position, job_id, number, directory, state in rows:
-            submission = found.setdefault(ulid, OpenSubmission(ulid, lane, [], width, memory_mb, walltime_s))
+        for ulid, lane, *shared, position, job_id, number, directory, state in rows:
+            submission = found.setdefault(ulid, OpenSubmission(ulid, lane, [], *shared))
             submission.attempts.append(OpenAttempt(position, job_id, number, directory, AttemptState(state)))
         return list(found.values())
 
     # ---- taking structures in ---------------------------------------------------------------------------------------
 
-    async def add_chunk(self, step: StepRow, namespace: str, chunk: PackedChunk) -> list[EventInfo]:
-        """A run of structures becomes materials and ready jobs; the cursor moves in the same transaction."""
+    async def add_chunk(
+        self, step: StepRow, namespace: str, chunk: PackedChunk, links: Sequence[StepRow] = ()
+    ) -> list[EventInfo]:
+        """A run of structures becomes materials and ready jobs; the cursor moves in the same transaction.
+
+        For each of `links`, the steps that go on from `step` or from one another, they become jobs that wait.
+        """
         async with self._db.transaction() as db:
             last_job = await _scalar(db, "SELECT coalesce(max(id), 0) FROM job")
             last_material = await _scalar(db, "SELECT coalesce(max(id), 0) FROM material")
             own = (self.workflow_id, step.id)
-            await db.execute(_INSERT_JOBS, (timestamp(), *own, last_material, chunk.rows))
+            key = step.key if links else None
+            row = (timestamp(), *own, last_material, chunk.rows, last_job)
+            await db.execute(_INSERT_JOBS, (*row, JobState.READY, JobState.READY, key, None))
             await db.execute(_INSERT_MATERIALS, (namespace, last_job))
+            if links:
+                await self._insert_links(db, row, step, links, chunk.count)
             await db.executemany(
                 "INSERT INTO rejected (workflow_id, step_id, orig_index, line, reason) VALUES (?, ?, ?, ?, ?)",
                 [(*own, r.orig_index, r.line, r.reason) for r in chunk.rejected],
@@ -128,10 +148,23 @@ class WorkflowStore:
             )
             data = {"jobs": chunk.count, "rejected": len(chunk.rejected), "done": chunk.done}
             events = await self._events(db, [Event("jobs_ingested", 0, data)])
-            tally = await self._shift_tally(db, {JobState.READY: chunk.count})
+            waiting = chunk.count * len(links)
+            tally = await self._shift_tally(db, {JobState.READY: chunk.count, JobState.WAITING: waiting})
         self.tally = tally
         self.rejected += len(chunk.rejected)
         return events
+
+    async def _insert_links(
+        self, db: aiosqlite.Connection, row: tuple[Any, ...], step: StepRow, links: Sequence[StepRow], count: int
+    ) -> None:
+        """Jobs of the steps behind `step`, each a run of ids of its own, so that a parent's id is known by counting."""
+        stamp, workflow_id, _, last_material, rows, last_job = row
+        begins = {step.key: last_job} | {link.key: last_job + n * count for n, link in enumerate(links, 1)}
+        for link in links:
+            shared = (stamp, workflow_id, link.id, last_material, rows, begins[link.key])
+            parents = begins[link.after or step.key]
+            await db.execute(_INSERT_JOBS, (*shared, JobState.WAITING, Status.READY, link.key, parents))
+            await db.execute("UPDATE step SET state = 'running' WHERE id = ?", (link.id,))
 
     async def set_step(self, step: StepRow, state: str) -> None:
         """Records a step's state."""
@@ -141,15 +174,18 @@ class WorkflowStore:
     # ---- submitting -------------------------------------------------------------------------------------------------
 
     async def take_ready(self, limit: int, now: float) -> list[ReadyJob]:
-        """Up to `limit` jobs that may be submitted now and ask for the same memory and walltime, oldest first."""
+        """Up to `limit` jobs that may be submitted now, of one step and asking for the same resources, oldest first."""
         due = "state = 'ready' AND (not_before IS NULL OR not_before <= ?)"
-        first = await self._db.fetch(f"SELECT memory_mb, walltime_s FROM job WHERE {due} ORDER BY id LIMIT 1", [now])
+        first = await self._db.fetch(
+            f"SELECT memory_mb, walltime_s, step_id FROM job WHERE {due} ORDER BY id LIMIT 1", [now]
+        )
         if not first:
             return []
-        raised = " AND (memory_mb IS NOT NULL OR walltime_s IS NOT NULL)" if first[0] != (None, None) else ""
+        raised = " AND (memory_mb IS NOT NULL OR walltime_s IS NOT NULL)" if first[0][:2] != (None, None) else ""
         rows = await self._db.fetch(
-            "SELECT id, name, geometry, charge, spin, attempts + 1, memory_mb, walltime_s FROM job "
-            f"WHERE {due}{raised} AND memory_mb IS ? AND walltime_s IS ? ORDER BY id LIMIT ?",
+            "SELECT id, name, geometry, charge, spin, attempts + 1, step_id, memory_mb, walltime_s, deck, handed, "
+            f"resume, parameters, remedies, {_FOUND} FROM job WHERE {due}{raised} "
+            "AND memory_mb IS ? AND walltime_s IS ? AND step_id = ? ORDER BY id LIMIT ?",
             [now, *first[0], limit],
         )
         return [ReadyJob(*row) for row in rows]
@@ -183,18 +219,18 @@ class WorkflowStore:
         ]
         async with self._db.transaction() as db:
             await db.execute(
-                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?)",
+                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?)",
                 (
                     *(submission.ulid, self.workflow_id, cluster, submission.lane, len(jobs), now),
-                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s),
+                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s, jobs[0].step_id),
                 ),
             )
             await db.executemany(
-                "INSERT INTO attempt (workflow_id, job_id, number, submission, position, directory, state, created_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, 'intent', ?)",
+                "INSERT INTO attempt (workflow_id, job_id, number, submission, position, directory, state, created_at, "
+                "remedy) VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, json_extract(?, '$[#-1]'))",
                 [
-                    (self.workflow_id, a.job_id, a.number, submission.ulid, a.position, a.directory, now)
-                    for a in attempts
+                    (self.workflow_id, a.job_id, a.number, submission.ulid, a.position, a.directory, now, job.remedies)
+                    for a, job in zip(attempts, jobs, strict=True)
                 ],
             )
             stamp = timestamp()
@@ -274,7 +310,7 @@ class WorkflowStore:
         async with self._db.transaction() as db:
             await db.executemany(
                 "UPDATE attempt SET state = ?, failure = ?, message = ?, exit_code = ?, exit_signal = ?, "
-                "started_at = ?, ended_at = ? WHERE submission = ? AND position = ?",
+                "started_at = ?, ended_at = ?, evidence = ? WHERE submission = ? AND position = ?",
                 [_attempt_fields(result) for result in results],
             )
             await db.executemany(_UPDATE_JOB, [_job_fields(result, stamp) for result in results])
@@ -286,6 +322,8 @@ class WorkflowStore:
             )
             shift = Counter({state: -count for state, count in before.items()})
             shift.update(Counter(result.job_state for result in results))
+            if self._is_chain:
+                shift.update(await lead_on(db, [result.attempt.job_id for result in results]))
             tally = await self._shift_tally(db, shift)
         self.tally = tally
         return events
@@ -325,7 +363,7 @@ class WorkflowStore:
         self, where: Where, to: JobState, event: Event, *, reset: bool = False
     ) -> tuple[int, list[EventInfo]]:
         """Puts all jobs that `where` holds into state `to`; `reset` clears failure and counters for a fresh start."""
-        clear = _CLEARED if reset else ""
+        clear = CLEARED if reset else ""
         async with self._db.transaction() as db:
             left = await db.execute_fetchall(
                 f"SELECT state, count(*) FROM job WHERE {where.sql} GROUP BY state", where.parameters
@@ -339,15 +377,37 @@ class WorkflowStore:
                     await db.execute(
                         f"DELETE FROM {table} WHERE job_id IN (SELECT id FROM job WHERE {where.sql})", where.parameters
                     )
-            await db.execute(
-                f"UPDATE job SET state = ?, status = ?, updated_at = ?{clear} WHERE {where.sql}",
+            changed = await db.execute_fetchall(
+                f"UPDATE job SET state = ?, status = ?, updated_at = ?{clear} WHERE {where.sql} RETURNING id",
                 (to, PUBLIC_STATUS[to], timestamp(), *where.parameters),
             )
             shift[to] += moved
+            if self._is_chain:
+                jobs = [row[0] for row in changed]
+                shift.update(await (lead_back(db, jobs) if reset else lead_on(db, jobs)))
             events = await self._events(db, [msgspec.structs.replace(event, data=event.data | {"jobs": moved})])
             tally = await self._shift_tally(db, shift)
         self.tally = tally
         return moved, events
+
+    async def amend(
+        self, change: Callable[[aiosqlite.Connection], Awaitable[Amendment]]
+    ) -> tuple[Amendment, list[EventInfo]]:
+        """Carries out a change of rows together with its events and the tally."""
+        async with self._db.transaction() as db:
+            amendment = await change(db)
+            events = await self._events(db, amendment.events)
+            shift = Counter(amendment.shift)
+            if self._is_chain and amendment.shift:
+                is_reset = amendment.shift.get(JobState.READY, 0) > 0
+                shift.update(await (lead_back if is_reset else lead_on)(db, amendment.changed))
+            tally = await self._shift_tally(db, shift)
+        self.tally = tally
+        return amendment, events
+
+    async def fetch(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return await self._db.fetch(sql, parameters)
 
     async def mark_never_rerun(self, where: Where, *, marked: bool) -> int:
         """Sets or clears the never-rerun mark; returns how many jobs it touched."""
@@ -370,13 +430,33 @@ class WorkflowStore:
         """The ids of the jobs that `where` holds; only for sets known to be small, such as running jobs."""
         return [row[0] for row in await self._db.fetch(f"SELECT id FROM job WHERE {where.sql}", where.parameters)]
 
-    async def retry_facts(self, job_ids: Sequence[int]) -> dict[int, tuple[int, int, bool]]:
-        """For each job: failed attempts that count, those that do not, and the never-rerun mark."""
+    async def retry_facts(self, job_ids: Sequence[int]) -> dict[int, JobFacts]:
+        """What is known of these jobs that the decision about another attempt needs."""
         rows = await self._db.fetch(
-            "SELECT id, blamed, blameless, never_rerun FROM job WHERE id IN (SELECT value FROM json_each(?))",
+            "SELECT id, blamed, blameless, never_rerun, parameters, remedies FROM job "
+            "WHERE id IN (SELECT value FROM json_each(?))",
             [msgspec.json.encode(list(job_ids)).decode()],
         )
-        return {job: (blamed, blameless, bool(never)) for job, blamed, blameless, never in rows}
+        return {
+            job: JobFacts(blamed, blameless, bool(never), parameters, _REMEDIES.decode(remedies or "[]"))
+            for job, blamed, blameless, never, parameters, remedies in rows
+        }
+
+    async def changed_parameters(self, job_ids: Sequence[int]) -> dict[int, str]:
+        """Of those of these jobs whose engine parameters a remedy has changed, what they are now (JSON)."""
+        rows = await self._db.fetch(
+            "SELECT id, parameters FROM job WHERE id IN (SELECT value FROM json_each(?)) AND parameters IS NOT NULL",
+            [msgspec.json.encode(list(job_ids)).decode()],
+        )
+        return dict(rows)
+
+    async def count_by_step(self, *states: JobState) -> dict[int, int]:
+        """How many jobs of each step are in any of `states`."""
+        where = in_states(*states)
+        rows = await self._db.fetch(
+            f"SELECT step_id, count(*) FROM job WHERE {where.sql} GROUP BY step_id", where.parameters
+        )
+        return dict(rows)
 
     # ---- inside a transaction ---------------------------------------------------------------------------------------
 
@@ -396,29 +476,33 @@ class WorkflowStore:
         return Counter({state: jobs for state, jobs in tally.items() if jobs})
 
 
+_FOUND: Final = (
+    "CASE WHEN parent_id IS NOT NULL THEN (SELECT json_group_object(name, json(value)) FROM property "
+    "WHERE job_id = job.parent_id) END"
+)
+_REMEDIES: Final = msgspec.json.Decoder(tuple[AppliedRemedy, ...])
 # The fields of a structure by position; `key` counts the structures of a chunk from 0.
 _INSERT_JOBS: Final = """
-    INSERT INTO job (orig_index, source_line, name, elements, natoms, charge, spin, geometry, status, state,
-                     created_at, updated_at, workflow_id, step_id, material_id)
+    INSERT INTO job (orig_index, source_line, name, elements, natoms, charge, spin, geometry, deck, status, state,
+                     created_at, updated_at, workflow_id, step_id, material_id, id, step, parent_id)
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
            json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-           json_extract(value, '$[6]'), json_extract(value, '$[7]'), 'ready', 'ready', ?1, ?1, ?2, ?3, ?4 + 1 + key
+           json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'), ?8, ?7, ?1, ?1, ?2,
+           ?3, ?4 + 1 + key, ?6 + 1 + key, ?9, ?10 + 1 + key
     FROM json_each(?5)
 """
 _INSERT_MATERIALS: Final = """
     INSERT INTO material (id, workflow_id, namespace, name, step_id, source_index)
     SELECT material_id, workflow_id, ?, name, step_id, orig_index FROM job WHERE id > ? ORDER BY id
 """
-_CLEARED: Final = (
-    ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0, "
-    "final_energy = NULL, max_forces = NULL, scf_steps = NULL, wall_time_s = NULL, final_geometry = NULL"
-)
 _UPDATE_JOB: Final = (
     "UPDATE job SET state = ?, status = ?, failure = ?, error_message = ?, not_before = ?, blamed = blamed + ?, "
     "blameless = blameless + ?, max_forces = coalesce(?, max_forces), scf_steps = coalesce(?, scf_steps), "
     "final_energy = coalesce(?, final_energy), final_geometry = coalesce(?, final_geometry), "
     "wall_time_s = coalesce(?, wall_time_s), memory_mb = coalesce(?, memory_mb), "
-    "walltime_s = coalesce(?, walltime_s), cancel_requested = 0, updated_at = ? WHERE id = ?"
+    "walltime_s = coalesce(?, walltime_s), final_deck = coalesce(?, final_deck), checkpoint = coalesce(?, checkpoint), "
+    "parameters = coalesce(?, parameters), remedies = coalesce(?, remedies), resume = coalesce(?, resume), "
+    "cancel_requested = 0, updated_at = ? WHERE id = ?"
 )
 _BLAMELESS: Final = ", ".join(f"'{failure}'" for failure in sorted(BLAMELESS))
 
@@ -438,6 +522,7 @@ def _attempt_fields(result: AttemptResult) -> tuple[Any, ...]:
         end.signal if end else None,
         end.started_at if end else None,
         end.ended_at if end else None,
+        _json(msgspec.structs.asdict(result.outcome.evidence) if result.outcome and result.outcome.evidence else None),
         result.ulid,
         result.attempt.position,
     )
@@ -461,9 +546,18 @@ def _job_fields(result: AttemptResult, stamp: str) -> tuple[Any, ...]:
         end.ended_at - end.started_at if end else None,
         result.memory_mb,
         result.walltime_s,
+        outcome.deck if outcome and good else None,
+        _json(outcome.checkpoint) if outcome and good and outcome.checkpoint else None,
+        result.parameters,
+        result.remedies,
+        _json(result.resume),
         stamp,
         result.attempt.job_id,
     )
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
 
 
 async def _scalar(db: aiosqlite.Connection, sql: str) -> int:

@@ -8,7 +8,16 @@ from typing import Any
 import msgspec
 
 from penstock.actors.clock import Clock
-from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderedManifest
+from penstock.actors.worker_tasks import (
+    Collect,
+    CollectItem,
+    ExportJobs,
+    LookAtJobs,
+    ReadChunk,
+    Render,
+    RenderedManifest,
+    RenderItem,
+)
 from penstock.domain.calculation import (
     FailureClass,
     Outcome,
@@ -19,6 +28,7 @@ from penstock.domain.calculation import (
     pack_chunk,
 )
 from penstock.domain.submission import Entry
+from penstock.store.reviews import Look, Seen
 
 _VERDICTS = {
     "timeout": FailureClass.WALLTIME,
@@ -37,6 +47,11 @@ def outcome_of_exit(item: CollectItem) -> Outcome:
     return Outcome(None, final_energy_hartree=-1.0, max_force_hartree_per_bohr=0.001, scf_cycles=5)
 
 
+def _rendered(item: RenderItem, carry: Sequence[str]) -> Rendered:
+    names = (*item.calculation.previous, *(carry if item.carry_from else ()))
+    return Rendered({}, carry={name: name for name in names})
+
+
 def hydrogen_atoms(count: int) -> list[Structure]:
     """`count` structures that are cheap to make."""
     return [Structure(n, n + 2, f"h{n}", "H", 1, 0, 2, "1\n\nH 0 0 0\n") for n in range(count)]
@@ -44,6 +59,8 @@ def hydrogen_atoms(count: int) -> list[Structure]:
 
 class ScriptedWorkers:
     """Answers ReadChunk from `structures`, Render without inputs, Collect by `rule`, ExportJobs without a file.
+
+    LookAtJobs is answered by `look`, which finds nothing unless a test has it find something.
 
     `trouble` is asked before every task; an exception that it returns is raised instead of an answer.
     """
@@ -62,6 +79,7 @@ class ScriptedWorkers:
         self._rule = rule
         self._latency_s = latency_s
         self._trouble = trouble
+        self.look: Callable[[Look], Seen] = lambda look: Seen(look.job, look.attempts, look.directory, found=False)
 
     async def run(self, task: Any) -> Any:
         """The answer to a task."""
@@ -73,13 +91,15 @@ class ScriptedWorkers:
                 return self._read(task)
             case Render():
                 entries = [
-                    Entry(item.position, item.directory, item.job_id, Rendered({}), item.carry_from)
+                    Entry(item.position, item.directory, item.job_id, _rendered(item, task.carry), item.carry_from)
                     for item in task.items
                 ]
                 manifest = msgspec.structs.replace(task.manifest, entries=entries)
                 return RenderedManifest(msgspec.msgpack.encode(manifest), [])
             case Collect():
                 return [(item.position, self._rule(item)) for item in task.items]
+            case LookAtJobs():
+                return [self.look(look) for look in task.items]
             case ExportJobs():
                 return 0
         raise NotImplementedError(f"no answer is scripted for {type(task).__name__}")

@@ -45,7 +45,7 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> Non
         ("notes.txt", {}, "structures.source", "cannot tell the format"),
         ("b.xyz", {"format": "xzy"}, "structures.format", "did you mean 'xyz'?"),
         ("b.xyz", {"format": "magic"}, "structures.format", "known: csv, parquet"),
-        ("*.sdf", {}, "structures.source", "no .xyz, .extxyz, .exyz, .cif file in"),
+        ("*.sdf", {}, "structures.source", "no .xyz, .extxyz, .exyz, .cif, .d12 file in"),
         (".git", {"format": "cif"}, "structures.source", "no .xyz"),
         ("*.txt", {}, "structures.source", "notes.txt is matched"),
     ],

@@ -1,4 +1,4 @@
-"""Where a campaign's structures come from: CSV, XYZ, ext-XYZ, CIF, ASE databases, Parquet; read in durable chunks."""
+"""Where a campaign's structures come from: tables, files of frames, decks, databases; read in durable chunks."""
 
 from penstock.recipes.structures.source import (
     Reader,

@@ -1,4 +1,4 @@
-"""What the files of one structure or more (XYZ, ext-XYZ, CIF) are read into."""
+"""What the files of one structure or more (XYZ, ext-XYZ, CIF, CRYSTAL decks) are read into."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ class Place(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """One frame: its geometry and comment values, or why it cannot be read; `then` is where the next begins."""
+    """One frame: its geometry and comment values, or why it cannot be read; `then` is where the next begins.
+
+    `deck` is the whole input file, where the frame is one.
+    """
 
     line: int
     text: str
     values: Mapping[str, str]
     error: str | None
     then: Place
+    deck: str | None = None

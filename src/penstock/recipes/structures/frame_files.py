@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -11,17 +11,30 @@ from penstock.domain.calculation import StructureChunk
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import StructureSource
 from penstock.recipes.structures.cif_frames import read_cif_frames
+from penstock.recipes.structures.d12_decks import read_d12_frames
 from penstock.recipes.structures.frame import Frame, Place
 from penstock.recipes.structures.record import ChunkBuilder, find_column, value_columns
 from penstock.recipes.structures.xyz_frames import read_xyz_frames
 
-SUFFIXES: Final[Mapping[str, str]] = {".xyz": "xyz", ".extxyz": "xyz", ".exyz": "xyz", ".cif": "cif"}
+SUFFIXES: Final[Mapping[str, str]] = {
+    ".xyz": "xyz",
+    ".extxyz": "xyz",
+    ".exyz": "xyz",
+    ".cif": "cif",
+    ".d12": "d12",
+}
+_READERS: Final[Mapping[str, Callable[[Path, Place], Iterator[Frame]]]] = {
+    "xyz": read_xyz_frames,
+    "cif": read_cif_frames,
+    "d12": read_d12_frames,
+}
+_WITHOUT_VALUES: Final = {"cif": "a CIF file", "d12": "a CRYSTAL deck"}
 _LOOKED_AT: Final = 100
 """So many frames are searched at submission for the comment keys that the spec names."""
 
 
 class FrameFiles:
-    """XYZ, ext-XYZ and CIF files; `names` are how people know them (empty for a source of one file)."""
+    """XYZ, ext-XYZ, CIF files and CRYSTAL decks; `names` are how people know them (empty for a source of one file)."""
 
     def __init__(self, source: StructureSource, paths: list[Path], names: list[str], file_format: str | None) -> None:
         self._source = source
@@ -33,10 +46,11 @@ class FrameFiles:
         """SpecError unless there is a frame and the keys the spec names occur in the comments."""
         columns = value_columns(self._source)
         readers = {self._format or SUFFIXES[path.suffix.lower()] for path in self._paths}
-        if readers == {"cif"}:
+        if "xyz" not in readers:
             if columns:
                 key, column = next(iter(columns.items()))
-                raise SpecError(f"a CIF file has no value {column!r} to take", key=f"structures.{key}")
+                what = " or ".join(_WITHOUT_VALUES[reader] for reader in sorted(readers))
+                raise SpecError(f"{what} has no value {column!r} to take", key=f"structures.{key}")
             return
         frames = list(islice(self._xyz_frames(), _LOOKED_AT))
         if not frames and readers == {"xyz"}:
@@ -63,7 +77,7 @@ class FrameFiles:
 
     def _frames(self, number: int, start: Place) -> Iterator[Frame]:
         path = self._paths[number]
-        reader = read_cif_frames if (self._format or SUFFIXES[path.suffix.lower()]) == "cif" else read_xyz_frames
+        reader = _READERS[self._format or SUFFIXES[path.suffix.lower()]]
         empty = start.frame == 0
         try:
             for frame in reader(path, start):
@@ -89,12 +103,18 @@ class FrameFiles:
         spin_key = source.unpaired_column or source.multiplicity_column
         charge = values.get(source.charge_column, "") if source.charge_column else ""
         spin = values.get(spin_key, "") if spin_key else ""
-        chunk.add(row, frame.line, self._name(number, frame), frame.text, charge, spin, where)
+        if chunk.add(row, frame.line, self._name(number, frame), frame.text, charge, spin, where) and frame.deck:
+            chunk.give_deck(frame.deck)
 
     def _name(self, number: int, frame: Frame) -> str:
-        """The key the spec names, else the file's name (`#2` and so on for its later frames), else nothing."""
-        if self._source.name_column:
+        """The key the spec names, else the file's name (`#2` and so on for its later frames), else nothing.
+
+        A deck goes by its file's name even where it is the only one.
+        """
+        if self._source.name_column and frame.deck is None:
             return frame.values.get(self._source.name_column, "")
+        if frame.deck is not None and not self._names:
+            return self._paths[number].stem
         if not self._names:
             return ""
         stem = self._names[number].rpartition(".")[0]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from penstock.domain.calculation import Rejected, Structure, StructureChunk
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import normalise
@@ -32,14 +34,21 @@ class ChunkBuilder:
 
     def add(
         self, orig_index: int, line: int, name: str, geometry: str, charge: str, spin: str, where: str = ""
-    ) -> None:
-        """Take a record in, or reject it; `where` goes before the reason. See `build_structure`."""
+    ) -> bool:
+        """Take a record in, or reject it; `where` goes before the reason. Whether it was. See `build_structure`."""
         try:
             self.structures.append(build_structure(self.source, orig_index, line, name, geometry, charge, spin))
         except ValueError as error:
             self.reject(orig_index, line, f"{where}{error}")
-        else:
-            self._count(len(geometry))
+            return False
+        self._count(len(geometry))
+        return True
+
+    def give_deck(self, deck: str) -> None:
+        """The record just taken in is this input file."""
+        self.structures[-1] = msgspec.structs.replace(self.structures[-1], deck=deck)
+        self._characters_left -= len(deck)
+        self.full = self.full or self._characters_left <= 0
 
     def reject(self, orig_index: int, line: int, reason: str) -> None:
         """Keep a record out."""

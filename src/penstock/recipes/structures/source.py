@@ -23,7 +23,15 @@ from penstock.recipes.structures.csv_table import CsvTable
 from penstock.recipes.structures.frame_files import SUFFIXES, FrameFiles
 from penstock.recipes.structures.parquet_table import ParquetTable
 
-_FORMATS: Final = {"csv": "csv", "parquet": "parquet", "xyz": "xyz", "extxyz": "xyz", "cif": "cif", "ase": "ase"}
+_FORMATS: Final = {
+    "csv": "csv",
+    "parquet": "parquet",
+    "xyz": "xyz",
+    "extxyz": "xyz",
+    "cif": "cif",
+    "d12": "d12",
+    "ase": "ase",
+}
 _SUFFIXES: Final = {**SUFFIXES, ".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".db": "ase"}
 _LOOKED_AT: Final = 100
 _TABLES: Final = frozenset({"csv", "parquet"})

@@ -1,0 +1,161 @@
+"""ORCA's output, versions 4 to 6, read in one pass.
+
+A file may hold several runs, one appended to the other; the last one counts. Each line that matters is found by a
+marker, and what it says is kept in the state of the run it belongs to. What that means is decided at the end.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from penstock.domain.calculation import Evidence, FailureClass
+from penstock.domain.geometry import ATOMIC_NUMBERS, bare_atoms
+from penstock.domain.report import Report
+from penstock.engines.marker_scan import MarkerScan, line_number
+from penstock.engines.orca import sections
+from penstock.engines.orca.run import MARKERS, Run, finite, take
+from penstock.engines.orca.signs import Found, Sign, explain, most_telling
+
+_NOT_CONVERGED: Final = frozenset(
+    {FailureClass.SCF_NOT_CONVERGED, FailureClass.GEOMETRY_NOT_CONVERGED, FailureClass.BLOWN_UP}
+)
+_UNCONVERGED: Final = Sign("", FailureClass.GEOMETRY_NOT_CONVERGED, 46)
+_BLOWN_UP: Final = Sign("", FailureClass.BLOWN_UP, 47)
+_ABSURD_HARTREE: Final = 5e5  # where no geometry is printed
+_SCAN: Final = MarkerScan(MARKERS)
+
+
+def report(path: Path) -> Report:
+    """What the file says, in one pass and bounded memory; OSError where it cannot be read, no other error."""
+    run = Run()
+    for hit in _SCAN.hits(path):
+        run = take(run, hit)
+    return _conclude(run, path)
+
+
+def recognises(head: bytes) -> bool:
+    """Whether an output that begins so is ORCA's."""
+    return b"* O   R   C   A *" in head or b"ORCA finished by error termination" in head or b"[file orca_main/" in head
+
+
+_MAIN_NAMES: Final = ("orca.out", "calc.out", "job.out", "orca.log", "calc.log", "job.log", "stdout")
+_LATE_NAMES: Final = re.compile(r"slurm.*\.out|flux-.*\.out|logs|.*\.log")
+_ATOMIC: Final = re.compile(r".*_atom\d+\.out")
+
+
+def main_output(names: Iterable[str]) -> list[str]:
+    """Of the file names in a directory, those that may be a run's main output, the likeliest first.
+
+    `_atom95.out` and its like are runs of single atoms for the initial guess: they too end normally.
+    """
+
+    def rank(name: str) -> int | None:
+        plain = name.removesuffix(".gz")
+        if _ATOMIC.fullmatch(plain):
+            return None
+        if plain in _MAIN_NAMES:
+            return _MAIN_NAMES.index(plain)
+        if _LATE_NAMES.fullmatch(plain):
+            return 200
+        return 100 if plain.endswith(".out") else None
+
+    ranked = sorted((place, name) for name in names if (place := rank(name)) is not None)
+    return [name for _, name in ranked]
+
+
+def _conclude(run: Run, path: Path) -> Report:
+    geometry = sections.parse_atoms(run.geometry.decode()) if run.geometry else None
+    found = _decisive(run, geometry)
+    failure = found.sign.failure if found else None if run.has_ended else FailureClass.TRUNCATED
+    return Report(
+        engine="orca",
+        version=run.version,
+        ended=_ended(run),
+        converged=False if failure in _NOT_CONVERGED else True if failure is None else None,
+        failure=failure,
+        evidence=Evidence(path.name, line_number(path, found.offset), found.line.strip()) if found else None,
+        energy_hartree=finite(run.energy),
+        scf_cycles=run.scf_cycles,
+        max_gradient_hartree_per_bohr=_max_gradient(run),
+        optimization=run.optimisation.result() if run.optimisation else None,
+        wall_time_s=run.sum_of_times_s if run.wall_time_s is None else run.wall_time_s,
+        cores=run.cores or run.processes,
+        message=_message(run, found, geometry) if found else None,
+        geometry=geometry,
+        properties=_properties(run),
+    )
+
+
+def _ended(run: Run) -> Literal["normal", "error", "truncated"]:
+    if run.has_ended:
+        return "normal"
+    return "error" if any(one.sign.own for one in run.found.values()) else "truncated"
+
+
+def _decisive(run: Run, geometry: str | None) -> Found | None:
+    """The line that says why the run failed; None for a good run and for one that stops without a word."""
+    signs = run.found.values()
+    if not run.has_ended:
+        return most_telling(signs)
+    if any(one.sign.fatal for one in signs):
+        has_crashed = any(one.sign.fatal and one.sign.failure is FailureClass.MODULE_CRASH for one in signs)
+        return most_telling(one for one in signs if has_crashed or one.sign.fatal)
+    if (blown_up := _absurd_energy(run, geometry)) is not None:
+        return blown_up
+    if run.optimisation is not None and not run.optimisation.has_converged:
+        said = [one for one in signs if one.sign.failure is FailureClass.GEOMETRY_NOT_CONVERGED]
+        return most_telling(said) or Found(_UNCONVERGED, run.optimisation.offset, run.optimisation.line)
+    return None
+
+
+def _absurd_energy(run: Run, geometry: str | None) -> Found | None:
+    """The energy that no such molecule can have."""
+    for energy, place in ((run.energy, run.energy_at), (run.scf_energy, run.scf_energy_at)):
+        if energy is not None and place is not None and _is_absurd(energy, geometry):
+            return Found(_BLOWN_UP, *place)
+    return None
+
+
+def _is_absurd(energy_hartree: float, geometry: str | None) -> bool:
+    """Thomas and Fermi's energy of the atoms, -0.77 Z^(7/3), exceeds any real one; half as much again is absurd."""
+    if math.isnan(energy_hartree):
+        return True
+    if geometry is None:
+        return abs(energy_hartree) > _ABSURD_HARTREE
+    numbers = [ATOMIC_NUMBERS[symbol] for symbol in bare_atoms(geometry).split()[::4]]
+    return not -1.5 * 0.7687 * sum(number ** (7 / 3) for number in numbers) - 10 < energy_hartree < 10 + len(numbers)
+
+
+def _message(run: Run, found: Found, geometry: str | None) -> str | None:
+    if found.sign.failure is FailureClass.BLOWN_UP:
+        return f"an absurd energy: {found.line.strip()}"
+    if found.sign.failure is FailureClass.MODULE_CRASH and (absurd := _absurd_energy(run, geometry)):
+        return f"{found.line.strip()}, after an absurd energy: {' '.join(absurd.line.split())}"
+    cycles = run.optimisation.result().cycles if run.optimisation else None
+    return explain(found, run.found.values(), cycles)
+
+
+def _max_gradient(run: Run) -> float | None:
+    if run.gradient is None:
+        return run.max_gradient
+    return sections.parse_max_component(run.gradient.decode())
+
+
+def _properties(run: Run) -> dict[str, Any]:
+    values: dict[str, Any] = dict(run.labelled)
+    energy = finite(run.energy)
+    if energy is not None and (dispersion := run.labelled.get("dispersion_hartree")) is not None:
+        values["energy_without_dispersion_hartree"] = round(energy - dispersion, 12)
+    if run.orbitals is not None and (frontier := sections.parse_frontier_ev(run.orbitals.decode().splitlines())):
+        homo, lumo = frontier
+        values |= {"homo_ev": homo, "lumo_ev": lumo, "homo_lumo_gap_ev": round(lumo - homo, 6)}
+    if run.frequencies is not None:
+        frequencies = sections.parse_frequencies(run.frequencies.decode().splitlines())
+        values |= {"frequencies_per_cm": frequencies, "imaginary_frequencies": sum(one < 0 for one in frequencies)}
+    if excitations := sorted(energy for states in run.excitations_ev.values() for energy in states):
+        values["excitation_energies_ev"] = excitations
+    return values

@@ -1,0 +1,81 @@
+"""Chains: what the end of a job means for the jobs of the same material that go on from it, inside a transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import aiosqlite
+import msgspec
+
+from penstock.domain.states import JobState
+
+_DONE: Final = "(p.state = 'completed' OR (s.optional AND p.state IN ('failed', 'timeout')))"
+_BAD: Final = "p.state IN ('failed', 'timeout', 'cancelled', 'skipped')"
+_PARENTS: Final = "FROM job AS p, step AS s WHERE p.id = job.parent_id AND s.id = p.step_id"
+_GIVEN: Final = "p.id IN (SELECT value FROM json_each(?))"
+# What was asked of an optional step that failed is passed on as it was: its geometry, deck and what it had been handed.
+_RELEASE: Final = f"""
+    UPDATE job SET state = 'ready', status = 'ready', error_message = NULL,
+        geometry = coalesce(p.final_geometry, p.geometry), deck = coalesce(p.final_deck, p.deck),
+        handed = CASE WHEN p.state != 'completed' THEN p.handed
+            WHEN p.checkpoint IS NOT NULL THEN json_object('directory', p.job_dir, 'files', json(p.checkpoint)) END
+    {_PARENTS} AND job.state = 'waiting' AND {_DONE} AND {{}} RETURNING job.id
+"""
+_SKIP: Final = f"""
+    UPDATE job SET state = 'skipped', status = 'skipped', error_message = 'its step ' || s.key || ' ' ||
+        CASE p.state WHEN 'timeout' THEN 'ran out of walltime' WHEN 'failed' THEN 'failed' ELSE 'was ' || p.state END
+    {_PARENTS} AND job.state = ? AND NOT {_DONE} AND {_BAD} AND {{}} RETURNING job.id
+"""
+_WAIT: Final = f"""
+    UPDATE job SET state = 'waiting', status = 'ready', error_message = NULL
+    {_PARENTS} AND job.state = ? AND NOT {_DONE} AND NOT {_BAD} AND {{}} RETURNING job.id
+"""
+
+
+async def lead_on(db: aiosqlite.Connection, parents: Sequence[int]) -> Counter[str]:
+    """Jobs that waited for any of `parents` become ready, or are skipped where that has ended badly.
+
+    Returns by how much each state's count of jobs changes.
+    """
+    shift: Counter[str] = Counter()
+    released = await _change(db, _RELEASE.format(_GIVEN), parents)
+    _count(shift, JobState.WAITING, JobState.READY, released)
+    while parents:
+        parents = await _change(db, _SKIP.format(_GIVEN), JobState.WAITING, parents)
+        _count(shift, JobState.WAITING, JobState.SKIPPED, parents)
+    return shift
+
+
+async def lead_back(db: aiosqlite.Connection, reset: Sequence[int]) -> Counter[str]:
+    """After jobs were reset: those whose parent is not done wait for it again, and so does what has not begun behind.
+
+    Returns by how much each state's count of jobs changes.
+    """
+    shift: Counter[str] = Counter()
+    own = "job.id IN (SELECT value FROM json_each(?))"
+    waiting = await _change(db, _WAIT.format(own), JobState.READY, reset)
+    _count(shift, JobState.READY, JobState.WAITING, waiting)
+    skipped = await _change(db, _SKIP.format(own), JobState.READY, reset)
+    _count(shift, JobState.READY, JobState.SKIPPED, skipped)
+    behind: Sequence[int] = reset
+    while behind:
+        released = await _change(db, _WAIT.format(_GIVEN), JobState.READY, behind)
+        _count(shift, JobState.READY, JobState.WAITING, released)
+        skipped = await _change(db, _WAIT.format(_GIVEN), JobState.SKIPPED, behind)
+        _count(shift, JobState.SKIPPED, JobState.WAITING, skipped)
+        behind = released + skipped
+    return shift
+
+
+async def _change(db: aiosqlite.Connection, sql: str, *parameters: str | Sequence[int]) -> list[int]:
+    """The ids of the jobs that an update changed."""
+    bound = [p if isinstance(p, str) else msgspec.json.encode(list(p)).decode() for p in parameters]
+    return [row[0] for row in await db.execute_fetchall(sql, bound)]
+
+
+def _count(shift: Counter[str], before: JobState, after: JobState, jobs: Iterable[int]) -> None:
+    moved = len(list(jobs))
+    shift[str(before)] -= moved
+    shift[str(after)] += moved
