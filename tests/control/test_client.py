@@ -112,6 +112,7 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         messages.Summarize("g2"),
         messages.Summary(INFO, {"walltime": 1}, NOTHING, NOTHING, NOTHING, NOTHING),
     ),
+    "table": (("g2",), {"limit": 5}, messages.Tabulate("g2", 5), messages.Table(INFO, ("material",), (("a",),), 1)),
     "export": (
         ("g2", "csv"),
         {"overwrite": True},

@@ -80,6 +80,9 @@ LEFT = messages.LeftAlone(3, "truncated", EVIL)
 CLUSTER = ClusterInfo("local", "local", "up", None, 4, 2, 8000, 2000, 2, 38)
 
 
+TABLE_COLUMNS = ("material", "natoms", "SP", "SP.energy_hartree", "SP.band_gap_ev", "SP.band_gap_kind")
+
+
 ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Submit: messages.Accepted("g2", "/w/.penstock/g2"),
     messages.Plan: messages.Planned(None, (STEP,), 40, (REJECTED,), 1, 40.0),
@@ -90,6 +93,7 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
         JOB, f"3\n{EVIL}", None, (ATTEMPT,), {"dipole": [1.0, 2.0]}, ("out",), (EVENT,)
     ),
     messages.Summarize: messages.Summary(INFO, {"walltime": 1}, *[STATISTIC] * 4),
+    messages.Tabulate: messages.Table(INFO, TABLE_COLUMNS, ((EVIL, 2, "completed", -76.5, 5.5, "direct"),), 40),
     messages.Explain: messages.Why(JOB, EVIL, (EVIL,), (EVENT,)),
     messages.ListClusters: messages.Clusters((CLUSTER, msgspec.structs.replace(HPC, reason=EVIL, connected=False))),
     messages.ReportCluster: messages.ClusterReported(REPORT),

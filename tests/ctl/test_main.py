@@ -47,6 +47,7 @@ COMMANDS: list[tuple[str, messages.AnyRequest]] = [
     ("show g2 7", messages.GetJob("g2", 7)),
     ("show g2 7 --geometry", messages.GetJob("g2", 7)),
     ("summary g2", messages.Summarize("g2")),
+    ("table g2 --limit 5", messages.Tabulate("g2", 5)),
     ("why g2 7", messages.Explain("g2", 7)),
     ("pause g2", messages.Pause("g2")),
     ("pause g2 --job 3", messages.Pause("g2", Selection((3,)))),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import msgspec
 import structlog
 
 from penstock.actors.clock import Clock
@@ -178,7 +177,6 @@ def _render_item(
         needs.tasks,
         start.deck if start and start.deck else job.deck,
         start.files if start else (),
-        msgspec.json.decode(job.found) if job.found else {},
     )
     parameters = job.parameters.encode() if job.parameters is not None else None
     return RenderItem(position, directory, job.id, calculation, start.directory if start else carried_from, parameters)

@@ -107,12 +107,24 @@ class StepInputs(msgspec.Struct, frozen=True, array_like=True):
     cores: int
     memory_mb: int
     tasks: int
+    given: tuple[str, ...] = ()  # files of the step before
 
-    def render(self, engine: engines.Engine[Any], s: Structure) -> Rendered:
-        """The step's inputs for a structure of the source; SpecError for a structure that it cannot be done for."""
+    def render(self, engine: engines.Engine[Any], s: Structure) -> Rendered | None:
+        """The step's inputs for a structure of the source; None where they hang on what the step before finds.
+
+        SpecError for a structure that it cannot be done for.
+        """
+        try:
+            return self._render(engine, s)
+        except SpecError:
+            if self.given:
+                return None
+            raise
+
+    def _render(self, engine: engines.Engine[Any], s: Structure) -> Rendered:
         parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
         calculation = Calculation(
-            s.name, s.geometry, s.charge, s.multiplicity, self.cores, self.memory_mb, self.tasks, s.deck
+            s.name, s.geometry, s.charge, s.multiplicity, self.cores, self.memory_mb, self.tasks, s.deck, self.given
         )
         return engine.render(calculation, parameters)
 
@@ -147,8 +159,8 @@ class CheckWork(Task[None], frozen=True):
         """Looks for the programs as the first structure asks for them; one in the attempt's directory comes later."""
         structure = structures.first_structure(self.source, Path(self.path))
         for step in self.steps:
-            argv = step.render(engine, structure).argv
-            self._check_found(argv[0] if argv else "")
+            if (rendered := step.render(engine, structure)) is not None:
+                self._check_found(rendered.argv[0] if rendered.argv else "")
 
     def _check_found(self, program: str) -> None:
         if (Path(program).is_absolute() or "/" not in program) and shutil.which(program) is None:
@@ -337,7 +349,10 @@ class PlanSource(Task[SourcePlan], frozen=True):
         while not chunk.done:
             chunk = structures.read_chunk(self.source, self.path, chunk.cursor, 5000)
             if chunk.structures and not examples:
-                examples = {step.key: step.render(engine, chunk.structures[0]) for step in self.steps}
+                first = chunk.structures[0]
+                examples = {
+                    step.key: rendered for step in self.steps if (rendered := step.render(engine, first)) is not None
+                }
             jobs += len(chunk.structures)
             rejected += len(chunk.rejected)
             room = REJECTED_SHOWN - len(shown)

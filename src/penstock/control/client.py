@@ -87,6 +87,7 @@ class Client:
     set_job = _verb(messages.SetJob)
     set = _verb(messages.SetWorkflow)
     summary = _verb(messages.Summarize)
+    table = _verb(messages.Tabulate)
     export = _verb(messages.Export)
     why = _verb(messages.Explain)
     clusters = _verb(messages.ListClusters)

@@ -167,6 +167,15 @@ class Summary(Message, frozen=True):
     wall_time_s: Statistic
 
 
+class Table(Message, frozen=True):
+    """Results with a row a material: `rows` by `columns`, of `total` materials; see `docs/ctl-json.md`."""
+
+    workflow: WorkflowInfo
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    total: int
+
+
 class Exported(Message, frozen=True):
     """Where an export was written and how many jobs it holds."""
 
@@ -400,6 +409,15 @@ class Summarize(Request[Summary], frozen=True):
     reply = Summary
 
 
+class Tabulate(Request[Table], frozen=True):
+    """A page of results with one row a material."""
+
+    id: str
+    limit: int = 1000
+    offset: int = 0
+    reply = Table
+
+
 class Export(Request[Exported], frozen=True):
     """Write results to `path` (absolute; None = the workflow's own directory)."""
 
@@ -487,6 +505,7 @@ AnyRequest = (
     | SetJob
     | SetWorkflow
     | Summarize
+    | Tabulate
     | Export
     | Explain
     | ListClusters
@@ -508,6 +527,7 @@ AnyReply = (
     | Changed
     | Reviewed
     | Summary
+    | Table
     | Exported
     | Why
     | Clusters

@@ -46,6 +46,7 @@ _MODULES: Final = {
     "jobs": "query",
     "show": "query",
     "summary": "query",
+    "table": "query",
     "why": "query",
     "logs": "follow",
     "watch": "follow",

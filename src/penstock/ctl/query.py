@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import sys
 from typing import Final
 
 import click
 
-from penstock.control.messages import JobDetail, Summary, WorkflowStatus
+from penstock.control.messages import JobDetail, Summary, Table, WorkflowStatus
 from penstock.ctl.options import Whole, command, complete_order, id_argument, job_argument, selection_options
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import (
@@ -24,6 +26,7 @@ from penstock.domain.views import EventInfo, JobInfo, RejectedInfo, Selection, S
 
 _REJECTED_SHOWN: Final = 20
 _BAR_WIDTH: Final = 30
+_USUAL: Final = frozenset({"energy_hartree", "band_gap_ev", "band_gap_kind"})
 _DOUBT_HINT: Final = (
     "being looked into; which: penstockctl jobs {0} --state in_doubt; what is known: penstockctl why {0} JOB; "
     "if you know better: penstockctl resolve {0} --job JOB --as lost|not-run|ended"
@@ -105,6 +108,56 @@ def summary(ctl: Ctl, id: str) -> None:
         ctl.emit(reply)
     else:
         _show_summary(ctl, reply)
+
+
+@command("table")
+@id_argument()
+@click.option("--limit", type=Whole(1, 10_000), default=1000, show_default=True, help="Materials on a page.")
+@click.option("--offset", type=Whole(0), default=0, help="Materials to leave out before it.")
+@click.option("--column", "wanted", multiple=True, metavar="NAME", help="Show this column, such as SP.band_gap_ev.")
+@click.option("--csv", "as_csv", is_flag=True, help="All columns as CSV.")
+def table(ctl: Ctl, id: str, limit: int, offset: int, wanted: tuple[str, ...], as_csv: bool) -> None:
+    """Show the results, one row a material."""
+    reply = ctl.client.table(id, limit, offset)
+    if ctl.json:
+        ctl.emit(reply)
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerows([reply.columns, *reply.rows])
+    else:
+        show_table(ctl, reply, wanted)
+        if len(reply.rows) < reply.total:
+            ctl.note(f"materials {offset + 1} to {offset + len(reply.rows)} of {reply.total}")
+
+
+def show_table(ctl: Ctl, reply: Table, wanted: tuple[str, ...] = ()) -> None:
+    """The wanted columns, or those that most people look for, and how many more there are."""
+    unknown = [name for name in wanted if name not in reply.columns]
+    if unknown:
+        raise click.UsageError(f"there is no column {unknown[0]!r}; there are {', '.join(reply.columns)}")
+    columns = ("material", *wanted) if wanted else _usual_columns(reply)
+    places = [reply.columns.index(name) for name in columns]
+    heads = tuple(name if name == "material" or "." not in name else f">{name}" for name in columns)
+    ctl.table(heads, (tuple(_cell(row[place]) for place in places) for row in reply.rows))
+    hidden = len(reply.columns) - len(columns)
+    if hidden and not wanted:
+        ctl.note(f"{hidden} more columns: penstockctl table {reply.workflow.id} --column NAME, or --csv for all")
+
+
+def _usual_columns(reply: Table) -> list[str]:
+    """The material, the state of each step, and of what a step found what most people look for."""
+    return [
+        name
+        for place, name in enumerate(reply.columns)
+        if "." not in name
+        or (name.partition(".")[2] in _USUAL and any(row[place] is not None for row in reply.rows))
+    ]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 @command("why")
@@ -289,4 +342,12 @@ def _show_summary(ctl: Ctl, reply: Summary) -> None:
         ctl.table(("failure", ">jobs"), ((name, str(count)) for name, count in reply.failures.items()))
 
 
-COMMANDS: Final = {"list": list_, "status": status, "jobs": jobs, "show": show, "summary": summary, "why": why}
+COMMANDS: Final = {
+    "list": list_,
+    "status": status,
+    "jobs": jobs,
+    "show": show,
+    "summary": summary,
+    "table": table,
+    "why": why,
+}

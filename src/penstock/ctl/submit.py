@@ -12,7 +12,7 @@ from penstock.ctl.layers import client_layers, read_text
 from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
 from penstock.ctl.progress import follow_to_end
-from penstock.ctl.query import show_rejected
+from penstock.ctl.query import show_rejected, show_table
 from penstock.ctl.text import clean_block
 from penstock.domain.states import WorkflowState
 
@@ -64,6 +64,8 @@ def _wait(ctl: Ctl, id: str) -> int:
         return _INTERRUPTED
     if ctl.json:
         ctl.emit(status)
+    elif status.workflow.recipe != "campaign":
+        show_table(ctl, ctl.client.table(id))
     if status.workflow.state == WorkflowState.COMPLETED:
         return 0
     ctl.note(f"{id} is {status.workflow.state}; look closer with: penstockctl status {id}, penstockctl why {id} JOB")

@@ -54,7 +54,9 @@ class Request(msgspec.Struct, frozen=True):
         """What each step is rendered with."""
         shared = self.parameters.decode()
         return tuple(
-            StepInputs(step.key, step.parameters_over(shared).encode(), needs.cores, needs.memory_mb, needs.tasks)
+            StepInputs(
+                step.key, step.parameters_over(shared).encode(), needs.cores, needs.memory_mb, needs.tasks, step.given
+            )
             for step, needs in zip(self.steps, self.needs(), strict=True)
         )
 

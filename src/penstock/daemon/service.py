@@ -43,7 +43,7 @@ from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_ke
 from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
 from penstock.domain.views import ClusterReport, EventInfo, Finding, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
-from penstock.store import export, queries
+from penstock.store import export, queries, table
 
 _DEADLINE_S: Final = 60.0
 _FAILURES_SHOWN: Final = 10
@@ -164,6 +164,8 @@ class Service:
                 info = self._workflows.info(id_)
                 summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.directory), id_)
                 return m.Summary(info, *msgspec.structs.astuple(summary))
+            case m.Tabulate(id=id_, limit=limit, offset=offset):
+                return await self._table(id_, limit, offset)
             case m.Export():
                 return await self._export(request)
             case m.Explain(id=id_, job=job):
@@ -275,6 +277,13 @@ class Service:
         around = look_around(self._board, record, info.cluster)
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
+
+    async def _table(self, workflow_id: str, limit: int, offset: int) -> m.Table:
+        info = self._workflows.info(workflow_id)
+        found = await anyio.to_thread.run_sync(
+            lambda: table.tabulate(Path(info.directory), workflow_id, limit=limit, offset=offset)
+        )
+        return m.Table(info, found.columns, found.rows, found.total)
 
     async def _export(self, request: m.Export) -> m.Exported:
         info = self._workflows.info(request.id)

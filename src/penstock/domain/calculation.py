@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -70,8 +70,7 @@ class Calculation(msgspec.Struct, frozen=True, array_like=True):
     """What an engine is asked to do for one structure. Geometry and deck as in `Structure`.
 
     `cores` are those of each of its `tasks` (MPI processes). `previous` names the files that will lie in the attempt's
-    way to go on from: those that an earlier attempt, or the step before, left and called its checkpoint. `found` are
-    the properties that the step before found.
+    way to go on from: those that an earlier attempt, or the step before, left and called its checkpoint.
     """
 
     name: str
@@ -83,7 +82,6 @@ class Calculation(msgspec.Struct, frozen=True, array_like=True):
     tasks: int = 1
     deck: str | None = None
     previous: tuple[str, ...] = ()
-    found: dict[str, Any] = {}
 
 
 class Resume(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,6 +19,7 @@ from penstock.engines.engine import (
     signal_message,
 )
 
+_NOT_STARTED = frozenset({None, 126, 127})  # as a shell tells it
 _NAMELESS = frozenset({FailureClass.TRUNCATED, FailureClass.MODULE_CRASH})
 _MPI: Final = re.compile(
     r"not enough slots available|are already filled|mpi(?:run|exec): (?:command )?not found"
@@ -88,7 +89,7 @@ def _name(report: Report, exit: Exit, directory: Path) -> Outcome:  # noqa: A002
     detail = exit.message or last_line_of(tail)
     if report.failure is FailureClass.TRUNCATED and exit.signal is not None:
         failure, message = FailureClass.SIGNAL, signal_message(exit.signal)
-    elif report.failure is FailureClass.TRUNCATED and exit.code is None:
+    elif report.failure is FailureClass.TRUNCATED and exit.code in _NOT_STARTED:
         failure, message = FailureClass.EXIT_CODE, "could not be started"
     elif report.failure is FailureClass.TRUNCATED:
         failure, message = FailureClass.TRUNCATED, f"its output stops without a word (exit code {exit.code})"

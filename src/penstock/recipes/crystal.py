@@ -29,6 +29,7 @@ _TASKS: Final = {
     "CHARGE+POTENTIAL": "charge_potential",
 }
 _LEADS_ON: Final = frozenset({"opt", "sp"})  # what a later step can start from
+_WAVEFUNCTION: Final = "fort.9"
 _WEEK: Final = "7d"
 _USUAL: Final[dict[str, ResourceTable]] = {
     "opt": ResourceTable(tasks=32, memory="160GB", walltime=_WEEK),
@@ -66,7 +67,8 @@ class CrystalChain:
             if "task" in own or "name" in own:
                 raise SpecError("the step's name says what it does; leave it out", key=f"steps.{name}.engine")
             needs = spec.needs_of_step(name, usual)
-            steps.append(Step(name, "fan", start, {**own, "task": task}, needs, name in spec.chain.optional))
+            given = (_WAVEFUNCTION,) if start else ()
+            steps.append(Step(name, "fan", start, {**own, "task": task}, needs, name in spec.chain.optional, given))
             start = name if task in _LEADS_ON else start
         if sum(step.after is None for step in steps) > 1:
             raise SpecError("FREQ comes first and nothing goes on from it; put OPT or SP before it", key="chain.steps")

@@ -20,6 +20,8 @@ class Step(msgspec.Struct, frozen=True):
     goes on from the job of that step for the same material, from its geometry and the files it left, as soon as that
     one is done. `engine` is put over the spec's engine parameters, `resources` in the place of the spec's. An
     `optional` step may fail without failing the workflow; what follows it then goes on from what it had been given.
+    `given` names files that the step before will have left: what is looked at before anything has run takes them for
+    there.
     """
 
     key: str
@@ -28,6 +30,7 @@ class Step(msgspec.Struct, frozen=True):
     engine: dict[str, Any] = {}
     resources: Resources | None = None
     optional: bool = False
+    given: tuple[str, ...] = ()
 
     def parameters_over(self, shared: str) -> str:
         """The engine's parameters of this step, JSON, where `shared` are the workflow's."""

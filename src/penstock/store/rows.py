@@ -71,7 +71,6 @@ class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
     resume: str | None = None  # JSON, a Resume
     parameters: str | None = None  # JSON; None: the step's
     remedies: str | None = None  # JSON, a list of AppliedRemedy
-    found: str | None = None  # JSON, the properties of the job before it
 
     @property
     def goes_on_from(self) -> Resume | None:

@@ -184,7 +184,7 @@ class WorkflowStore:
         raised = " AND (memory_mb IS NOT NULL OR walltime_s IS NOT NULL)" if first[0][:2] != (None, None) else ""
         rows = await self._db.fetch(
             "SELECT id, name, geometry, charge, spin, attempts + 1, step_id, memory_mb, walltime_s, deck, handed, "
-            f"resume, parameters, remedies, {_FOUND} FROM job WHERE {due}{raised} "
+            f"resume, parameters, remedies FROM job WHERE {due}{raised} "
             "AND memory_mb IS ? AND walltime_s IS ? AND step_id = ? ORDER BY id LIMIT ?",
             [now, *first[0], limit],
         )
@@ -476,10 +476,6 @@ class WorkflowStore:
         return Counter({state: jobs for state, jobs in tally.items() if jobs})
 
 
-_FOUND: Final = (
-    "CASE WHEN parent_id IS NOT NULL THEN (SELECT json_group_object(name, json(value)) FROM property "
-    "WHERE job_id = job.parent_id) END"
-)
 _REMEDIES: Final = msgspec.json.Decoder(tuple[AppliedRemedy, ...])
 # The fields of a structure by position; `key` counts the structures of a chunk from 0.
 _INSERT_JOBS: Final = """
