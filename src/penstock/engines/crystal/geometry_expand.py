@@ -11,7 +11,7 @@ from penstock.engines.crystal.deck_model import Atom, Deck, GeometryInput, parse
 from penstock.engines.crystal.symmetry import (
     SAME_SITE_ANGSTROM,
     Setting,
-    distance,
+    distances,
     operations,
     primitive_vectors,
     setting_of,
@@ -138,8 +138,9 @@ def _orbit(atom: Floats, setting: Setting, lattice: Floats, transformation: Floa
     rotations, translations = operations(setting)
     images = (rotations @ atom + translations) @ np.linalg.inv(transformation)
     images -= np.floor(images + 1e-9)
+    primitive = transformation @ lattice
     sites = [images[0]]
     for image in images[1:]:
-        if min(distance(image - site, transformation @ lattice) for site in sites) > SAME_SITE_ANGSTROM:
+        if distances(np.array(sites) - image, primitive).min() > SAME_SITE_ANGSTROM:
             sites.append(image)
     return np.array(sites)

@@ -102,11 +102,12 @@ def primitive_vectors(centring: str) -> Floats:
     return np.array(_PRIMITIVE[centring], dtype=float)
 
 
-def distance(difference: Floats, lattice: Floats) -> float:
-    """The length (Å) of a difference in fractional coordinates, modulo lattice vectors."""
+def distances(differences: Floats, lattice: Floats) -> Floats:
+    """The lengths (Å) of differences in fractional coordinates, the last axis, modulo lattice vectors."""
     import numpy as np
 
-    return float(np.linalg.norm((difference - np.round(difference)) @ lattice))
+    lengths: Floats = np.linalg.norm((differences - np.round(differences)) @ lattice, axis=-1)
+    return lengths
 
 
 @functools.cache
