@@ -100,6 +100,27 @@ def test_an_output_of_a_single_atom_beside_it_is_never_taken(tmp_path: Path) -> 
     assert read(tmp_path, None, Exit(None, 9, 0.0, 1.0, "oom")).failure is FailureClass.OUT_OF_MEMORY
 
 
+@pytest.mark.parametrize(
+    ("printed", "failure"),
+    [
+        ("There are not enough slots available in the system to satisfy the 16\n", FailureClass.MPI_ERROR),
+        ("srun: error\nslurmstepd: error: Detected 1 oom-kill event(s) in StepId=1.0\n", FailureClass.OUT_OF_MEMORY),
+        ("slurmstepd: error: *** JOB 1 ON a CANCELLED AT x DUE TO TIME LIMIT ***\n", FailureClass.WALLTIME),
+        ("write: No space left on device\n", FailureClass.DISK),
+    ],
+)
+def test_standard_error_has_a_better_name_for_a_crash(tmp_path: Path, printed: str, failure: FailureClass) -> None:
+    crash = texts.head() + "ORCA finished by error termination in GTOInt\n  .... aborting the run\n"
+    assert read(tmp_path, crash, Exit(64, None, 0.0, 1.0)).failure is FailureClass.MODULE_CRASH
+    (tmp_path / "stderr").write_text(printed, encoding="utf-8")
+    for stdout in (crash, texts.head()):
+        found = read(tmp_path, stdout, Exit(64, None, 0.0, 1.0))
+        assert found.failure is failure
+        assert found.evidence is not None
+        assert (found.evidence.file, found.evidence.text) == ("stderr", printed.splitlines()[-1])
+    assert read(tmp_path, texts.single_point()).failure is None
+
+
 def test_the_exit_must_agree(tmp_path: Path) -> None:
     assert read(tmp_path, texts.single_point(), Exit(3, None, 0.0, 1.0)).failure is FailureClass.EXIT_CODE
     assert read(tmp_path, texts.single_point(), Exit(None, 11, 0.0, 1.0)).failure is FailureClass.SIGNAL
