@@ -13,7 +13,6 @@ from penstock.domain.calculation import Exit, FailureClass
 from penstock.domain.errors import SpecError
 from penstock.engines.engine import check_table, classify_exhausted, read_output, read_verdict, signal_message
 
-
 TABLES: dict[str, dict[str, Any]] = {
     "tblite": {"task": "energy"},
     "emt": {"task": "energy"},
