@@ -112,7 +112,7 @@ def free_parameters(geometry: GeometryInput, group: int, setting: Setting | None
 
 
 def _lattice(cell: Sequence[float], dimensionality: int = 3) -> Floats:
-    """The cell vectors that are periodic, one a row: a along x, b in the xy plane. ValueError where they make no cell."""
+    """The periodic cell vectors, one a row: a along x, b in the xy plane. ValueError where they make no cell."""
     from ase.geometry import cellpar_to_cell
 
     *lengths, alpha, beta, gamma = cell
