@@ -370,6 +370,17 @@ def test_what_has_no_atoms_of_elements_is_refused() -> None:
         geometry_block(parse_deck(OPTIMISATION.replace("0 0 0\n225", "1 0 0\nX Y Z")))
 
 
+@pytest.mark.parametrize("cell", ["0. 5 6 90 90 90", "4 -5 6 90 90 90", "4 5 6 90 90 180.", "4 5 6 30 40 120"])
+def test_a_cell_that_cannot_be_is_refused(cell: str) -> None:
+    with pytest.raises(ValueError, match=r"a cell of .* cannot be"):
+        geometry_block(parse_deck(OPTIMISATION.replace("225\n5.63", f"1\n{cell}")))
+
+
+def test_a_number_beyond_all_bounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="1e400 is not finite"):
+        geometry_block(parse_deck(OPTIMISATION.replace("11 0.0", "11 1e400")))
+
+
 def test_conventional_numbers_are_of_their_element() -> None:
     geometry = parse_geometry(geometry_block(parse_deck(SLAB.replace("6 0.33333333", "206 0.33333333"))))
     assert geometry.symbols == ["C", "C"]

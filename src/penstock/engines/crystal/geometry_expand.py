@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _APART_ANGSTROM: Final = 500.0
 """CRYSTAL's formal period where there is none."""
+_LENGTH_LEAST: Final = 1e-3
 _AXES: Final = {"a": 3, "b": 4, "c": 5, "": 4}
 
 
@@ -110,9 +112,14 @@ def free_parameters(geometry: GeometryInput, group: int, setting: Setting | None
 
 
 def _lattice(cell: Sequence[float], dimensionality: int = 3) -> Floats:
-    """The cell vectors that are periodic, one a row: a along x, b in the xy plane."""
+    """The periodic cell vectors, one a row: a along x, b in the xy plane. ValueError where they make no cell."""
     from ase.geometry import cellpar_to_cell
 
+    *lengths, alpha, beta, gamma = cell
+    cosines = [math.cos(math.radians(angle)) for angle in (alpha, beta, gamma)]
+    squared = 1 - sum(cosine**2 for cosine in cosines) + 2 * math.prod(cosines)
+    if min(lengths) < _LENGTH_LEAST or not all(0 < angle < 180 for angle in (alpha, beta, gamma)) or squared < 1e-6:
+        raise ValueError(f"a cell of {' '.join(f'{value:g}' for value in cell)} (Å, degrees) cannot be")
     lattice: Floats = cellpar_to_cell(list(cell))
     return lattice[:dimensionality]
 
