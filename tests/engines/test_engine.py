@@ -16,10 +16,10 @@ from penstock.engines.engine import check_table, classify_exhausted, read_output
 TABLES: dict[str, dict[str, Any]] = {
     "tblite": {"task": "energy"},
     "emt": {"task": "energy"},
-    "orca-sella": {"orca": {"method": "B3LYP", "basis": "def2-SVP"}},
-    "command": {"command": "true"},
     "orca": {"method": "B3LYP", "basis": "def2-SVP", "task": "energy"},
+    "orca-sella": {"orca": {"method": "B3LYP", "basis": "def2-SVP"}},
     "crystal": {"task": "sp"},
+    "command": {"command": "true"},
 }
 """The least that each engine's table needs."""
 
@@ -61,7 +61,7 @@ def test_engines_are_found_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("tblit", "did you mean 'tblite'?"), ("zzz", "known: tblite, emt, orca-sella, command, orca")]
+    ("name", "hint"), [("tblit", "did you mean 'tblite'?"), ("zzz", "known: tblite, emt, orca, orca-sella, crystal, command")]
 )
 def test_an_unknown_engine_is_a_spec_error(name: str, hint: str) -> None:
     with pytest.raises(SpecError) as raised:

@@ -28,7 +28,7 @@ class StructureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     source: str
-    format: str | None = None  # csv, parquet, xyz, extxyz, cif, ase
+    format: str | None = None  # csv, parquet, xyz, extxyz, cif, ase, d12
     geometry_column: str | None = None
     charge_column: str | None = None
     unpaired_column: str | None = None

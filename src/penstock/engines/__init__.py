@@ -1,40 +1,48 @@
-"""Simulation codes: each renders inputs from values and reads outputs into values. `get` finds one by its name."""
+"""Simulation codes: each renders inputs from values and reads outputs into values. `get` finds one by its name.
+
+An engine is imported when it is first asked for, so that nobody waits for those that a workflow does not use.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Final, cast
 
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
-from penstock.engines.command import CommandEngine
-from penstock.engines.crystal import CrystalEngine
-from penstock.engines.emt import EmtEngine
 from penstock.engines.engine import Engine, OutputEngine, PythonEngine
-from penstock.engines.orca import OrcaEngine
-from penstock.engines.sella import SellaEngine
-from penstock.engines.tblite import TbliteEngine
 
 __all__ = ["Engine", "OutputEngine", "PythonEngine", "get", "get_python", "names", "output_engines"]
 
-_PYTHON: Final[dict[str, PythonEngine[Any]]] = {
-    engine.name: engine for engine in (TbliteEngine(), EmtEngine(), SellaEngine())
+_CLASSES: Final = {
+    "tblite": "tblite.TbliteEngine",
+    "emt": "emt.EmtEngine",
+    "orca": "orca.OrcaEngine",
+    "orca-sella": "sella.SellaEngine",
+    "crystal": "crystal.CrystalEngine",
+    "command": "command.CommandEngine",
 }
-_ENGINES: Final[dict[str, Engine[Any]]] = _PYTHON | {
-    engine.name: engine for engine in (CommandEngine(), OrcaEngine(), CrystalEngine())
-}
+_ENGINES: Final[dict[str, Engine[Any] | None]] = dict.fromkeys(_CLASSES)  # None: not asked for yet
 
 
 def get(name: str) -> Engine[Any]:
     """The engine called `name`; SpecError names those there are."""
-    if name in _ENGINES:
-        return _ENGINES[name]
-    hint = " ".join(filter(None, [nearest(name, names()), f"known: {', '.join(names())}"]))
-    raise SpecError(f"unknown engine {name!r}; {hint}", key="engine.name")
+    if name not in _ENGINES:
+        hint = " ".join(filter(None, [nearest(name, names()), f"known: {', '.join(names())}"]))
+        raise SpecError(f"unknown engine {name!r}; {hint}", key="engine.name")
+    engine = _ENGINES[name]
+    if engine is None:
+        module, _, kind = _CLASSES[name].partition(".")
+        engine = _ENGINES[name] = getattr(importlib.import_module(f"{__name__}.{module}"), kind)()
+    return engine
 
 
 def get_python(name: str) -> PythonEngine[Any]:
     """The engine called `name`, which runs in Python; KeyError if it does not."""
-    return _PYTHON[name]
+    engine = get(name)
+    if engine.kind != "python":
+        raise KeyError(name)
+    return cast("PythonEngine[Any]", engine)
 
 
 def names() -> list[str]:
@@ -44,4 +52,5 @@ def names() -> list[str]:
 
 def output_engines() -> list[OutputEngine[Any]]:
     """The engines whose programs' output files can be read by themselves, in the order they are asked."""
-    return [cast("OutputEngine[Any]", engine) for engine in _ENGINES.values() if hasattr(engine, "report")]
+    engines = [get(name) for name in names()]
+    return [cast("OutputEngine[Any]", engine) for engine in engines if hasattr(engine, "report")]
