@@ -61,7 +61,11 @@ def test_engines_are_found_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("tblit", "did you mean 'tblite'?"), ("zzz", "known: tblite, emt, orca, orca-sella, crystal, command")]
+    ("name", "hint"),
+    [
+        ("tblit", "did you mean 'tblite'?"),
+        ("zzz", "known: tblite, emt, orca, orca-sella, crystal, command"),
+    ],
 )
 def test_an_unknown_engine_is_a_spec_error(name: str, hint: str) -> None:
     with pytest.raises(SpecError) as raised:
