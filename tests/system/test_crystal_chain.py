@@ -68,6 +68,7 @@ FAULTS = {
     "crash": Fault("[crash]", (), "module_crash"),
     "truncated": Fault("[truncated]", (), "truncated"),
     "doss": Fault("[no DOSS]"),
+    "guess": Fault("[guess]"),
 }
 
 
@@ -128,6 +129,7 @@ def test_every_fault_is_answered_by_its_rules_and_the_chain_goes_on(backend: Bac
         assert found[name, "OPT"] == (state, fault.failure, fault.rules), name
         for step in ("SP", "BAND", "FREQ"):
             assert found[name, step][0] == ("skipped" if fault.failure else "completed"), (name, step)
+    assert found["guess", "SP"][2] == ("guess",)
     assert [name for name, step in found if step == "DOSS" and found[name, step][0] == "failed"] == ["doss"]
 
 

@@ -163,6 +163,21 @@ def test_shrink(tmp_path: Path) -> None:
     assert lines_after(done.attempts[1].outcome.deck or "", "SHRINK") == ["12 24"]
 
 
+def test_a_wavefunction_that_does_not_fit_is_left_out(tmp_path: Path) -> None:
+    done = walk(tmp_path, deck("[walltime] [guess]", optimises=True), "opt")
+    assert done.rules == ["walltime", "guess"]
+    assert "GUESSP" in done.attempts[1].input
+    assert "GUESSP" not in done.attempts[2].input
+    assert "RESTART" in done.attempts[2].input
+
+
+def test_what_an_interrupted_run_left_is_left_out_where_it_does_not_fit(tmp_path: Path) -> None:
+    done = walk(tmp_path, deck("[resume]", optimises=True), "opt")
+    assert done.rules == ["walltime", "resume"]
+    assert "RESTART" not in done.attempts[2].input
+    assert "GUESSP" in done.attempts[2].input
+
+
 def test_memory(tmp_path: Path) -> None:
     done = walk(tmp_path, deck("[memory]"))
     assert done.rules == ["memory"]
