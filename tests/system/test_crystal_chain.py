@@ -40,7 +40,7 @@ FMIXING
 DIIS
 END
 """
-WALLTIME_S = 6
+WALLTIME_S = 10
 
 
 class Fault(NamedTuple):
@@ -140,7 +140,7 @@ def test_it_says_what_it_changed_and_what_a_person_has_to_do(backend: Backend) -
     said = {
         job.name: backend.daemon.ctl("why", "chain", job.id).stdout for job in backend.daemon.client.jobs("chain").jobs
     }
-    assert "rule walltime: walltime 00:00:06 → 00:00:12" in said["walltime"]
+    assert "rule walltime: walltime 00:00:10 → 00:00:20" in said["walltime"]
     assert "needs a person: remove the most diffuse functions" in said["lindep"]
     assert "2 remedies were tried, and no more are allowed" in said["mixing"]
 
