@@ -26,8 +26,9 @@ from penstock import engines
 from penstock.domain.views import Selection
 
 _MARKER: Final = b"ORCA TERMINATED NORMALLY"
-_OUTPUT: Final = "orca.out"
+_OUTPUT: Final = "stdout"
 _ENGINE: Final[dict[str, object]] = {"name": "orca", "method": "B3LYP", "basis": "def2-SVP", "task": "energy"}
+_ATTEMPT: Final = "2"  # the first may be that of the job which had begun before the workflow was paused
 _PROCESSES: Final = 2
 _ACTIVE: Final = Selection(statuses=("submitting", "queued", "running", "collecting"))
 _SEED: Final = 20240229
@@ -164,7 +165,7 @@ def _write_program(folder: Path) -> None:
 
 def _write_job(root: Path, job: int) -> int:
     """One finished attempt; the bytes of its output."""
-    directory = root / f"{job // 1000:04d}" / str(job) / "1"
+    directory = root / f"{job // 1000:04d}" / str(job) / _ATTEMPT
     directory.mkdir(parents=True)
     text = _render_output(random.Random(_SEED + job))
     return (directory / _OUTPUT).write_text(text, encoding="utf-8")
@@ -250,6 +251,7 @@ ORBITAL ENERGIES
 
   NO   OCC          E(Eh)            E(eV)
 {orbitals}
+
 -----------------------
 MULLIKEN ATOMIC CHARGES
 -----------------------

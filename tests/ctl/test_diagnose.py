@@ -92,8 +92,9 @@ class Toy:
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for engine in engines.output_engines():
-        monkeypatch.delitem(engines._ENGINES, engine.name)
+    for name in engines.names():
+        if engines.get(name).rules:
+            monkeypatch.delitem(engines._ENGINES, name)
     monkeypatch.setitem(engines._ENGINES, "toy", Toy())
     monkeypatch.chdir(tmp_path)
 

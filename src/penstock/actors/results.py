@@ -81,7 +81,7 @@ def _seek_remedy(
     failure: FailureClass, outcome: Outcome, facts: JobFacts, response: Response, had: Resources
 ) -> Remedy | NoRemedy | None:
     """What the table of rules says; changed parameters that the engine could not read are none."""
-    if facts.never_rerun or failure in BLAMELESS:
+    if facts.never_rerun or failure is FailureClass.RUNNER_LOST:
         return None
     text = "\n".join(filter(None, (outcome.message, outcome.evidence.text if outcome.evidence else None)))
     policy = response.policy

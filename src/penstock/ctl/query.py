@@ -149,8 +149,7 @@ def _usual_columns(reply: Table) -> list[str]:
     return [
         name
         for place, name in enumerate(reply.columns)
-        if "." not in name
-        or (name.partition(".")[2] in _USUAL and any(row[place] is not None for row in reply.rows))
+        if "." not in name or (name.partition(".")[2] in _USUAL and any(row[place] is not None for row in reply.rows))
     ]
 
 

@@ -20,7 +20,7 @@ from penstock.domain.states import JobState
 from penstock.store.reviews import ReviewKind
 
 _BEGIN_S: Final = 60.0  # for the workflow to begin; the review itself takes as long as it takes
-_SETTABLE: Final = (JobState.COMPLETED, JobState.FAILED, JobState.SKIPPED)
+_SETTABLE: Final = tuple(map(str, (JobState.COMPLETED, JobState.FAILED, JobState.SKIPPED)))
 _COLUMNS: Final = {
     "energy_hartree": "final_energy",
     "max_force_hartree_per_bohr": "max_forces",

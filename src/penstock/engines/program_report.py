@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,8 +56,12 @@ def conclude(
 
 
 def present(directory: Path, names: Iterable[str]) -> list[str]:
-    """Those of `names` that are files in `directory` and not empty."""
-    return [name for name in dict.fromkeys(names) if _has_content(directory / name)]
+    """Those of `names` that are files in `directory` and not empty. Most are not there, so they are not asked for."""
+    try:
+        there = {*os.listdir(directory)}  # noqa: PTH208 - names, without an object each
+    except OSError:
+        return []
+    return [name for name in dict.fromkeys(names) if name in there and _has_content(directory / name)]
 
 
 def _judge(report: Report, exit: Exit, directory: Path) -> Outcome:  # noqa: A002

@@ -241,6 +241,19 @@ def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
     assert said in refusal(text)
 
 
+@given(
+    st.lists(st.sampled_from(["CRYSTAL", "SLAB", "END", "0 0 0", "1", "6 0 0 0"]) | st.text(max_size=9), max_size=12)
+)
+def test_any_text_is_a_deck_or_refused_with_its_line(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    try:
+        deck = parse_deck(text)
+    except ValueError:
+        refusal(text)
+    else:
+        assert parse_deck(render_deck(deck)) == deck
+
+
 @given(st.sampled_from(ALL), st.data())
 def test_a_damaged_deck_is_parsed_or_refused_with_its_line(text: str, data: st.DataObject) -> None:
     lines = text.split("\n")

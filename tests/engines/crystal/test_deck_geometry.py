@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from penstock.domain.geometry import Geometry, format_geometry, parse_geometry
 from penstock.engines.crystal.deck import Deck, parse_deck, render_deck
 from penstock.engines.crystal.deck_geometry import FinalGeometry, at_geometry, deck_of_geometry, geometry_block
+from penstock.engines.crystal.symmetry import layer_setting, operations
 from penstock.recipes.structures.cif_frames import read_cif_frames
 from penstock.recipes.structures.frame import Place
 
@@ -207,7 +208,7 @@ def test_a_crystal_goes_from_cif_into_a_deck_and_comes_back_the_same(name: str, 
 
 
 @pytest.mark.parametrize("name", CRYSTALS)
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_neither_the_cell_nor_the_orientation_nor_the_origin_matters(name: str, seed: int) -> None:
     case = CRYSTALS[name]
@@ -283,8 +284,44 @@ def test_mirror_images_stay_apart() -> None:
         assert np.linalg.det(vectors) == pytest.approx(1.32)
 
 
+@pytest.mark.parametrize(
+    ("group", "cell", "site", "atoms"),
+    [
+        (80, "2.46", "0.33333333 0.66666667 0.", [(1 / 3, 2 / 3, 0), (2 / 3, 1 / 3, 0)]),
+        (78, "3.16", "0.66666667 0.33333333 -1.56", [(2 / 3, 1 / 3, -1.56), (2 / 3, 1 / 3, 1.56)]),
+        (72, "3.63", "0.33333333 0.66666667 1.56", [(1 / 3, 2 / 3, 1.56), (2 / 3, 1 / 3, -1.56)]),
+        (61, "4.", "0. 0.5 2.", [(0, 0.5, 2), (0.5, 0, 2), (0, 0.5, -2), (0.5, 0, -2)]),
+        (2, "3. 4. 100.", "0.1 0.2 0.3", [(0.1, 0.2, 0.3), (0.9, 0.8, -0.3)]),
+        (7, "3. 4. 100.", "0.1 0.2 0.3", [(0.1, 0.2, 0.3), (0.9, 0.8, -0.3), (0.4, 0.8, 0.3), (0.6, 0.2, -0.3)]),
+    ],
+)
+def test_layers_of_hexagonal_square_and_oblique_groups_have_all_their_atoms(
+    group: int, cell: str, site: str, atoms: list[tuple[float, float, float]]
+) -> None:
+    head, tail = SLAB.split("1\n2.46", 1)
+    text = f"{head}{group}\n{cell}\n1\n6 {site}\n{tail[tail.index('END') :]}"
+    found = back(geometry_block(parse_deck(text)))
+    inverse = np.linalg.inv(found.cell.array[:2, :2])
+    fractional = [(*(position[:2] @ inverse), position[2]) for position in found.positions]
+    assert len(fractional) == len(atoms)
+    for expected in atoms:
+        assert min(np.abs(np.array(expected) - place).max() for place in fractional) < 1e-6
+
+
+def test_the_operations_of_layers_leave_the_layer_where_it_is() -> None:
+    for group in range(2, 81):
+        setting = layer_setting(group)
+        assert (setting is None) == (8 <= group <= 48 or group in {52, 62, 64})
+        if setting is not None:
+            rotations, translations = operations(setting)
+            assert not translations[:, 2].any()
+            assert (np.abs(rotations[:, 2]) == [0, 0, 1]).all()
+            assert not rotations[:, :2, 2].any()
+
+
 def test_symmetry_that_cannot_be_applied_leaves_the_irreducible_atoms() -> None:
-    assert parse_geometry(geometry_block(parse_deck(SLAB.replace("SLAB\n1\n2.46 2.46 120.", "SLAB\n80\n2.46")))).symbols
+    rectangular = parse_deck(SLAB.replace("SLAB\n1\n2.46 2.46 120.", "SLAB\n37\n2.46 4.26"))
+    assert parse_geometry(geometry_block(rectangular)).symbols == ["C", "C"]
     shifted = parse_deck(OPTIMISATION.replace("0 0 0\n225", "0 0 2\n225\n6 6 6"))
     assert parse_geometry(geometry_block(shifted)).symbols == ["Na", "Cl"]
 
@@ -331,6 +368,17 @@ def test_what_has_no_atoms_of_elements_is_refused() -> None:
         geometry_block(parse_deck(SLAB.replace("6 0.33333333", "200 0.33333333")))
     with pytest.raises(ValueError, match="'X Y Z' is not known"):
         geometry_block(parse_deck(OPTIMISATION.replace("0 0 0\n225", "1 0 0\nX Y Z")))
+
+
+@pytest.mark.parametrize("cell", ["0. 5 6 90 90 90", "4 -5 6 90 90 90", "4 5 6 90 90 180.", "4 5 6 30 40 120"])
+def test_a_cell_that_cannot_be_is_refused(cell: str) -> None:
+    with pytest.raises(ValueError, match=r"a cell of .* cannot be"):
+        geometry_block(parse_deck(OPTIMISATION.replace("225\n5.63", f"1\n{cell}")))
+
+
+def test_a_number_beyond_all_bounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="1e400 is not finite"):
+        geometry_block(parse_deck(OPTIMISATION.replace("11 0.0", "11 1e400")))
 
 
 def test_conventional_numbers_are_of_their_element() -> None:

@@ -96,6 +96,18 @@ def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
     assert said in str(raised.value)
 
 
+@given(st.lists(st.sampled_from(["BAND", "2 8 9 1 9 1 0", "END", "ECHG", "1 2 3"]) | st.text(max_size=9), max_size=9))
+def test_any_text_is_a_deck_or_refused_with_its_line(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    try:
+        deck = parse_d3(text)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"^line [0-9]+: "):
+            parse_d3(text)
+    else:
+        assert parse_d3(render_d3(deck)) == deck
+
+
 def test_a_deck_for_bands() -> None:
     text = render_d3(band_deck("dia\nmond", PATH, 1, 36))
     assert text == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -132,4 +133,7 @@ def parse_number(text: str) -> float:
     """A number as Fortran writes it (1.5D-3); ValueError for anything else."""
     if NUMBER.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a number")
-    return float(text.replace("d", "e").replace("D", "e"))
+    value = float(text.replace("d", "e").replace("D", "e"))
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value

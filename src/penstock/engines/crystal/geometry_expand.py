@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,8 @@ from penstock.engines.crystal.deck_model import Atom, Deck, GeometryInput, parse
 from penstock.engines.crystal.symmetry import (
     SAME_SITE_ANGSTROM,
     Setting,
-    distance,
+    distances,
+    layer_setting,
     operations,
     primitive_vectors,
     setting_of,
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_APART_ANGSTROM: Final = 500.0
+"""CRYSTAL's formal period where there is none."""
+_LENGTH_LEAST: Final = 1e-3
 _AXES: Final = {"a": 3, "b": 4, "c": 5, "": 4}
 
 
@@ -30,8 +35,9 @@ def geometry_block(deck: Deck) -> str:
     """The structure of a deck in the one form, in Å, before the keywords that edit it.
 
     A crystal comes with all atoms of CRYSTAL's primitive cell, which its energies are for. Where symmetry cannot be
-    applied the atoms are the irreducible ones alone: slabs, polymers and molecules of another group than 1, and
-    crystals with an origin of their own. ValueError where the atoms are not in the deck, or are no elements.
+    applied the atoms are the irreducible ones alone: polymers and molecules of another group than 1, slabs of a
+    rectangular one (or 52, 62, 64), and crystals with an origin of their own. ValueError where the atoms are not in
+    the deck, or are no elements.
     """
     geometry = deck.geometry
     if geometry.dimensionality is None:
@@ -42,7 +48,7 @@ def geometry_block(deck: Deck) -> str:
     if geometry.dimensionality == 3:
         return _expanded(geometry, symbols)
     lattice = _lattice(_cell_of(geometry), geometry.dimensionality)
-    fractional = _coordinates(geometry)
+    symbols, fractional = _layer(geometry, symbols, lattice)
     positions = fractional[:, : len(lattice)] @ lattice
     positions[:, geometry.dimensionality :] += fractional[:, geometry.dimensionality :]
     vectors = [*lattice.tolist(), *([[0.0, 0.0, 0.0]] * (3 - geometry.dimensionality))]
@@ -106,9 +112,14 @@ def free_parameters(geometry: GeometryInput, group: int, setting: Setting | None
 
 
 def _lattice(cell: Sequence[float], dimensionality: int = 3) -> Floats:
-    """The cell vectors that are periodic, one a row: a along x, b in the xy plane."""
+    """The periodic cell vectors, one a row: a along x, b in the xy plane. ValueError where they make no cell."""
     from ase.geometry import cellpar_to_cell
 
+    *lengths, alpha, beta, gamma = cell
+    cosines = [math.cos(math.radians(angle)) for angle in (alpha, beta, gamma)]
+    squared = 1 - sum(cosine**2 for cosine in cosines) + 2 * math.prod(cosines)
+    if min(lengths) < _LENGTH_LEAST or not all(0 < angle < 180 for angle in (alpha, beta, gamma)) or squared < 1e-6:
+        raise ValueError(f"a cell of {' '.join(f'{value:g}' for value in cell)} (Å, degrees) cannot be")
     lattice: Floats = cellpar_to_cell(list(cell))
     return lattice[:dimensionality]
 
@@ -123,23 +134,39 @@ def _expanded(geometry: GeometryInput, symbols: list[str]) -> str:
         return format_geometry(symbols, (_coordinates(geometry) @ lattice).tolist(), lattice.tolist(), (True,) * 3)
     transformation = primitive_vectors(setting.centring)
     primitive = transformation @ lattice
-    found, names = [], []
-    for symbol, atom in zip(symbols, _coordinates(geometry), strict=True):
-        sites = _orbit(atom, setting, lattice, transformation)
-        found.append(sites)
-        names += [symbol] * len(sites)
-    return format_geometry(names, (np.concatenate(found) @ primitive).tolist(), primitive.tolist(), (True,) * 3)
+    orbits = [_orbit(atom, setting, lattice, transformation) for atom in _coordinates(geometry)]
+    positions = np.concatenate(orbits) @ primitive
+    return format_geometry(_repeated(symbols, orbits), positions.tolist(), primitive.tolist(), (True,) * 3)
 
 
-def _orbit(atom: Floats, setting: Setting, lattice: Floats, transformation: Floats) -> Floats:
+def _repeated(symbols: list[str], orbits: list[Floats]) -> list[str]:
+    return [symbol for symbol, orbit in zip(symbols, orbits, strict=True) for _ in orbit]
+
+
+def _layer(geometry: GeometryInput, symbols: list[str], lattice: Floats) -> tuple[list[str], Floats]:
+    """All atoms of a slab whose group is known, z in Å; the atoms as they are otherwise."""
+    import numpy as np
+
+    coordinates = _coordinates(geometry)
+    setting = layer_setting(geometry.group_number or 1) if geometry.dimensionality == 2 else None
+    if setting is None:
+        return symbols, coordinates
+    scale = np.array([1.0, 1.0, _APART_ANGSTROM])
+    cell = np.vstack([lattice, [0.0, 0.0, _APART_ANGSTROM]])
+    orbits = [_orbit(atom, setting, cell, np.eye(3), periodic=2) for atom in coordinates / scale]
+    return _repeated(symbols, orbits), np.concatenate(orbits) * scale
+
+
+def _orbit(atom: Floats, setting: Setting, lattice: Floats, transformation: Floats, periodic: int = 3) -> Floats:
     """The equivalents of an atom in the primitive cell (fractional there, 0 to 1), itself first."""
     import numpy as np
 
     rotations, translations = operations(setting)
     images = (rotations @ atom + translations) @ np.linalg.inv(transformation)
-    images -= np.floor(images + 1e-9)
+    images[:, :periodic] -= np.floor(images[:, :periodic] + 1e-9)
+    primitive = transformation @ lattice
     sites = [images[0]]
     for image in images[1:]:
-        if min(distance(image - site, transformation @ lattice) for site in sites) > SAME_SITE_ANGSTROM:
+        if distances(np.array(sites) - image, primitive).min() > SAME_SITE_ANGSTROM:
             sites.append(image)
     return np.array(sites)

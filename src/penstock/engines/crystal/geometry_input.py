@@ -11,7 +11,7 @@ from penstock.engines.crystal.deck_model import Atom, GeometryInput, Record
 from penstock.engines.crystal.symmetry import (
     SAME_SITE_ANGSTROM,
     Setting,
-    distance,
+    distances,
     find_symmetry,
     operations,
     standard_setting,
@@ -79,18 +79,16 @@ def _irreducible(positions: Floats, numbers: list[int], setting: Setting, lattic
     """One atom of each set of equivalent ones, exactly where its site symmetry puts it."""
     import numpy as np
 
-    left = list(range(len(numbers)))
+    left, kinds = np.arange(len(numbers)), np.array(numbers)
     atoms: list[Atom] = []
-    while left:
-        site, images = _exact(positions[left[0]], setting, lattice)
-        number = numbers[left[0]]
-        atoms.append(atom_of(number, site - np.floor(site + 1e-9)))
-        left = [
-            other
-            for other in left
-            if numbers[other] != number
-            or min(distance(positions[other] - image, lattice) for image in images) > SAME_SITE_ANGSTROM
-        ]
+    while len(left):
+        first = left[0]
+        site, images = _exact(positions[first], setting, lattice)
+        atoms.append(atom_of(numbers[first], site - np.floor(site + 1e-9)))
+        far = np.full(len(left), fill_value=True)
+        for image in images:
+            far &= distances(positions[left] - image, lattice) > SAME_SITE_ANGSTROM
+        left = left[far | (kinds[left] != kinds[first])]
     return tuple(atoms)
 
 
@@ -101,7 +99,7 @@ def _exact(position: Floats, setting: Setting, lattice: Floats) -> tuple[Floats,
     rotations, translations = operations(setting)
     images = rotations @ position + translations
     images -= np.round(images - position)
-    here = [image for image in images if distance(image - position, lattice) <= SAME_SITE_ANGSTROM]
+    here = images[distances(images - position, lattice) <= SAME_SITE_ANGSTROM]
     exact: Floats = np.mean(here, axis=0)
     return exact, rotations @ exact + translations
 

@@ -155,12 +155,16 @@ def check_parameters(table: Mapping[str, Any], read_file: ReadFile) -> CrystalPa
 
 
 def _check_settings(given: CrystalTable) -> None:
-    """That a deck can be made from the settings, tried with a crystal of one atom."""
+    """That a deck can be made from the settings, tried with a crystal of one atom.
+
+    A mesh is given where the settings leave it to the cell: what finds one needs numpy, and this runs in the daemon.
+    """
+    scf = given.scf if given.scf.shrink is not None else msgspec.structs.replace(given.scf, shrink=(8, 16))
     cell = Record(("10", "10", "10", "90", "90", "90"))
     atom = Atom(1, ("0", "0", "0"))
     geometry = GeometryInput("CRYSTAL", Record(("0", "0", "0")), Record(("1",)), cell=cell, atoms=(atom,))
     try:
-        build_deck("trial", geometry, given.basis, given.hamiltonian, given.scf)
+        build_deck("trial", geometry, given.basis, given.hamiltonian, scf)
     except ValueError as error:
         raise SpecError(f"no deck can be made from basis, hamiltonian and scf: {error}", key="engine") from error
 

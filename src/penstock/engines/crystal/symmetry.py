@@ -33,6 +33,41 @@ _PRIMITIVE: Final = {
 """CRYSTAL's primitive vectors in terms of a, b, c of the conventional cell, by its centring (rows)."""
 
 
+_OBLIQUE: Final = {2: "P-1", 3: "P112", 4: "P11M", 5: "P11A", 6: "P112/M", 7: "P112/A"}
+_LAYERS: Final = {
+    49: 75,
+    50: 81,
+    51: 83,
+    53: 89,
+    54: 90,
+    55: 99,
+    56: 100,
+    57: 111,
+    58: 113,
+    59: 115,
+    60: 117,
+    61: 123,
+    63: 127,
+    65: 143,
+    66: 147,
+    67: 149,
+    68: 150,
+    69: 156,
+    70: 157,
+    71: 162,
+    72: 164,
+    73: 168,
+    74: 174,
+    75: 175,
+    76: 177,
+    77: 183,
+    78: 187,
+    79: 189,
+    80: 191,
+}
+"""Layer groups of square and hexagonal lattices by the space group of their stacks (Int. Tables E)."""
+
+
 class Setting(NamedTuple):
     """A setting of a space group: spglib's number for it, its centring, the unique axis (monoclinic, else "")."""
 
@@ -60,6 +95,16 @@ def setting_of(geometry: GeometryInput) -> Setting | None:
     if geometry.flags.values[2] == "1":
         return _settings().get((setting.space_group, "1"), setting)
     return setting
+
+
+def layer_setting(layer_group: int) -> Setting | None:
+    """The space group setting that has the operations of a layer group, c normal to the layer.
+
+    None for those of rectangular lattices and for 52, 62 and 64, whose origin may be at more than one place.
+    """
+    if layer_group in _OBLIQUE:
+        return _by_symbol(_OBLIQUE[layer_group])
+    return standard_setting(_LAYERS[layer_group]) if layer_group in _LAYERS else None
 
 
 @functools.cache
@@ -102,11 +147,12 @@ def primitive_vectors(centring: str) -> Floats:
     return np.array(_PRIMITIVE[centring], dtype=float)
 
 
-def distance(difference: Floats, lattice: Floats) -> float:
-    """The length (Å) of a difference in fractional coordinates, modulo lattice vectors."""
+def distances(differences: Floats, lattice: Floats) -> Floats:
+    """The lengths (Å) of differences in fractional coordinates, the last axis, modulo lattice vectors."""
     import numpy as np
 
-    return float(np.linalg.norm((difference - np.round(difference)) @ lattice))
+    lengths: Floats = np.linalg.norm((differences - np.round(differences)) @ lattice, axis=-1)
+    return lengths
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from penstock.engines.orca.rules import RULES
 from penstock.engines.program_report import conclude
 
 _STDOUT: Final = "stdout"
+_STDERR: Final = "stderr"
 _ENGRAD: Final = "job.engrad"
 _RESULTS: Final = ("job.xyz", _ENGRAD, "job_trj.xyz", ORBITALS, *HESSIANS)
 _OPTIMISES: Final = frozenset({"opt", "opt+freq"})
@@ -50,12 +51,13 @@ class OrcaEngine:
             return read_verdict(exit) or fail(
                 FailureClass.OUTPUT_MISSING, f"{_STDOUT} cannot be read: {error.strerror}"
             )
+        report = output.add_standard_error(report, directory / _STDERR)
         report = _complete(report, directory, parameters)
         return conclude(report, exit, directory, files=(_STDOUT, INPUT, *_RESULTS), checkpoint=(ORBITALS, *HESSIANS))
 
     def outputs(self, parameters: OrcaParameters) -> tuple[str, ...]:  # noqa: ARG002
         """What ORCA prints and the files that it leaves."""
-        return (_STDOUT, "stderr", *_RESULTS)
+        return (_STDOUT, _STDERR, *_RESULTS)
 
     def load(self) -> None:
         """Nothing: ORCA brings what it needs."""

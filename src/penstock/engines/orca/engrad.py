@@ -41,9 +41,9 @@ def parse_engrad(text: str, file: str = "job.engrad") -> Engrad:
     ]
     natoms = _natoms(rows, file)
     body, atoms = rows[1 : 2 + 3 * natoms], rows[2 + 3 * natoms :]
-    if len(body) != 1 + 3 * natoms or len(atoms) not in {0, natoms}:
+    if len(body) != 1 + 3 * natoms or len(atoms) != natoms:
         last = rows[-1][0]
-        raise OutputError(f"it stops before the energy and gradient of {natoms} atoms are told", file=file, line=last)
+        raise OutputError(f"it does not hold energy, gradient and positions of {natoms} atoms", file=file, line=last)
     numbers = [_number(row, 0, 1, file) for row in body]
     charges = [round(_number(row, 0, 4, file)) for row in atoms]
     positions = [_number(row, column, 4, file) for row in atoms for column in (1, 2, 3)]

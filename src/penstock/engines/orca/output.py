@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
+
 from penstock.domain.calculation import Evidence, FailureClass
 from penstock.domain.geometry import ATOMIC_NUMBERS, bare_atoms
 from penstock.domain.report import Report
@@ -23,6 +25,7 @@ from penstock.engines.orca.signs import Found, Sign, explain, most_telling
 _NOT_CONVERGED: Final = frozenset(
     {FailureClass.SCF_NOT_CONVERGED, FailureClass.GEOMETRY_NOT_CONVERGED, FailureClass.BLOWN_UP}
 )
+_NAMELESS: Final = frozenset({FailureClass.MODULE_CRASH, FailureClass.TRUNCATED})
 _UNCONVERGED: Final = Sign("", FailureClass.GEOMETRY_NOT_CONVERGED, 46)
 _BLOWN_UP: Final = Sign("", FailureClass.BLOWN_UP, 47)
 _ABSURD_HARTREE: Final = 5e5  # where no geometry is printed
@@ -31,10 +34,29 @@ _SCAN: Final = MarkerScan(MARKERS)
 
 def report(path: Path) -> Report:
     """What the file says, in one pass and bounded memory; OSError where it cannot be read, no other error."""
+    return _conclude(_scan(path), path)
+
+
+def add_standard_error(report: Report, path: Path) -> Report:
+    """The report with a better name for the failure where standard error has one: mpirun and schedulers write there."""
+    if report.failure not in _NAMELESS:
+        return report
+    try:
+        signs = _scan(path).found.values()
+        found = most_telling(one for one in signs if one.sign.failure not in _NAMELESS)
+        if found is None:
+            return report
+        evidence = Evidence(path.name, line_number(path, found.offset), found.line.strip())
+    except OSError:
+        return report
+    return msgspec.structs.replace(report, failure=found.sign.failure, evidence=evidence, message=None)
+
+
+def _scan(path: Path) -> Run:
     run = Run()
     for hit in _SCAN.hits(path):
         run = take(run, hit)
-    return _conclude(run, path)
+    return run
 
 
 def recognises(head: bytes) -> bool:

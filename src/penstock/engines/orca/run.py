@@ -179,7 +179,8 @@ def _on_run_time(run: Run, hit: Hit) -> None:
     if match is None:
         return
     days, hours, minutes, seconds, milliseconds = map(int, match.groups())
-    run.wall_time_s = ((days * 24 + hours) * 60 + minutes) * 60 + seconds + milliseconds / 1000
+    seconds += ((days * 24 + hours) * 60 + minutes) * 60
+    run.wall_time_s = round(seconds + milliseconds / 1000, 3)
     run.has_ended = run.has_banner
 
 

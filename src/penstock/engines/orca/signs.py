@@ -144,7 +144,7 @@ _SCHEDULER_FIRST: Final = 5
 def spellings(sign: Sign) -> set[bytes]:
     """The text as ORCA's modules spell it: versions differ in upper and lower case, not in words."""
     text = sign.text
-    forms = (text, text.lower(), text.upper(), text.capitalize(), text[:1].upper() + text[1:])
+    forms = (text, text.lower(), text.upper(), text.capitalize(), text.title(), text[:1].upper() + text[1:])
     return {form.encode() for form in forms}
 
 
