@@ -40,7 +40,7 @@ FMIXING
 DIIS
 END
 """
-WALLTIME_S = 6
+WALLTIME_S = 10
 
 
 class Fault(NamedTuple):
@@ -68,6 +68,7 @@ FAULTS = {
     "crash": Fault("[crash]", (), "module_crash"),
     "truncated": Fault("[truncated]", (), "truncated"),
     "doss": Fault("[no DOSS]"),
+    "guess": Fault("[guess]"),
 }
 
 
@@ -128,6 +129,7 @@ def test_every_fault_is_answered_by_its_rules_and_the_chain_goes_on(backend: Bac
         assert found[name, "OPT"] == (state, fault.failure, fault.rules), name
         for step in ("SP", "BAND", "FREQ"):
             assert found[name, step][0] == ("skipped" if fault.failure else "completed"), (name, step)
+    assert found["guess", "SP"][2] == ("guess",)
     assert [name for name, step in found if step == "DOSS" and found[name, step][0] == "failed"] == ["doss"]
 
 
@@ -138,7 +140,7 @@ def test_it_says_what_it_changed_and_what_a_person_has_to_do(backend: Backend) -
     said = {
         job.name: backend.daemon.ctl("why", "chain", job.id).stdout for job in backend.daemon.client.jobs("chain").jobs
     }
-    assert "rule walltime: walltime 00:00:06 → 00:00:12" in said["walltime"]
+    assert "rule walltime: walltime 00:00:10 → 00:00:20" in said["walltime"]
     assert "needs a person: remove the most diffuse functions" in said["lindep"]
     assert "2 remedies were tried, and no more are allowed" in said["mixing"]
 

@@ -51,15 +51,17 @@ class Walk(NamedTuple):
 
 
 def run(directory: Path, argv: list[str]) -> Exit:
-    """Run a program as the cluster would; a run that outlives a second is at its walltime."""
+    """Run a program as the cluster would; one that does nothing but sleep any more is at its walltime."""
     with (directory / "stdout").open("wb") as output, (directory / "stderr").open("wb") as errors:
         process = subprocess.Popen(argv, cwd=directory, stdout=output, stderr=errors, stdin=subprocess.DEVNULL)
-        try:
-            return Exit(process.wait(1.5), None, 0.0, 1.0)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait()
-            return Exit(None, signal.SIGTERM, 0.0, 1.0, verdict="timeout")
+        while True:
+            try:
+                return Exit(process.wait(0.02), None, 0.0, 1.0)
+            except subprocess.TimeoutExpired:
+                if Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n":
+                    process.terminate()
+                    process.wait()
+                    return Exit(None, signal.SIGTERM, 0.0, 1.0, verdict="timeout")
 
 
 def walk(tmp_path: Path, text: str, task: str = "sp", total: int = 6, **table: Any) -> Walk:
@@ -161,6 +163,21 @@ def test_shrink(tmp_path: Path) -> None:
     assert done.attempts[0].outcome.failure is FailureClass.INPUT_ERROR
     assert lines_after(done.attempts[1].input, "SHRINK") == ["12 24"]
     assert lines_after(done.attempts[1].outcome.deck or "", "SHRINK") == ["12 24"]
+
+
+def test_a_wavefunction_that_does_not_fit_is_left_out(tmp_path: Path) -> None:
+    done = walk(tmp_path, deck("[walltime] [guess]", optimises=True), "opt")
+    assert done.rules == ["walltime", "guess"]
+    assert "GUESSP" in done.attempts[1].input
+    assert "GUESSP" not in done.attempts[2].input
+    assert "RESTART" in done.attempts[2].input
+
+
+def test_what_an_interrupted_run_left_is_left_out_where_it_does_not_fit(tmp_path: Path) -> None:
+    done = walk(tmp_path, deck("[resume]", optimises=True), "opt")
+    assert done.rules == ["walltime", "resume"]
+    assert "RESTART" not in done.attempts[2].input
+    assert "GUESSP" in done.attempts[2].input
 
 
 def test_memory(tmp_path: Path) -> None:

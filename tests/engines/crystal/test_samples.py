@@ -7,7 +7,8 @@ from tests.engines.crystal.outputs import SAMPLES
 
 from penstock.domain.geometry import parse_geometry
 from penstock.engines.crystal import output
-from penstock.engines.crystal.final_geometry import FinalGeometry
+from penstock.engines.crystal.deck import parse_deck
+from penstock.engines.crystal.final_geometry import FinalGeometry, at_geometry
 from penstock.engines.marker_scan import read_head
 
 pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="PENSTOCK_SAMPLES names no directory of real outputs")
@@ -112,3 +113,15 @@ def test_distances_in_the_block_are_those_of_the_output() -> None:
     atoms: Any = ase_io.read(io.StringIO(found.geometry), format="extxyz")
     assert atoms.get_volume() == pytest.approx(11.137269, abs=1e-5)
     assert atoms.get_distance(0, 1, mic=True) == pytest.approx(1.5350, abs=1e-4)
+
+
+def test_a_deck_at_the_geometry_of_an_output_is_the_one_that_was_made_of_it_by_others() -> None:
+    start = parse_deck((SAMPLES / "3.4^2T137_BULK_OPTGEOM_TZ.d12").read_text())
+    moved = at_geometry(start, final_geometry("3.4^2T137_BULK_OPTGEOM_TZ.out")).geometry
+    made = parse_deck((SAMPLES / "3.4^2T137_opt.d12").read_text()).geometry
+    assert moved.cell is not None
+    assert made.cell is not None
+    assert moved.cell.values == made.cell.values
+    for here, there in zip(moved.atoms, made.atoms, strict=True):
+        assert here.number == there.number
+        assert here.coordinates == pytest.approx(there.coordinates, abs=1e-11)

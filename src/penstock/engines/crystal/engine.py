@@ -37,7 +37,9 @@ _DATA: Final[Mapping[str, tuple[str, ...]]] = {
     "transport": ("SIGMA.DAT", "SEEBECK.DAT", "SIGMAS.DAT", "KAPPA.DAT", "TDF.DAT"),
     "charge_potential": ("DENS_CUBE.DAT", "POT_CUBE.DAT", "SPIN_CUBE.DAT", "POTC.DAT", "fort.31"),
 }
-"""By task of properties: where its results go, of which one at least is there after a run that did what it should."""
+"""By task of properties: where its results go."""
+_WRITES_ALWAYS: Final = frozenset({"band", "doss", "transport"})
+"""Tasks of which one file at least is there after a run that did what it should; those of maps go by the version."""
 _KEPT: Final = ("fort.9", "fort.98", "fort.25", "fort.34", "HESSOPT.DAT", "FREQINFO.DAT", "PPAN.DAT", "SCFOUT.LOG")
 _ERRORS: Final = "fort.87"
 """Under MPI some versions write their errors there and nowhere else."""
@@ -141,7 +143,7 @@ def _succeeded(
     """The outcome with what a next step starts from, if the run did what it was for."""
     if parameters.is_properties:
         data = _DATA[parameters.task]
-        if not present(directory, data):
+        if parameters.task in _WRITES_ALWAYS and not present(directory, data):
             return fail(FailureClass.OUTPUT_MISSING, f"it ended well, but left none of {', '.join(data)}")
         return _unchanged(outcome, directory)
     if parameters.task == "freq" and "frequencies_cm1" not in outcome.properties:

@@ -14,17 +14,18 @@ _GEOMETRY: Final = FailureClass.GEOMETRY_NOT_CONVERGED
 # What CRYSTAL writes after ERROR **** routine ****; the first pattern that is found names the class.
 _BY_TEXT: Final[tuple[tuple[str, FailureClass], ...]] = (
     (r"shrink", FailureClass.INPUT_ERROR),
+    (r"guessp|optinfo|freqinfo|restart", FailureClass.INPUT_ERROR),
     (r"linear(ly)? depend|\bcholsk\b|\brholsk\b|cholesky", FailureClass.LINEAR_DEPENDENCE),
     (r"scf failed|too many cycles|fermi energy not in interval|scf.*not.*converge", _SCF),
     (r"geometry optimi[sz]ation failed|geometry.*collapsed|opt.*not.*converge", _GEOMETRY),
     (r"memory|allocat", FailureClass.OUT_OF_MEMORY),
     (r"no space|quota|error during write|writing|disk", FailureClass.DISK),
     (r"spinlock|multiplicity|spin.*(odd|even)", FailureClass.MULTIPLICITY_ERROR),
-    (r"wave ?function.*not.*found|fort\.(9|20|98)|guessp", FailureClass.INPUT_ERROR),
+    (r"wave ?function.*not.*found|fort\.(9|20|98)", FailureClass.INPUT_ERROR),
     (r"basis|not neutral|\becp\b|pseudo-?potential|shell", FailureClass.BASIS_ERROR),
     (r"mpi|processors|too many proc", FailureClass.MPI_ERROR),
     (r"input|keyword|directive|format|end of (data|file)|unknown|wrong|inconsistent", FailureClass.INPUT_ERROR),
-    (r"not (found|allowed|available)|incompatib|restart|missing|neighb|smalldist", FailureClass.INPUT_ERROR),
+    (r"not (found|allowed|available)|incompatib|missing|neighb|smalldist", FailureClass.INPUT_ERROR),
     (r"symmetry|space group|g-vectors", FailureClass.INPUT_ERROR),
 )
 _BY_EVENT: Final = {

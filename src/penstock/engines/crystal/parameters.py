@@ -145,22 +145,12 @@ def check_parameters(table: Mapping[str, Any], read_file: ReadFile) -> CrystalPa
     given = check_table(table, CrystalTable)
     _check_settings(given)
     return CrystalParameters(
-        given.task,
-        _argv(given.command, "command"),
-        _argv(given.properties, "properties"),
-        given.input,
-        None if given.deck is None else _template(given.deck, read_file),
-        any(name in table for name in _SETTINGS),
-        given.basis,
-        given.hamiltonian,
-        given.scf,
-        [_edit(edit, number) for number, edit in enumerate(given.edits)],
-        given.guess,
-        given.resume,
-        given.band,
-        given.doss,
-        given.transport,
-        given.charge_potential,
+        argv=_argv(given.command, "command"),
+        properties=_argv(given.properties, "properties"),
+        deck=None if given.deck is None else _template(given.deck, read_file),
+        is_built=any(name in table for name in _SETTINGS),
+        edits=[_edit(edit, number) for number, edit in enumerate(given.edits)],
+        **{name: getattr(given, name) for name in (*_TABLES, "task", "input", "guess", "resume")},
     )
 
 

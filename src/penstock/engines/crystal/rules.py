@@ -20,6 +20,22 @@ RULES: Final = (
         why="the same shrinking factor in all directions, each time another one",
     ),
     Rule(
+        "guess",
+        FailureClass.INPUT_ERROR,
+        when=r"guessp|fort\.20",
+        change={"guess": Change(set=False)},
+        restart=True,
+        why="the SCF begins anew, without the wavefunction of a run before",
+    ),
+    Rule(
+        "resume",
+        FailureClass.INPUT_ERROR,
+        when="restart|optinfo|freqinfo",
+        change={"resume": Change(set=False)},
+        restart=True,
+        why="begins anew, without what an interrupted run left",
+    ),
+    Rule(
         "input",
         FailureClass.INPUT_ERROR,
         person="the deck is wrong: correct what the evidence names, then retry",
