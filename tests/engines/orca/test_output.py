@@ -53,9 +53,11 @@ def test_an_optimisation(read: Read, version: str) -> None:
 def test_the_energy_of_an_optimisation_is_not_that_of_the_frequencies_after_it(read: Read) -> None:
     text = texts.optimisation().removesuffix(texts.end())
     after = "                 $$$$$$$$$$$$$$$$  JOB NUMBER  2 $$$$$$$$$$$$$$\n" + texts.scf() + texts.final(-76.4)
-    found = read(text + after + texts.FREQUENCIES + texts.end())
+    dispersed = "Dispersion correction           -0.014719932\n"
+    found = read(text + dispersed + after + texts.FREQUENCIES + texts.end())
     assert found.optimization == Optimization(True, 2, texts.ENERGY)
     assert (found.energy_hartree, found.failure) == (-76.4, None)
+    assert "energy_without_dispersion_hartree" not in found.properties
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -92,6 +94,16 @@ def test_an_scf_that_does_not_quite_converge_within_an_optimisation_is_forgiven(
     assert (
         read(texts.optimisation().replace(texts.end(), stumble + texts.end())).failure is FailureClass.SCF_NOT_CONVERGED
     )
+
+
+def test_a_hessian_on_the_way_neither_ends_an_optimisation_nor_is_its_result(read: Read) -> None:
+    cycle = " " * 9 + "*" * 61 + "\n         *                GEOMETRY OPTIMIZATION CYCLE   2"
+    text = texts.optimisation().replace(cycle, texts.FREQUENCIES + cycle)
+    found = read(text)
+    assert found.optimization == Optimization(True, 2, texts.ENERGY)
+    assert "frequencies_per_cm" not in found.properties
+    assert "gibbs_energy_hartree" not in found.properties
+    assert "frequencies_per_cm" in read(text.replace(texts.end(), texts.FREQUENCIES + texts.end())).properties
 
 
 def test_frequencies_and_thermochemistry(read: Read) -> None:

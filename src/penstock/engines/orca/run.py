@@ -41,6 +41,7 @@ _LABELLED: Final[dict[bytes, tuple[str, re.Pattern[str]]]] = {
         (b"Final Gibbs free en", "gibbs_energy_hartree", r"Final Gibbs free en(?:ergy|thalpy)\s+\.\.\."),
     )
 }
+_THERMOCHEMISTRY: Final = ("zero_point_energy_hartree", "enthalpy_hartree", "gibbs_energy_hartree")
 
 
 class Text(NamedTuple):
@@ -73,7 +74,8 @@ class Optimisation:
         if number <= self.cycle:
             self.all_converged = self.all_converged and self.converged
             self.cycles_before += self.cycle
-            self.converged = self.at_stationary_point = self.is_over = False
+            self.converged = False
+        self.at_stationary_point = self.is_over = False
         self.cycle, self.offset, self.line = number, hit.offset, hit.line()
 
     def take_energy(self, energy: float | None) -> None:
@@ -216,17 +218,20 @@ def _on_optimisation_cycle(run: Run, hit: Hit) -> None:
     if run.optimisation is None:
         run.optimisation = Optimisation()
     run.optimisation.begin_cycle(int(match[1]), hit)
-    _forgive_scf(run)
+    _move_on(run)
 
 
 def _on_stationary_point(run: Run, _hit: Hit) -> None:
     if run.optimisation is not None:
-        run.optimisation.at_stationary_point = True
-        _forgive_scf(run)
+        run.optimisation.at_stationary_point, run.optimisation.is_over = True, False
+        _move_on(run)
 
 
-def _forgive_scf(run: Run) -> None:
-    """An optimisation may go on after an SCF that did not quite converge; then the following ones count."""
+def _move_on(run: Run) -> None:
+    """The atoms are elsewhere now: vibrations are those of another geometry, and an SCF that failed is made up for."""
+    run.frequencies = None
+    for name in _THERMOCHEMISTRY:
+        run.labelled.pop(name, None)
     run.found = {sign: one for sign, one in run.found.items() if sign.failure is not FailureClass.SCF_NOT_CONVERGED}
 
 
@@ -239,6 +244,11 @@ def _on_other_job(run: Run, _hit: Hit) -> None:
     """What follows is no part of the optimisation any more."""
     if run.optimisation is not None:
         run.optimisation.is_over = True
+
+
+def _on_next_job(run: Run, hit: Hit) -> None:
+    _on_other_job(run, hit)
+    run.labelled.pop("dispersion_hartree", None)
 
 
 def _on_max_gradient(run: Run, hit: Hit) -> None:
@@ -318,7 +328,7 @@ _HANDLERS: Final[dict[bytes, Callable[[Run, Hit], None]]] = {
     b"GEOMETRY OPTIMIZATION CYCLE": _on_optimisation_cycle,
     b"FINAL ENERGY EVALUATION AT THE STATIONARY POINT": _on_stationary_point,
     b"THE OPTIMIZATION HAS CONVERGED": _on_optimised,
-    b"  JOB NUMBER ": _on_other_job,
+    b"  JOB NUMBER ": _on_next_job,
     b"ORCA NUMERICAL FREQUENCIES": _on_other_job,
     b"MAX gradient": _on_max_gradient,
     b"CARTESIAN GRADIENT": _on_gradient,
