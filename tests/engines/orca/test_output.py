@@ -119,6 +119,15 @@ def test_excitations_of_all_spins_in_order(read: Read) -> None:
     assert found.properties["excitation_energies_ev"] == [3.129, 5.352, 5.987]
 
 
+def test_excitations_of_an_equation_of_motion_are_the_last_roots(read: Read) -> None:
+    ionised = (
+        "IROOT=  1:  0.266136 au     7.242 eV   58410.1 cm**-1\nIROOT=  2:  0.304859 au     8.296 eV   66908.9 cm**-1\n"
+    )
+    excited = "IROOT=  1:  0.169365 au     4.609 eV   37171.3 cm**-1\nIROOT=  1:     4.609    0.000000   -0.000000\n"
+    found = read(texts.single_point().replace(texts.end(), ionised + excited + texts.end()))
+    assert found.properties["excitation_energies_ev"] == [4.609]
+
+
 def test_energies_with_and_without_dispersion(read: Read) -> None:
     line = "Dispersion correction           -0.014719932\nDispersion correction in the Hessian    ... done (0.3 sec)\n"
     found = read(
@@ -233,7 +242,7 @@ def test_a_gradient_without_its_largest_component_is_looked_through(read: Read) 
 
 
 def test_dummies_charges_and_ghosts_are_no_atoms(read: Read) -> None:
-    extra = "".join(f"  {label:4s} 0.000000    0.000000    7.000000\n" for label in ("Q", "DA", "H :"))
+    extra = "".join(f"  {label:4s} 0.000000    0.000000    7.000000\n" for label in ("Q", "DA", "H :", "Cl>"))
     text = texts.single_point().replace(
         "\n\n----------------------------\n", f"\n{extra}\n----------------------------\n", 1
     )
