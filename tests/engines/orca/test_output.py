@@ -53,9 +53,11 @@ def test_an_optimisation(read: Read, version: str) -> None:
 def test_the_energy_of_an_optimisation_is_not_that_of_the_frequencies_after_it(read: Read) -> None:
     text = texts.optimisation().removesuffix(texts.end())
     after = "                 $$$$$$$$$$$$$$$$  JOB NUMBER  2 $$$$$$$$$$$$$$\n" + texts.scf() + texts.final(-76.4)
-    found = read(text + after + texts.FREQUENCIES + texts.end())
+    dispersed = "Dispersion correction           -0.014719932\n"
+    found = read(text + dispersed + after + texts.FREQUENCIES + texts.end())
     assert found.optimization == Optimization(True, 2, texts.ENERGY)
     assert (found.energy_hartree, found.failure) == (-76.4, None)
+    assert "energy_without_dispersion_hartree" not in found.properties
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -94,6 +96,16 @@ def test_an_scf_that_does_not_quite_converge_within_an_optimisation_is_forgiven(
     )
 
 
+def test_a_hessian_on_the_way_neither_ends_an_optimisation_nor_is_its_result(read: Read) -> None:
+    cycle = " " * 9 + "*" * 61 + "\n         *                GEOMETRY OPTIMIZATION CYCLE   2"
+    text = texts.optimisation().replace(cycle, texts.FREQUENCIES + cycle)
+    found = read(text)
+    assert found.optimization == Optimization(True, 2, texts.ENERGY)
+    assert "frequencies_per_cm" not in found.properties
+    assert "gibbs_energy_hartree" not in found.properties
+    assert "frequencies_per_cm" in read(text.replace(texts.end(), texts.FREQUENCIES + texts.end())).properties
+
+
 def test_frequencies_and_thermochemistry(read: Read) -> None:
     found = read(texts.single_point().replace(texts.end(), texts.FREQUENCIES + texts.end()))
     assert found.failure is None
@@ -105,6 +117,15 @@ def test_frequencies_and_thermochemistry(read: Read) -> None:
 def test_excitations_of_all_spins_in_order(read: Read) -> None:
     found = read(texts.single_point().replace(texts.end(), texts.EXCITED + texts.EXCITED + texts.end()))
     assert found.properties["excitation_energies_ev"] == [3.129, 5.352, 5.987]
+
+
+def test_excitations_of_an_equation_of_motion_are_the_last_roots(read: Read) -> None:
+    ionised = (
+        "IROOT=  1:  0.266136 au     7.242 eV   58410.1 cm**-1\nIROOT=  2:  0.304859 au     8.296 eV   66908.9 cm**-1\n"
+    )
+    excited = "IROOT=  1:  0.169365 au     4.609 eV   37171.3 cm**-1\nIROOT=  1:     4.609    0.000000   -0.000000\n"
+    found = read(texts.single_point().replace(texts.end(), ionised + excited + texts.end()))
+    assert found.properties["excitation_energies_ev"] == [4.609]
 
 
 def test_energies_with_and_without_dispersion(read: Read) -> None:
@@ -221,7 +242,7 @@ def test_a_gradient_without_its_largest_component_is_looked_through(read: Read) 
 
 
 def test_dummies_charges_and_ghosts_are_no_atoms(read: Read) -> None:
-    extra = "".join(f"  {label:4s} 0.000000    0.000000    7.000000\n" for label in ("Q", "DA", "H :"))
+    extra = "".join(f"  {label:4s} 0.000000    0.000000    7.000000\n" for label in ("Q", "DA", "H :", "Cl>"))
     text = texts.single_point().replace(
         "\n\n----------------------------\n", f"\n{extra}\n----------------------------\n", 1
     )

@@ -19,7 +19,8 @@ from penstock.domain.geometry import ATOMIC_NUMBERS, bare_atoms
 from penstock.domain.report import Report
 from penstock.engines.marker_scan import MarkerScan, line_number
 from penstock.engines.orca import sections
-from penstock.engines.orca.run import MARKERS, Run, finite, take
+from penstock.engines.orca.lines import MARKERS, take
+from penstock.engines.orca.run import Run, finite
 from penstock.engines.orca.signs import Found, Sign, explain, most_telling
 
 _NOT_CONVERGED: Final = frozenset(

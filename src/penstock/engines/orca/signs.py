@@ -110,7 +110,7 @@ SIGNS: Final = (
     Sign("SCF has not converged", _SCF, 41, fatal=True),
     Sign("SERIOUS PROBLEM IN SOSCF", _SCF, 41, fatal=True),
     Sign("(ORCA_CASSCF): Convergence Failure", _SCF, 41, fatal=True),
-    Sign("TD-DFT DID NOT CONVERGE", _SCF, 41, fatal=True),
+    Sign("TD-DFT did not converge", _SCF, 41, fatal=True),
     Sign("IS NOT FULLY CONVERGED", _SCF, 42, fatal=True),
     Sign("wavefunction IS NOT CONVERGED", _SCF, 42, fatal=True),
     Sign("The optimization did not converge but reached", _GEOMETRY, 45),

@@ -1,0 +1,276 @@
+"""What each line that matters in ORCA's output adds to what is known of the run it belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from penstock.domain.calculation import FailureClass
+from penstock.engines.marker_scan import Hit
+from penstock.engines.orca import sections
+from penstock.engines.orca.run import Optimisation, Run, Text
+from penstock.engines.orca.signs import SIGNS, Found, Sign, confirms, spellings
+
+_TITLE: Final = b"O   R   C   A"
+_MARGIN: Final = b"\n" + b" " * 33 + b"*"
+"""How a run begins, also one that stops before its title is complete."""
+
+_SECTION_MAX: Final = 1 << 20
+_BANNER: Final = re.compile(r"\s*\*{4}ORCA TERMINATED NORMALLY\*{4}\s*")
+_RUN_TIME: Final = re.compile(
+    r"\s*TOTAL RUN TIME:\s*(\d+) days\s+(\d+) hours\s+(\d+) minutes\s+(\d+) seconds\s+(\d+) msec\s*"
+)
+_CYCLES: Final = re.compile(r"SCF CONVERGED AFTER\s+(\d{1,9}) CYCLES")
+_OPT_CYCLE: Final = re.compile(r"GEOMETRY OPTIMIZATION CYCLE\s+(\d{1,9})\b")
+_MAX_GRADIENT: Final = re.compile(rf"MAX gradient\s+\.\.\.\s+({sections.NUMBER})\s*$")
+_SUM_OF_TIMES: Final = re.compile(rf"Sum of individual times\s+\.\.\.\s+({sections.NUMBER}) sec \(=")
+_PROCESSES: Final = re.compile(r"Program running with\s+(\d{1,6}) parallel MPI-processes")
+_VERSION: Final = re.compile(r"Program Version\s+(\S+)")
+_TOTAL_ENERGY: Final = re.compile(r"Total Energy\s+:\s+(\S+)\s+Eh")
+_STATE: Final = re.compile(rf"STATE\s+\d+:\s+E=\s*{sections.NUMBER}\s+au\s+({sections.NUMBER})\s+eV.*")
+_ROOT: Final = re.compile(rf"IROOT=\s*(\d+):\s+{sections.NUMBER}\s+au\s+({sections.NUMBER})\s+eV")
+_LABELLED: Final[dict[bytes, tuple[str, re.Pattern[str]]]] = {
+    marker: (name, re.compile(rf"{pattern}\s+({sections.NUMBER})(?:\s.*)?$"))
+    for marker, name, pattern in (
+        (b"Dispersion correction  ", "dispersion_hartree", r"Dispersion correction"),
+        (b"Magnitude (Debye)", "dipole_debye", r"Magnitude \(Debye\)\s*:"),
+        (b"Expectation value of <S**2>", "s_squared", r"Expectation value of <S\*\*2>\s*:"),
+        (b"Zero point energy", "zero_point_energy_hartree", r"Zero point energy\s+\.\.\."),
+        (b"Total Enthalpy", "enthalpy_hartree", r"Total Enthalpy\s+\.\.\."),
+        (b"Final Gibbs free en", "gibbs_energy_hartree", r"Final Gibbs free en(?:ergy|thalpy)\s+\.\.\."),
+    )
+}
+_THERMOCHEMISTRY: Final = ("zero_point_energy_hartree", "enthalpy_hartree", "gibbs_energy_hartree")
+
+
+def take(run: Run, hit: Hit) -> Run:
+    """The run that the hit belongs to, with what the hit's line adds; `hit.marker` is an index of `MARKERS`."""
+    if _is_echo(hit):
+        return run
+    marker = MARKERS[hit.marker]
+    if marker == _TITLE or (marker == _MARGIN and run.has_ended):
+        return Run()
+    if (handle := _HANDLERS.get(marker)) is not None:
+        handle(run, hit)
+    elif (sign := _SIGN_OF.get(marker)) is not None:
+        _note_sign(run, hit, sign)
+    return run
+
+
+def _is_echo(hit: Hit) -> bool:
+    """Whether the line is one of the echoed input, where anything may stand."""
+    begin = hit.data.rfind(b"\n", max(0, hit.start - 4096), hit.start) + 1
+    return hit.data[begin : begin + 1] == b"|"
+
+
+def _section(hit: Hit, blank_lines: int) -> Text | None:
+    """The text from a heading to the blank line that ends its table; None where the file stops before."""
+    data = hit.data
+    end_of_line = data.find(b"\n", hit.start)
+    separator = b"\r\n\r\n" if data[end_of_line - 1 : end_of_line] == b"\r" else b"\n\n"
+    end = hit.start
+    for _ in range(blank_lines):
+        end = data.find(separator, end + 1, hit.start + _SECTION_MAX)
+        if end < 0:
+            return None
+    return Text(data[end_of_line + 1 : end], hit.offset)
+
+
+def _until(hit: Hit, end: bytes) -> Text:
+    """The text that follows a heading, as far as `end`. A copy, since a hit would keep its whole block in memory."""
+    begin = hit.data.find(b"\n", hit.start) + 1
+    stop = hit.data.find(end, begin, begin + _SECTION_MAX)
+    return Text(hit.data[begin : stop if stop >= 0 else begin + _SECTION_MAX], hit.offset)
+
+
+def _on_version(run: Run, hit: Hit) -> None:
+    if match := _VERSION.search(hit.line()):
+        run.version = match[1]
+
+
+def _on_banner(run: Run, hit: Hit) -> None:
+    run.has_banner = _BANNER.fullmatch(hit.line()) is not None
+
+
+def _on_run_time(run: Run, hit: Hit) -> None:
+    match = _RUN_TIME.fullmatch(hit.line())
+    if match is None:
+        return
+    days, hours, minutes, seconds, milliseconds = map(int, match.groups())
+    seconds += ((days * 24 + hours) * 60 + minutes) * 60
+    run.wall_time_s = round(seconds + milliseconds / 1000, 3)
+    run.has_ended = run.has_banner
+
+
+def _on_sum_of_times(run: Run, hit: Hit) -> None:
+    if match := _SUM_OF_TIMES.search(hit.line()):
+        run.sum_of_times_s = sections.parse_number(match[1])
+
+
+def _on_energy(run: Run, hit: Hit) -> None:
+    line = hit.line()
+    run.energy = sections.parse_energy(line.partition("FINAL SINGLE POINT ENERGY")[2])
+    run.energy_at = (hit.offset, line)
+    if run.optimisation is not None:
+        run.optimisation.take_energy(run.energy)
+
+
+def _on_scf_energy(run: Run, hit: Hit) -> None:
+    line = hit.line()
+    if match := _TOTAL_ENERGY.search(line):
+        run.scf_energy = sections.parse_energy(match[1])
+        run.scf_energy_at = (hit.offset, line)
+
+
+def _on_scf_converged(run: Run, hit: Hit) -> None:
+    if match := _CYCLES.search(hit.line()):
+        run.scf_cycles = (run.scf_cycles or 0) + int(match[1])
+
+
+def _on_optimisation_cycle(run: Run, hit: Hit) -> None:
+    match = _OPT_CYCLE.search(hit.line())
+    if match is None:
+        return
+    if run.optimisation is None:
+        run.optimisation = Optimisation()
+    run.optimisation.begin_cycle(int(match[1]), hit)
+    _move_on(run)
+
+
+def _on_stationary_point(run: Run, _hit: Hit) -> None:
+    if run.optimisation is not None:
+        run.optimisation.at_stationary_point, run.optimisation.is_over = True, False
+        _move_on(run)
+
+
+def _move_on(run: Run) -> None:
+    """The atoms are elsewhere now: vibrations are those of another geometry, and an SCF that failed is made up for."""
+    run.frequencies = None
+    for name in _THERMOCHEMISTRY:
+        run.labelled.pop(name, None)
+    run.found = {sign: one for sign, one in run.found.items() if sign.failure is not FailureClass.SCF_NOT_CONVERGED}
+
+
+def _on_optimised(run: Run, _hit: Hit) -> None:
+    if run.optimisation is not None:
+        run.optimisation.converged = True
+
+
+def _on_other_job(run: Run, _hit: Hit) -> None:
+    """What follows is no part of the optimisation any more."""
+    if run.optimisation is not None:
+        run.optimisation.is_over = True
+
+
+def _on_next_job(run: Run, hit: Hit) -> None:
+    _on_other_job(run, hit)
+    run.labelled.pop("dispersion_hartree", None)
+
+
+def _on_max_gradient(run: Run, hit: Hit) -> None:
+    if match := _MAX_GRADIENT.search(hit.line()):
+        run.max_gradient = sections.parse_number(match[1])
+        run.gradient = None
+
+
+def _on_gradient(run: Run, hit: Hit) -> None:
+    blank_lines = 2 if hit.line().strip() == "CARTESIAN GRADIENT" else 1
+    run.gradient = _section(hit, blank_lines) or run.gradient
+
+
+def _on_geometry(run: Run, hit: Hit) -> None:
+    run.geometry = _section(hit, 1) or run.geometry
+
+
+def _on_input(run: Run, hit: Hit) -> None:
+    end = hit.data.find(b"END OF INPUT", hit.start, hit.start + _SECTION_MAX)
+    if end < 0:
+        return
+    echo = hit.data[hit.start : end].decode("utf-8", "replace").replace("\r", "")
+    run.cores = sections.parse_cores(echo) or run.cores
+
+
+def _on_processes(run: Run, hit: Hit) -> None:
+    if match := _PROCESSES.search(hit.line()):
+        run.processes = int(match[1])
+
+
+def _on_orbitals(run: Run, hit: Hit) -> None:
+    run.orbitals = _until(hit, b"***")
+
+
+def _on_frequencies(run: Run, hit: Hit) -> None:
+    run.frequencies = _until(hit, b"NORMAL MODES")
+    _on_other_job(run, hit)
+
+
+def _on_excited_states(run: Run, hit: Hit) -> None:
+    run.states = hit.line().partition("EXCITED STATES")[2].strip()
+    run.excitations_ev[run.states] = []
+
+
+def _on_state(run: Run, hit: Hit) -> None:
+    match = _STATE.fullmatch(hit.line().strip())
+    energy = sections.parse_number(match[1]) if match else None
+    if energy is not None:
+        run.excitations_ev.setdefault(run.states, []).append(energy)
+
+
+def _on_root(run: Run, hit: Hit) -> None:
+    """A root of an equation of motion; those of ionised states are printed likewise, but before."""
+    match = _ROOT.search(hit.line())
+    energy = sections.parse_number(match[2]) if match else None
+    if match is None or energy is None:
+        return
+    if int(match[1]) == 1:
+        run.excitations_ev["roots"] = []
+    run.excitations_ev.setdefault("roots", []).append(energy)
+
+
+def _on_labelled(run: Run, hit: Hit) -> None:
+    name, pattern = _LABELLED[MARKERS[hit.marker]]
+    match = pattern.search(hit.line())
+    value = sections.parse_number(match[1]) if match else None
+    if value is not None:
+        run.labelled[name] = value
+
+
+def _note_sign(run: Run, hit: Hit, sign: Sign) -> None:
+    if sign in run.found:
+        return
+    line = hit.line()
+    if confirms(sign, line):
+        after = next((text.strip() for text in hit.lines_after(4096) if text.strip()), "")
+        run.found[sign] = Found(sign, hit.offset, line, after)
+
+
+_HANDLERS: Final[dict[bytes, Callable[[Run, Hit], None]]] = {
+    b"Program Version": _on_version,
+    b"****ORCA TERMINATED NORMALLY****": _on_banner,
+    b"TOTAL RUN TIME:": _on_run_time,
+    b"Sum of individual times": _on_sum_of_times,
+    b"FINAL SINGLE POINT ENERGY": _on_energy,
+    b"Total Energy       :": _on_scf_energy,
+    b"SCF CONVERGED AFTER": _on_scf_converged,
+    b"GEOMETRY OPTIMIZATION CYCLE": _on_optimisation_cycle,
+    b"FINAL ENERGY EVALUATION AT THE STATIONARY POINT": _on_stationary_point,
+    b"THE OPTIMIZATION HAS CONVERGED": _on_optimised,
+    b"  JOB NUMBER ": _on_next_job,
+    b"ORCA NUMERICAL FREQUENCIES": _on_other_job,
+    b"MAX gradient": _on_max_gradient,
+    b"CARTESIAN GRADIENT": _on_gradient,
+    b"The cartesian gradient:": _on_gradient,
+    b"The final MP2 gradient": _on_gradient,
+    b"CARTESIAN COORDINATES (ANGSTROEM)": _on_geometry,
+    b"INPUT FILE": _on_input,
+    b"Program running with": _on_processes,
+    b"ORBITAL ENERGIES": _on_orbitals,
+    b"VIBRATIONAL FREQUENCIES": _on_frequencies,
+    b"EXCITED STATES": _on_excited_states,
+    b"STATE ": _on_state,
+    b"IROOT=": _on_root,
+    **dict.fromkeys(_LABELLED, _on_labelled),
+}
+_SIGN_OF: Final = {spelling: sign for sign in SIGNS for spelling in spellings(sign)}
+MARKERS: Final = (_TITLE, _MARGIN, *_HANDLERS, *_SIGN_OF)
