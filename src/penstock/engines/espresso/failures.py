@@ -17,8 +17,7 @@ _TEXTS: Final = (
     (r"s matrix not positive definite|vectors are linear dependent", "linear_dependence"),
     (r"no space left|disk quota|error (?:while )?writing|cannot write", "disk"),
     (
-        r"nodes have no|no (?:planes|plane waves) (?:found )?on|no k-points|number of pools|processors? ha(?:s|ve) no"
-        r"|too many (?:processors|procs|pools)|no g-vectors|invalid number of (?:pools|images|band groups)",
+        r"nodes have no|no plane\w* |no k-points|no g-vectors|too many (?:proc|pools)|invalid number of (?:pools|images)",
         "mpi_error",
     ),
     (r"tot_magnetization|bad spin|multiplicity", "multiplicity_error"),
@@ -28,8 +27,7 @@ _TEXTS: Final = (
 )
 _SYSTEM: Final = (
     (
-        r"out of memory|oom[-_ ]?kill|cannot allocate memory|bad_alloc|insufficient virtual memory|"
-        r"allocation would exceed memory limit",
+        r"out of memory|oom[-_ ]?kill|cannot allocate|bad_alloc|insufficient virtual memory|allocation would exceed",
         "out_of_memory",
     ),
     (r"no space left on device|disk quota exceeded", "disk"),
@@ -51,7 +49,7 @@ def classify_error(routine: str, text: str) -> FailureClass:
 
 
 def classify_system(line: str) -> FailureClass | None:
-    """The class of a line that a scheduler, an MPI library or a Fortran runtime printed; None where it tells nothing."""
+    """The class of a line that a scheduler, MPI or a Fortran runtime printed; None where it tells nothing."""
     for pattern, name in _SYSTEM:
         if re.search(pattern, line, re.IGNORECASE):
             return FailureClass(name)

@@ -10,12 +10,13 @@ from typing import Final
 
 from penstock.domain.report import Report
 from penstock.engines.espresso.geometry_blocks import number
-from penstock.engines.espresso.run import MARKERS, Mark, Run, rydberg_hartree
+from penstock.engines.espresso.marks import MARKERS, Mark
+from penstock.engines.espresso.run import Run, rydberg_hartree
 from penstock.engines.espresso.verdict import judge
-from penstock.engines.marker_scan import MarkerScan, opened
+from penstock.engines.marker_scan import MarkerScan
 
 ENGINE: Final = "espresso"
-RYDBERG_HARTREE: Final = 0.5
+_RYDBERG_HARTREE: Final = 0.5
 RY_BOHR3_GPA: Final = 14710.507848260711
 """1 Ry/bohr³ in GPa (CODATA 2018)."""
 
@@ -123,7 +124,7 @@ def _largest_force(run: Run) -> float | None:
         except ValueError:
             return None
     whole = bool(components) and (run.natoms is None or len(components) >= 3 * run.natoms)
-    return max(components[: 3 * run.natoms if run.natoms else None]) * RYDBERG_HARTREE if whole else None
+    return max(components[: 3 * run.natoms if run.natoms else None]) * _RYDBERG_HARTREE if whole else None
 
 
 def _level(run: Run, index: int) -> float | None:

@@ -3,138 +3,14 @@
 from __future__ import annotations
 
 import re
-from enum import IntEnum
 from typing import Final, NamedTuple, Self
 
 from penstock.domain.report import Optimization
 from penstock.engines.espresso.failures import classify_system
 from penstock.engines.espresso.geometry_blocks import BOHR_ANGSTROM, Block, number, printed_geometry
+from penstock.engines.espresso.marks import Mark
 from penstock.engines.marker_scan import Hit
 
-
-class Mark(IntEnum):
-    """The markers, by their place in `MARKERS`."""
-
-    PROGRAM = 0
-    DONE = 1
-    ERROR = 2
-    ERROR_OLD = 3
-    SCF = 4
-    CONVERGED = 5
-    NOT_CONVERGED = 6
-    ENERGY = 7
-    ENERGY_EXX = 8
-    THRESHOLD = 9
-    FORCES = 10
-    STRESS = 11
-    FERMI = 12
-    LEVELS = 13
-    TOTAL_MAGNETIZATION = 14
-    ABSOLUTE_MAGNETIZATION = 15
-    SMEARING = 16
-    BFGS = 17
-    STEPS = 18
-    BFGS_CONVERGED = 19
-    BFGS_FAILED = 20
-    STEPS_EXHAUSTED = 21
-    DAMPED = 22
-    DAMPED_CONVERGED = 23
-    CELL_CONVERGED = 24
-    DYNAMICS = 25
-    FINAL_ENERGY = 26
-    FINAL_ENTHALPY = 27
-    CPU_TIME = 28
-    STOPPED = 29
-    SIGNAL = 30
-    BANDS = 31
-    CELL = 32
-    POSITIONS = 33
-    NATOMS = 34
-    CELLDM = 35
-    AXES = 36
-    VOLUME = 37
-    NEW_VOLUME = 38
-    CLOCK = 39
-    SERIAL = 40
-    PROCESSORS = 41
-    PROCESSORS_OLD = 42
-    ABSURD = 43
-    EXX_NOT_CONVERGED = 44
-
-
-_NAMED: Final = {
-    Mark.PROGRAM: b"     Program ",
-    Mark.DONE: b"JOB DONE.",
-    Mark.ERROR: b"Error in routine",
-    Mark.ERROR_OLD: b" : error #",
-    Mark.SCF: b"Self-consistent Calculation",
-    Mark.CONVERGED: b"     convergence has been achieved in",
-    Mark.NOT_CONVERGED: b"     convergence NOT achieved after",
-    Mark.ENERGY: b"!    total energy ",
-    Mark.ENERGY_EXX: b"!!   total energy ",
-    Mark.THRESHOLD: b"convergence threshold ",
-    Mark.FORCES: b"Forces acting on atoms",
-    Mark.STRESS: b"total   stress  (",
-    Mark.FERMI: b"the Fermi energy is",
-    Mark.LEVELS: b"highest occupied",
-    Mark.TOTAL_MAGNETIZATION: b"total magnetization ",
-    Mark.ABSOLUTE_MAGNETIZATION: b"absolute magnetization ",
-    Mark.SMEARING: b"smearing contrib. (-TS)",
-    Mark.BFGS: b"     BFGS Geometry Optimization",
-    Mark.STEPS: b"number of scf cycles ",
-    Mark.BFGS_CONVERGED: b"bfgs converged in",
-    Mark.BFGS_FAILED: b"bfgs failed after",
-    Mark.STEPS_EXHAUSTED: b"The maximum number of steps has been reached",
-    Mark.DAMPED: b"Damped ",
-    Mark.DYNAMICS: b"Molecular Dynamics Calculation",
-    Mark.FINAL_ENERGY: b"     Final energy ",
-    Mark.FINAL_ENTHALPY: b"     Final enthalpy ",
-    Mark.CPU_TIME: b"Maximum CPU time exceeded",
-    Mark.STOPPED: b"     Program stopped by user request",
-    Mark.BANDS: b"End of band structure calculation",
-    Mark.CELL: b"CELL_PARAMETERS (",
-    Mark.POSITIONS: b"ATOMIC_POSITIONS (",
-    Mark.NATOMS: b"number of atoms/cell ",
-    Mark.CELLDM: b"celldm(1)=",
-    Mark.AXES: b"     crystal axes:",
-    Mark.VOLUME: b"unit-cell volume ",
-    Mark.NEW_VOLUME: b"new unit-cell volume ",
-    Mark.CLOCK: b"     PWSCF        :",
-    Mark.SERIAL: b"     Serial version",
-    Mark.PROCESSORS: b"version (MPI",
-    Mark.PROCESSORS_OLD: b"Number of processors in use:",
-    Mark.ABSURD: b"NaN Ry",
-    Mark.SIGNAL: b"Signal Received, stopping",
-    Mark.DAMPED_CONVERGED: b"Damped Dynamics: convergence achieved",
-    Mark.CELL_CONVERGED: b"     convergence achieved, Efinal=",
-    Mark.EXX_NOT_CONVERGED: b"EXX convergence NOT achieved",
-}
-# What others print around pw.x: a scheduler, an MPI library, the kernel, a Fortran runtime.
-_OTHERS: Final = (
-    b"No space left on device",
-    b"isk quota exceeded",
-    b"annot allocate memory",
-    b"ut of memory",
-    b"oom-kill",
-    b"oom_kill",
-    b"OOM Kill",
-    b"bad_alloc",
-    b"nsufficient virtual memory",
-    b"Allocation would exceed memory limit",
-    b"DUE TO TIME LIMIT",
-    b"ot enough slots",
-    b"MPI_ABORT",
-    b"MPI_Abort",
-    b"MPI_INIT",
-    b"Fortran runtime error",
-    b"forrtl: severe",
-    b"SIGSEGV",
-    b"SIGBUS",
-    b"SIGILL",
-    b"SIGFPE",
-    b"egmentation fault",
-)
-MARKERS: Final = (*(_NAMED[mark] for mark in Mark), *_OTHERS)
 
 _WORK: Final = frozenset(
     {Mark.SCF, Mark.ENERGY, Mark.CONVERGED, Mark.NOT_CONVERGED, Mark.BFGS, Mark.FORCES, Mark.NATOMS, Mark.AXES}
@@ -200,13 +76,12 @@ class Run:
         if self._is_over:
             return
         if hit.marker >= len(Mark):
-            self._see_others(hit)
+            self._take_others(hit)
             return
         mark = Mark(hit.marker)
         if mark in _WORK:
             self.done = False
-        handler = _HANDLERS.get(mark)
-        if handler is not None:
+        if (handler := _HANDLERS.get(mark)) is not None:
             handler(self, hit)
         self._places[mark] = Place(hit.offset, hit.line())
 
@@ -273,16 +148,17 @@ class Run:
 
     # ---- how markers are taken in ----
 
-    def _see_others(self, hit: Hit) -> None:
+    def _take_others(self, hit: Hit) -> None:
         line = hit.line()
         if self.system is None and not self.done and classify_system(line) is not None:
             self.system = Place(hit.offset, line)
 
-    def _see_done(self, hit: Hit) -> None:
+    def take_done(self, hit: Hit) -> None:
         """The end counts only with the rule below it: what is cut off before that is no whole output."""
         self.done = hit.line().strip() == "JOB DONE." and hit.data.find(_RULE, hit.start, hit.start + 200) > 0
 
-    def _see_error(self, hit: Hit) -> None:
+    def take_error(self, hit: Hit) -> None:
+        """The first error box; the words outside of a box are no error."""
         framed = _BOX in hit.data[max(0, hit.start - 160) : hit.start]
         match = (_ERROR if hit.marker == Mark.ERROR else _ERROR_OLD).match(hit.line())
         if match is None or not framed or self.error is not None:
@@ -296,64 +172,71 @@ class Run:
         self.done = False
         self.error = ErrorBox(match[1], " ".join(said) or hit.line().strip(), _first_line(hit))
 
-    def _see_scf(self, hit: Hit) -> None:
+    def take_scf(self, hit: Hit) -> None:
+        """How the SCF stands, and how many cycles it took."""
         self.scf = Mark(hit.marker)
         if hit.marker != Mark.SCF and (match := _COUNT.search(hit.line())):
             self.scf_cycles += int(match[1])
 
-    def _see_energy(self, hit: Hit) -> None:
+    def take_energy(self, hit: Hit) -> None:
         """The accuracy stands right below the energy; an SCF that need not converge is said to have done so anyway."""
         near = hit.data[hit.start : hit.start + _ACCURACY_NEAR]
         match = _ACCURACY.search(near[near.find(_ACCURACY_WORDS) :].decode("ascii", "replace"))
         accuracy = _positive(match[1], 1.0) if match else None
         self.accuracy_missed = bool(accuracy and self._threshold and accuracy > 1.01 * self._threshold)
 
-    def _see_threshold(self, hit: Hit) -> None:
+    def take_threshold(self, hit: Hit) -> None:
+        """What the SCF is to converge to, in Ry; a relaxation only makes it tighter."""
         match = re.search(r"=\s*(\S+)", hit.line())
         if match is not None and self._threshold is None:
             self._threshold = _positive(match[1], 1.0)
 
-    def _see_steps(self, hit: Hit) -> None:
+    def take_steps(self, hit: Hit) -> None:
+        """How many geometries there were."""
         if match := _COUNT.search(hit.line()):
             self._steps = int(match[1])
 
-    def _see_forces(self, hit: Hit) -> None:
+    def take_forces(self, hit: Hit) -> None:
+        """The lines of the atoms, as far as they are all there."""
         end = hit.data.find(b"Total force", hit.start, hit.start + _FORCES_MAX)
         block = hit.data[hit.start : end if end > 0 else hit.start + _FORCES_MAX].decode("ascii", "replace")
         whole = re.search(r"\n[ \t\r]*\n((?:[ \t]*atom[^\n]*\n)+)", block)
         self.forces = whole[1].splitlines() if whole else []
 
-    def _see_stress(self, hit: Hit) -> None:
+    def take_stress(self, hit: Hit) -> None:
+        """The three rows of the tensor."""
         self.stress = _lines(hit, 3)
 
-    def _see_axes(self, hit: Hit) -> None:
+    def take_axes(self, hit: Hit) -> None:
+        """The cell vectors of the beginning."""
         if not self._axes:
             self._axes = _lines(hit, 3)
 
-    def _see_cell(self, hit: Hit) -> None:
+    def take_cell(self, hit: Hit) -> None:
+        """A cell; it counts once its positions follow."""
         self._next_cell = _block(hit, 3)
 
-    def _see_positions(self, hit: Hit) -> None:
+    def take_positions(self, hit: Hit) -> None:
         """Whole positions with the cell above them; a block that is cut short leaves the one before in its place."""
         if (positions := _block(hit, self.natoms or 0)) is not None:
             self._positions, self._cell = positions, self._next_cell
 
 
 _HANDLERS: Final = {
-    Mark.DONE: Run._see_done,
-    Mark.ERROR: Run._see_error,
-    Mark.ERROR_OLD: Run._see_error,
-    Mark.SCF: Run._see_scf,
-    Mark.CONVERGED: Run._see_scf,
-    Mark.NOT_CONVERGED: Run._see_scf,
-    Mark.ENERGY: Run._see_energy,
-    Mark.THRESHOLD: Run._see_threshold,
-    Mark.STEPS: Run._see_steps,
-    Mark.FORCES: Run._see_forces,
-    Mark.STRESS: Run._see_stress,
-    Mark.AXES: Run._see_axes,
-    Mark.CELL: Run._see_cell,
-    Mark.POSITIONS: Run._see_positions,
+    Mark.DONE: Run.take_done,
+    Mark.ERROR: Run.take_error,
+    Mark.ERROR_OLD: Run.take_error,
+    Mark.SCF: Run.take_scf,
+    Mark.CONVERGED: Run.take_scf,
+    Mark.NOT_CONVERGED: Run.take_scf,
+    Mark.ENERGY: Run.take_energy,
+    Mark.THRESHOLD: Run.take_threshold,
+    Mark.STEPS: Run.take_steps,
+    Mark.FORCES: Run.take_forces,
+    Mark.STRESS: Run.take_stress,
+    Mark.AXES: Run.take_axes,
+    Mark.CELL: Run.take_cell,
+    Mark.POSITIONS: Run.take_positions,
 }
 
 

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from penstock.domain.calculation import Evidence, FailureClass
 from penstock.engines.espresso.failures import classify_error, classify_system
-from penstock.engines.espresso.run import Mark, Place, Run, rydberg_hartree
+from penstock.engines.espresso.marks import Mark
+from penstock.engines.espresso.run import Place, Run, rydberg_hartree
 from penstock.engines.marker_scan import line_number
 
 _ABSURD_PER_ATOM: Final = 1.0e5
