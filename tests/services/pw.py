@@ -44,7 +44,9 @@ class RealPw:
         limited = ["prlimit", f"--fsize={file_size_kb * 1024}", *argv] if file_size_kb else argv
         environment = os.environ | {"PATH": _path(), "OMP_NUM_THREADS": "1"}
         with (directory / "stdout").open("wb") as out, (directory / "stderr").open("wb") as err:
-            return subprocess.run(limited, cwd=directory, stdout=out, stderr=err, env=environment, check=False).returncode
+            return subprocess.run(
+                limited, cwd=directory, stdout=out, stderr=err, env=environment, check=False
+            ).returncode
 
 
 def _path() -> str:

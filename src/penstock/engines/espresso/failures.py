@@ -17,7 +17,7 @@ _TEXTS: Final = (
     (r"s matrix not positive definite|vectors are linear dependent", "linear_dependence"),
     (r"no space left|disk quota|error (?:while )?writing|cannot write", "disk"),
     (
-        r"nodes have no|no plane\w* |no k-points|no g-vectors|too many (?:proc|pools)|invalid number of (?:pools|images)",
+        r"nodes have no|no plane\w* |no k-points|no g-vectors|too many (?:proc|pools)|invalid number of pools",
         "mpi_error",
     ),
     (r"tot_magnetization|bad spin|multiplicity", "multiplicity_error"),

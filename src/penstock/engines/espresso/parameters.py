@@ -79,8 +79,8 @@ class EspressoTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: Task = "energy"
     ecutwfc_ry: float | None = None
     ecutrho_ry: float | None = None
-    kpoints: list[int] | None = None
-    kpoints_shift: list[int] = [0, 0, 0]
+    kpoints: tuple[int, int, int] | None = None
+    kpoints_shift: tuple[int, int, int] = (0, 0, 0)
     kspacing_per_angstrom: float | None = None
     occupations: Occupations | None = None
     smearing: Smearing | None = None
@@ -110,8 +110,8 @@ class EspressoParameters(msgspec.Struct, frozen=True):
     ecutwfc_ry: float | None = None
     ecutrho_ry: float | None = None
     ecutrho_factor: float = 1.0
-    kpoints: list[int] | None = None
-    kpoints_shift: list[int] = [0, 0, 0]
+    kpoints: tuple[int, int, int] | None = None
+    kpoints_shift: tuple[int, int, int] = (0, 0, 0)
     kspacing_per_angstrom: float = 0.2
     occupations: Occupations | None = None
     smearing: Smearing | None = None
@@ -223,9 +223,9 @@ def _check_cutoffs(given: EspressoTable) -> None:
 def _check_kpoints(given: EspressoTable) -> None:
     if given.kpoints is not None and given.kspacing_per_angstrom is not None:
         raise SpecError("give kpoints or kspacing_per_angstrom, not both", key="engine.kpoints")
-    if given.kpoints is not None and (len(given.kpoints) != 3 or not all(1 <= n <= 1000 for n in given.kpoints)):
+    if given.kpoints is not None and not all(1 <= n <= 1000 for n in given.kpoints):
         raise SpecError("three numbers of k-points along the axes, each from 1 to 1000", key="engine.kpoints")
-    if len(given.kpoints_shift) != 3 or not set(given.kpoints_shift) <= {0, 1}:
+    if not set(given.kpoints_shift) <= {0, 1}:
         raise SpecError("three of 0 and 1", key="engine.kpoints_shift")
 
 

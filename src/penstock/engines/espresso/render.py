@@ -165,12 +165,13 @@ def _cell(lattice: Lattice) -> str:
 def _kpoints(geometry: Geometry, parameters: EspressoParameters) -> str:
     shift = " ".join(map(str, parameters.kpoints_shift))
     counts = parameters.kpoints or kpoint_counts(geometry, parameters.kspacing_per_angstrom)
-    if counts == [1, 1, 1] and not any(parameters.kpoints_shift):
+    is_gamma = set(counts) == {1} and not any(parameters.kpoints_shift)
+    if is_gamma and not parameters.system.get("noncolin"):  # wave functions of a spinor are never real
         return "K_POINTS gamma"
     return f"K_POINTS automatic\n{' '.join(map(str, counts))} {shift}"
 
 
-def kpoint_counts(geometry: Geometry, spacing: float) -> list[int]:
+def kpoint_counts(geometry: Geometry, spacing: float) -> Sequence[int]:
     """k-points along the reciprocal vectors (with 2π), at most `spacing` 1/Å apart; 1 where it is not periodic."""
     assert geometry.lattice is not None
     a, b, c = geometry.lattice

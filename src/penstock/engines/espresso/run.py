@@ -11,7 +11,6 @@ from penstock.engines.espresso.geometry_blocks import BOHR_ANGSTROM, Block, numb
 from penstock.engines.espresso.marks import Mark
 from penstock.engines.marker_scan import Hit
 
-
 _WORK: Final = frozenset(
     {Mark.SCF, Mark.ENERGY, Mark.CONVERGED, Mark.NOT_CONVERGED, Mark.BFGS, Mark.FORCES, Mark.NATOMS, Mark.AXES}
 )
