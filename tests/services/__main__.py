@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 
 from .flux import RealFlux
+from .pw import RealPw
 from .slurm import RealSlurm
 from .sshd import RealSshd
 
 
 def packages() -> list[str]:
     """The Debian packages that are missing."""
-    return sorted({*RealSlurm.packages_missing(), *RealSshd.packages_missing()})
+    return sorted({*RealSlurm.packages_missing(), *RealSshd.packages_missing(), *RealPw.packages_missing()})
 
 
 def left_out() -> list[str]:
     """The suites that will be left out, and why."""
-    reasons = {"real Slurm": RealSlurm.missing(), "real SSH": RealSshd.missing(), "real Flux": RealFlux.missing()}
+    reasons = {
+        "real Slurm": RealSlurm.missing(),
+        "real SSH": RealSshd.missing(),
+        "real pw.x": RealPw.missing(),
+        "real Flux": RealFlux.missing(),
+    }
     return [f"left out: {service} ({why})" for service, why in reasons.items() if why is not None]
 
 

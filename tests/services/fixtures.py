@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from .flux import RealFlux
+from .pw import RealPw
 from .slurm import RealSlurm, Temper
 from .sshd import RealSshd
 
@@ -74,6 +75,13 @@ def real_flux(request: pytest.FixtureRequest) -> Iterator[RealFlux]:
         _leave_out(request, "real Flux", why)
     with RealFlux() as flux:
         yield flux
+
+
+@pytest.fixture(scope="session")
+def real_pw(request: pytest.FixtureRequest) -> RealPw:
+    """Quantum ESPRESSO's pw.x and the pseudopotentials that come with it."""
+    _needs(request, "real pw.x", RealPw.missing())
+    return RealPw()
 
 
 @pytest.fixture(autouse=True)
