@@ -21,7 +21,30 @@ TABLES: dict[str, dict[str, Any]] = {
     "crystal": {"task": "sp"},
     "command": {"command": "true"},
 }
-"""The least that each engine's table needs."""
+"""The least that each engine's table needs; that of espresso is a folder with a pseudopotential."""
+HELIUM = """<UPF version="2.0.1">
+<PP_INFO>
+</PP_INFO>
+<PP_HEADER
+element="He"
+pseudo_type="NC"
+relativistic="scalar"
+is_ultrasoft="F"
+is_paw="F"
+has_so="F"
+functional="PBE"
+wfc_cutoff="20.0"
+rho_cutoff="80.0"
+/>
+</UPF>
+"""
+
+
+def tables(folder: Path) -> dict[str, dict[str, Any]]:
+    """A small table for every engine."""
+    (folder / "pseudo").mkdir()
+    (folder / "pseudo" / "He.UPF").write_text(HELIUM)
+    return TABLES | {"espresso": {"pseudo_dir": str(folder / "pseudo")}}
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -55,7 +78,7 @@ def test_a_bad_table_is_a_spec_error_at_its_key(table: Any, key: str, message: s
 
 
 def test_engines_are_found_by_name() -> None:
-    assert engines.names() == list(TABLES)
+    assert set(engines.names()) == {*TABLES, "espresso"}
     assert [engines.get(name).name for name in engines.names()] == engines.names()
     assert engines.get_python("emt") is engines.get("emt")
 
@@ -64,7 +87,7 @@ def test_engines_are_found_by_name() -> None:
     ("name", "hint"),
     [
         ("tblit", "did you mean 'tblite'?"),
-        ("zzz", "known: tblite, emt, orca, orca-sella, crystal, command"),
+        ("zzz", "known: tblite, emt, orca, orca-sella, crystal, espresso, command"),
     ],
 )
 def test_an_unknown_engine_is_a_spec_error(name: str, hint: str) -> None:
@@ -89,9 +112,9 @@ def test_a_verdict_settles_the_outcome(verdict: str, failure: FailureClass, tmp_
     found = read_verdict(ended)
     assert found is not None
     assert found.failure == failure
-    for name in engines.names():
+    for name, table in tables(tmp_path).items():
         engine = engines.get(name)
-        parameters = engine.parameters(TABLES[name], str)
+        parameters = engine.parameters(table, str)
         assert engine.read(tmp_path, ended, parameters).failure == failure
 
 
@@ -129,12 +152,13 @@ import sys
 from pathlib import Path
 from penstock import engines
 from penstock.domain.calculation import Calculation, Exit
-calculation = Calculation("x", "1\\n\\nHe 0 0 0\\n", 0, 1, 1, 100)
-for name, table in {TABLES!r}.items():
+cell = 'Lattice="5 0 0 0 5 0 0 0 5" pbc="T T T"'
+for name, table in {tables(tmp_path)!r}.items():
     engine = engines.get(name)
     parameters = engine.parameters(table, str)
     if name != "crystal":  # symmetry is found by a library that needs numpy, in a worker
-        engine.render(calculation, parameters)
+        comment = cell if name == "espresso" else ""
+        engine.render(Calculation("x", f"1\\n{{comment}}\\nHe 0 0 0\\n", 0, 1, 1, 100), parameters)
     engine.read(Path({str(tmp_path)!r}), Exit(0, None, 0.0, 1.0), parameters)
 print(*(sys.modules.keys() & {{"ase", "numpy", "scipy", "tblite"}}))
 """

@@ -20,6 +20,7 @@ _CLASSES: Final = {
     "orca": "orca.OrcaEngine",
     "orca-sella": "sella.SellaEngine",
     "crystal": "crystal.CrystalEngine",
+    "espresso": "espresso.EspressoEngine",
     "command": "command.CommandEngine",
 }
 _ENGINES: Final[dict[str, Engine[Any] | None]] = dict.fromkeys(_CLASSES)  # None: not asked for yet
