@@ -18,8 +18,9 @@ _MARGIN: Final = b"\n" + b" " * 33 + b"*"
 
 _SECTION_MAX: Final = 1 << 20
 _BANNER: Final = re.compile(r"\s*\*{4}ORCA TERMINATED NORMALLY\*{4}\s*")
+_COUNT: Final = r"(\d{1,9})"
 _RUN_TIME: Final = re.compile(
-    r"\s*TOTAL RUN TIME:\s*(\d+) days\s+(\d+) hours\s+(\d+) minutes\s+(\d+) seconds\s+(\d+) msec\s*"
+    rf"\s*TOTAL RUN TIME:\s*{_COUNT} days\s+{_COUNT} hours\s+{_COUNT} minutes\s+{_COUNT} seconds\s+{_COUNT} msec\s*"
 )
 _CYCLES: Final = re.compile(r"SCF CONVERGED AFTER\s+(\d{1,9}) CYCLES")
 _OPT_CYCLE: Final = re.compile(r"GEOMETRY OPTIMIZATION CYCLE\s+(\d{1,9})\b")
@@ -29,7 +30,7 @@ _PROCESSES: Final = re.compile(r"Program running with\s+(\d{1,6}) parallel MPI-p
 _VERSION: Final = re.compile(r"Program Version\s+(\S+)")
 _TOTAL_ENERGY: Final = re.compile(r"Total Energy\s+:\s+(\S+)\s+Eh")
 _STATE: Final = re.compile(rf"STATE\s+\d+:\s+E=\s*{sections.NUMBER}\s+au\s+({sections.NUMBER})\s+eV.*")
-_ROOT: Final = re.compile(rf"IROOT=\s*(\d+):\s+{sections.NUMBER}\s+au\s+({sections.NUMBER})\s+eV")
+_ROOT: Final = re.compile(rf"IROOT=\s*{_COUNT}:\s+{sections.NUMBER}\s+au\s+({sections.NUMBER})\s+eV")
 _LABELLED: Final[dict[bytes, tuple[str, re.Pattern[str]]]] = {
     marker: (name, re.compile(rf"{pattern}\s+({sections.NUMBER})(?:\s.*)?$"))
     for marker, name, pattern in (
