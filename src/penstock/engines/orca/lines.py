@@ -129,6 +129,13 @@ def _on_scf_converged(run: Run, hit: Hit) -> None:
         run.scf_cycles = (run.scf_cycles or 0) + int(match[1])
 
 
+def _on_optimisation_run(run: Run, hit: Hit) -> None:
+    """It is announced before its first cycle, so that one whose cycles are lost is still known to want convergence."""
+    if run.optimisation is None:
+        run.optimisation = Optimisation()
+        run.optimisation.offset, run.optimisation.line = hit.offset, hit.line()
+
+
 def _on_optimisation_cycle(run: Run, hit: Hit) -> None:
     match = _OPT_CYCLE.search(hit.line())
     if match is None:
@@ -254,6 +261,7 @@ _HANDLERS: Final[dict[bytes, Callable[[Run, Hit], None]]] = {
     b"FINAL SINGLE POINT ENERGY": _on_energy,
     b"Total Energy       :": _on_scf_energy,
     b"SCF CONVERGED AFTER": _on_scf_converged,
+    b"* Geometry Optimization Run *": _on_optimisation_run,
     b"GEOMETRY OPTIMIZATION CYCLE": _on_optimisation_cycle,
     b"FINAL ENERGY EVALUATION AT THE STATIONARY POINT": _on_stationary_point,
     b"THE OPTIMIZATION HAS CONVERGED": _on_optimised,
