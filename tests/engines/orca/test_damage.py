@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,3 +136,9 @@ def test_any_bytes_can_be_read(read: Read, data: bytes, at: float, name: str) ->
 @given(text=st.text(alphabet="ORCA*\n 0123456789.:|>-ENRGYSIFTL", max_size=400))
 def test_any_text_like_it_can_be_read(read: Read, text: str) -> None:
     assert not is_success(read(texts.head().encode() + text.encode()))
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_numbers_of_any_length_can_be_read(read: Read, name: str) -> None:
+    text = re.sub(r"[0-9]+", lambda match: match[0] * 5000 if len(match[0]) == 1 else match[0], GOOD[name])
+    assert not is_success(read(text.encode()))

@@ -1,5 +1,7 @@
+import subprocess
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -64,6 +66,21 @@ def test_orca_is_called_by_its_full_path() -> None:
     assert rendered(ALONE).argv == ["orca", "job.inp"]
     options = rendered(command="/o/orca", mpirun_options="--bind-to none").argv
     assert options == ["/o/orca", "job.inp", "--bind-to none"]
+
+
+def test_a_name_is_looked_up_where_it_runs(tmp_path: Path) -> None:
+    program = tmp_path / "my orca"
+    program.write_text('#!/bin/sh\nprintf "%s|" "$0" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    argv = rendered(command="my orca", mpirun_options="--bind-to none; rm $x").argv
+    assert argv is not None
+
+    def run(path: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(argv or [], env={"PATH": path}, capture_output=True, text=True, check=False)
+
+    assert run(str(tmp_path)).stdout == f"{program}|job.inp|--bind-to none; rm $x|"
+    missing = run("/nonexistent")
+    assert (missing.returncode, missing.stderr) == (127, "my orca is not on the PATH\n")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +185,17 @@ def test_a_template_keeps_its_own_processes_and_memory_unless_a_remedy_changes_t
     assert from_template(text).startswith("! HF PAL8\n%maxcore 4000\n! HF def2-SVP\n* xyz")
     changed = from_template(text, core_share=0.5, maxcore_mb=6000)
     assert changed.startswith("! HF PAL8\n%maxcore 4000\n! HF def2-SVP\n%maxcore 6000\n%pal nprocs 2 end\n* xyz")
+
+
+def test_what_a_template_says_itself_is_not_said_twice() -> None:
+    text = from_template("!SlowConv KDIIS # D4\n" + TEMPLATE, ALONE, keywords=["slowconv", "D4"])
+    assert text.count("! D4\n") == 1
+    assert "slowconv" not in text
+    later = msgspec.structs.replace(ALONE, previous=("job.gbw", "job.opt"))
+    assert "MORead" not in from_template(f'! MOread\n%moinp "mine.gbw"\n{TEMPLATE}', later)
+    assert "InHess" in from_template(TEMPLATE, later, task="opt")
+    assert "InHess" not in from_template("%geom calc_hess true end\n" + TEMPLATE, later, task="opt")
+    assert "InHess" not in from_template("! COpt\n" + TEMPLATE, later, task="opt")
 
 
 def test_a_restart_reaches_a_template_too_and_further_jobs_get_the_keywords() -> None:

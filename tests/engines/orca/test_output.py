@@ -78,6 +78,18 @@ def test_an_optimisation_that_says_nothing_of_converging_has_not(read: Read) -> 
     assert "CYCLE   2" in found.evidence.text
 
 
+def test_an_optimisation_that_is_only_announced_has_not_converged(read: Read) -> None:
+    title = "                       * Geometry Optimization Run *\n"
+    text = texts.single_point().replace("-" * 33 + "\nCARTESIAN", f"{title}{'-' * 33}\nCARTESIAN", 1)
+    found = read(text)
+    assert (found.failure, found.optimization) == (FailureClass.GEOMETRY_NOT_CONVERGED, None)
+    assert found.evidence is not None
+    assert found.evidence.text == "* Geometry Optimization Run *"
+    atom = "\n".join(line for line in text.split("\n") if not line.startswith("  H "))
+    assert read(atom.replace(f"{texts.ENERGY:.8f}", "-75.0")).failure is None
+    assert read(texts.optimisation().replace("         ****", title + "         ****", 1)) == read(texts.optimisation())
+
+
 def test_in_a_relaxed_scan_every_optimisation_must_converge(read: Read) -> None:
     good = texts.optimisation().removesuffix(texts.end())
     bad = texts.failed_optimisation().split("END OF INPUT****", 1)[1]

@@ -18,8 +18,9 @@ _MARGIN: Final = b"\n" + b" " * 33 + b"*"
 
 _SECTION_MAX: Final = 1 << 20
 _BANNER: Final = re.compile(r"\s*\*{4}ORCA TERMINATED NORMALLY\*{4}\s*")
+_COUNT: Final = r"(\d{1,9})"
 _RUN_TIME: Final = re.compile(
-    r"\s*TOTAL RUN TIME:\s*(\d+) days\s+(\d+) hours\s+(\d+) minutes\s+(\d+) seconds\s+(\d+) msec\s*"
+    rf"\s*TOTAL RUN TIME:\s*{_COUNT} days\s+{_COUNT} hours\s+{_COUNT} minutes\s+{_COUNT} seconds\s+{_COUNT} msec\s*"
 )
 _CYCLES: Final = re.compile(r"SCF CONVERGED AFTER\s+(\d{1,9}) CYCLES")
 _OPT_CYCLE: Final = re.compile(r"GEOMETRY OPTIMIZATION CYCLE\s+(\d{1,9})\b")
@@ -29,7 +30,7 @@ _PROCESSES: Final = re.compile(r"Program running with\s+(\d{1,6}) parallel MPI-p
 _VERSION: Final = re.compile(r"Program Version\s+(\S+)")
 _TOTAL_ENERGY: Final = re.compile(r"Total Energy\s+:\s+(\S+)\s+Eh")
 _STATE: Final = re.compile(rf"STATE\s+\d+:\s+E=\s*{sections.NUMBER}\s+au\s+({sections.NUMBER})\s+eV.*")
-_ROOT: Final = re.compile(rf"IROOT=\s*(\d+):\s+{sections.NUMBER}\s+au\s+({sections.NUMBER})\s+eV")
+_ROOT: Final = re.compile(rf"IROOT=\s*{_COUNT}:\s+{sections.NUMBER}\s+au\s+({sections.NUMBER})\s+eV")
 _LABELLED: Final[dict[bytes, tuple[str, re.Pattern[str]]]] = {
     marker: (name, re.compile(rf"{pattern}\s+({sections.NUMBER})(?:\s.*)?$"))
     for marker, name, pattern in (
@@ -126,6 +127,13 @@ def _on_scf_energy(run: Run, hit: Hit) -> None:
 def _on_scf_converged(run: Run, hit: Hit) -> None:
     if match := _CYCLES.search(hit.line()):
         run.scf_cycles = (run.scf_cycles or 0) + int(match[1])
+
+
+def _on_optimisation_run(run: Run, hit: Hit) -> None:
+    """It is announced before its first cycle, so that one whose cycles are lost is still known to want convergence."""
+    if run.optimisation is None:
+        run.optimisation = Optimisation()
+        run.optimisation.offset, run.optimisation.line = hit.offset, hit.line()
 
 
 def _on_optimisation_cycle(run: Run, hit: Hit) -> None:
@@ -253,6 +261,7 @@ _HANDLERS: Final[dict[bytes, Callable[[Run, Hit], None]]] = {
     b"FINAL SINGLE POINT ENERGY": _on_energy,
     b"Total Energy       :": _on_scf_energy,
     b"SCF CONVERGED AFTER": _on_scf_converged,
+    b"* Geometry Optimization Run *": _on_optimisation_run,
     b"GEOMETRY OPTIMIZATION CYCLE": _on_optimisation_cycle,
     b"FINAL ENERGY EVALUATION AT THE STATIONARY POINT": _on_stationary_point,
     b"THE OPTIMIZATION HAS CONVERGED": _on_optimised,

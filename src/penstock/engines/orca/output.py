@@ -129,10 +129,15 @@ def _decisive(run: Run, geometry: str | None) -> Found | None:
         return most_telling(one for one in signs if has_crashed or one.sign.fatal)
     if (blown_up := _absurd_energy(run, geometry)) is not None:
         return blown_up
-    if run.optimisation is not None and not run.optimisation.has_converged:
+    if run.optimisation is not None and not run.optimisation.has_converged and not _is_atom(geometry):
         said = [one for one in signs if one.sign.failure is FailureClass.GEOMETRY_NOT_CONVERGED]
         return most_telling(said) or Found(_UNCONVERGED, run.optimisation.offset, run.optimisation.line)
     return None
+
+
+def _is_atom(geometry: str | None) -> bool:
+    """Whether there is but one atom, whose optimisation is a single point."""
+    return geometry is not None and geometry.startswith("1\n")
 
 
 def _absurd_energy(run: Run, geometry: str | None) -> Found | None:
@@ -158,8 +163,8 @@ def _message(run: Run, found: Found, geometry: str | None) -> str | None:
         return f"an absurd energy: {found.line.strip()}"
     if found.sign.failure is FailureClass.MODULE_CRASH and (absurd := _absurd_energy(run, geometry)):
         return f"{found.line.strip()}, after an absurd energy: {' '.join(absurd.line.split())}"
-    cycles = run.optimisation.result().cycles if run.optimisation else None
-    return explain(found, run.found.values(), cycles)
+    result = run.optimisation.result() if run.optimisation else None
+    return explain(found, run.found.values(), result.cycles if result else None)
 
 
 def _max_gradient(run: Run) -> float | None:

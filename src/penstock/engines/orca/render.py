@@ -30,7 +30,9 @@ _TASK_WORDS: Final = {
     "opt+freq": ["Opt", "Freq"],
 }
 _OPTIMISES: Final = frozenset({"opt", "opt+freq"})
-_FROM_PATH: Final = 'exec "$(command -v "$1")" "$2" ${3:+"$3"}'
+_FROM_PATH: Final = (
+    'program=$(command -v "$1") || { echo "$1 is not on the PATH" >&2; exit 127; }; shift; exec "$program" "$@"'
+)
 
 Hook = Callable[[Calculation, Mapping[str, Any]], object]
 
@@ -65,7 +67,8 @@ def _argv(parameters: OrcaParameters, cores: int) -> list[str]:
 
 def _carry(calculation: Calculation, parameters: OrcaParameters) -> dict[str, str]:
     carry = {}
-    if parameters.reuse_guess and ORBITALS in calculation.previous:
+    has_guess = "MOREAD" in template.words(parameters.template)
+    if parameters.reuse_guess and ORBITALS in calculation.previous and not has_guess:
         carry[ORBITALS] = "guess.gbw"
     hessian = next((name for name in HESSIANS if name in calculation.previous), None)
     if hessian is not None and _wants_hessian(parameters):
@@ -75,14 +78,10 @@ def _carry(calculation: Calculation, parameters: OrcaParameters) -> dict[str, st
 
 def _wants_hessian(parameters: OrcaParameters) -> bool:
     """Whether an optimisation begins that does not say itself where its Hessian comes from."""
-    geometry_block = parameters.blocks.get("geom", {})
-    is_own = any(
-        name in text.lower()
-        for name in ("inhess", "calc_hess")
-        for text in [*geometry_block, str(geometry_block.get(RAW, ""))]
-    )
-    is_cartesian = any(word.upper() == "COPT" for word in _words(parameters))
-    return parameters.task in _OPTIMISES and parameters.reuse_hessian and not is_own and not is_cartesian
+    settings = (parameters.template + render_blocks(parameters.blocks)).lower()
+    is_own = "inhess" in settings or "calc_hess" in settings
+    words = template.words(parameters.template) | {word.upper() for word in _words(parameters)}
+    return parameters.task in _OPTIMISES and parameters.reuse_hessian and not is_own and "COPT" not in words
 
 
 def _files(
@@ -136,7 +135,8 @@ def _fill_template(
     """The template with what it has no placeholder for put before its coordinates, so that remedies reach it too."""
     text = parameters.template
     blocks = render_blocks(parameters.blocks)
-    keywords = " ".join(dict.fromkeys(_keywords(parameters)))
+    given = template.words(text)
+    keywords = " ".join(dict.fromkeys(word for word in _keywords(parameters) if word.upper() not in given))
     values = {
         "name": " ".join(calculation.name.split()),
         "geometry": bare_atoms(calculation.geometry).rstrip("\n"),

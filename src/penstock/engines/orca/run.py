@@ -55,8 +55,10 @@ class Optimisation:
         """Whether every optimisation of the run did."""
         return self.converged and self.all_converged
 
-    def result(self) -> Optimization:
-        """As a report has it."""
+    def result(self) -> Optimization | None:
+        """As a report has it; None before the first cycle."""
+        if not self.cycle:
+            return None
         return Optimization(self.has_converged, self.cycles_before + self.cycle, finite(self.energy))
 
 

@@ -59,6 +59,12 @@ def uses(text: str, name: str) -> bool:
     return any(name in {match["named"], match["braced"]} for match in Template.pattern.finditer(text))
 
 
+def words(text: str) -> set[str]:
+    """The words of the template's own input lines, in capitals."""
+    lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
+    return {word.upper() for line in lines if line.startswith("!") for word in line[1:].split()}
+
+
 def sets_cores(text: str) -> bool:
     """Whether the template itself says how many processes there are."""
     return _OWN_CORES.search(text) is not None
