@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.daemon import BenchDaemon, WrongOutcomeError, bench_daemon, render_spec
 from benchmarks.process import peak_rss_mb, tree_cpu_s
@@ -46,12 +46,13 @@ def run(options: Options) -> Report:
     total_mb = sum(_write_job(finished, job) for job in range(1, jobs + 1)) / 1e6
     with bench_daemon(options.scratch / "daemon", environment=environment) as daemon:
         write_molecules(daemon.root / "molecules.csv", jobs)
-        cold, cold_limit = _turns(daemon, finished, jobs, pairs, in_memory=False)
+        cold, cold_limit, _ = _turns(daemon, finished, jobs, pairs, in_memory=False)
         spent = tree_cpu_s(daemon.pid)
-        warm, warm_limit = _turns(daemon, finished, jobs, pairs, in_memory=True)
+        warm, warm_limit, reading = _turns(daemon, finished, jobs, pairs, in_memory=True)
         figures = [
             compare("job directories a second, files on disk", "/s", cold, cold_limit, ratio_at_least(0.7)),
             compare("job directories a second, files in memory", "/s", warm, warm_limit),
+            compare("the same, beside the engine's reading alone", "/s", warm, reading),
             Figure("CPU a job, daemon with workers", "ms", (tree_cpu_s(daemon.pid) - spent) / jobs / pairs * 1e3),
             Figure("daemon's peak memory", "MB", peak_rss_mb(daemon.pid)),
         ]
@@ -61,9 +62,9 @@ def run(options: Options) -> Report:
 
 def _turns(
     daemon: BenchDaemon, finished: Path, jobs: int, pairs: int, *, in_memory: bool
-) -> tuple[list[float], list[float]]:
-    """Directories a second: ours and theirs."""
-    ours, theirs = [], []
+) -> tuple[list[float], list[float], list[float]]:
+    """Directories a second: ours, those that are searched for the marker, those that the engine alone reads."""
+    ours, searched, read = [], [], []
     for turn in range(pairs):
         workflow_id = f"rescan-{'memory' if in_memory else 'disk'}-{turn}"
         place = _prepare(daemon, workflow_id, jobs)
@@ -72,8 +73,10 @@ def _turns(
         ours.append(jobs / _rescan_s(daemon, workflow_id, jobs))
         place.rename(finished)
         _settle(finished, in_memory=in_memory)
-        theirs.append(jobs / _search_s(finished, jobs))
-    return ours, theirs
+        searched.append(jobs / _alone_s("search", finished, jobs))
+        _settle(finished, in_memory=in_memory)
+        read.append(jobs / _alone_s("read", finished, jobs))
+    return ours, searched, read
 
 
 def _prepare(daemon: BenchDaemon, workflow_id: str, jobs: int) -> Path:
@@ -127,13 +130,15 @@ def _outputs_of(shard: str) -> Iterator[str]:
 # ---- the limit, a program of its own --------------------------------------------------------------------------------
 
 
-def _search_s(root: Path, jobs: int) -> float:
+def _alone_s(what: str, root: Path, jobs: int) -> float:
     """The whole program, from its start."""
     began = time.perf_counter()
-    ended = subprocess.run([sys.executable, "-m", __name__, str(root)], check=True, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", __name__, what, str(root)], check=True, capture_output=True, text=True
+    )
     wall_s = time.perf_counter() - began
     if int(ended.stdout) != jobs:
-        raise WrongOutcomeError(f"the marker stands in {ended.stdout.strip()} of {jobs} files")
+        raise WrongOutcomeError(f"{what}: a success in {ended.stdout.strip()} of {jobs} files")
     return wall_s
 
 
@@ -146,10 +151,17 @@ def count_marked(shard: str) -> int:
     return found
 
 
-def main(root: str) -> None:
+def count_read(shard: str) -> int:
+    """How many of a shard's outputs the engine reads as a success."""
+    engine: Any = engines.get("orca")
+    return sum(engine.report(Path(path)).failure is None for path in _outputs_of(shard))
+
+
+def main(what: str, root: str) -> None:
     """Shares the shards out and prints the sum."""
+    count = {"search": count_marked, "read": count_read}[what]
     with get_context("fork").Pool(_PROCESSES) as pool:
-        print(sum(pool.imap_unordered(count_marked, sorted(shard.path for shard in os.scandir(root)))))
+        print(sum(pool.imap_unordered(count, sorted(shard.path for shard in os.scandir(root)))))
 
 
 # ---- outputs of our own making --------------------------------------------------------------------------------------
