@@ -111,6 +111,19 @@ def read_head(path: Path, size: int = 65536) -> bytes:
         return b""
 
 
+def is_cut_short(path: Path) -> bool:
+    """Whether a gzipped text breaks off before its end; False for a plain one, whose end nothing marks."""
+    with opened(path) as file:
+        if not isinstance(file, gzip.GzipFile):
+            return False
+        try:
+            while file.read(_BLOCK):
+                pass
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return True
+    return False
+
+
 def line_number(path: Path, offset: int) -> int:
     """The 1-based line on which byte `offset` of the text stands."""
     lines, left = 1, offset

@@ -22,6 +22,7 @@ from penstock.engines.orca import sections
 from penstock.engines.orca.lines import MARKERS, take
 from penstock.engines.orca.run import Run, finite
 from penstock.engines.orca.signs import Found, Sign, explain, most_telling
+from penstock.engines.program_report import whole
 
 _NOT_CONVERGED: Final = frozenset(
     {FailureClass.SCF_NOT_CONVERGED, FailureClass.GEOMETRY_NOT_CONVERGED, FailureClass.BLOWN_UP}
@@ -35,7 +36,7 @@ _SCAN: Final = MarkerScan(MARKERS)
 
 def report(path: Path) -> Report:
     """What the file says, in one pass and bounded memory; OSError where it cannot be read, no other error."""
-    return _conclude(_scan(path), path)
+    return whole(_conclude(_scan(path), path), path)
 
 
 def add_standard_error(report: Report, path: Path) -> Report:
