@@ -18,7 +18,7 @@ from penstock.domain.remedy import AppliedRemedy
 from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status
 from penstock.domain.submission import Submission
 from penstock.domain.views import EventInfo
-from penstock.store.chain import lead_back, lead_on
+from penstock.store.chain import hold_back, lead_back, lead_on
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
 from penstock.store.reviews import CLEARED, Amendment
@@ -324,6 +324,8 @@ class WorkflowStore:
             shift.update(Counter(result.job_state for result in results))
             if self._is_chain:
                 shift.update(await lead_on(db, [result.attempt.job_id for result in results]))
+                again = [result.attempt.job_id for result in results if result.job_state is JobState.READY]
+                shift.update(await hold_back(db, again) if again else {})
             tally = await self._shift_tally(db, shift)
         self.tally = tally
         return events
@@ -384,7 +386,7 @@ class WorkflowStore:
             shift[to] += moved
             if self._is_chain:
                 jobs = [row[0] for row in changed]
-                shift.update(await (lead_back(db, jobs) if reset else lead_on(db, jobs)))
+                shift.update(await (lead_back if to is JobState.READY else lead_on)(db, jobs))
             events = await self._events(db, [msgspec.structs.replace(event, data=event.data | {"jobs": moved})])
             tally = await self._shift_tally(db, shift)
         self.tally = tally
