@@ -209,6 +209,15 @@ class WorkflowStore:
         due: float | None = rows[0][0]
         return due
 
+    async def begun_since(self, then: float) -> tuple[int, float | None]:
+        """How many attempts were begun after `then` (seconds since the epoch), and when the first of them was."""
+        rows = await self._db.fetch(
+            "SELECT coalesce(sum(size), 0), min(created_at) FROM submission WHERE workflow_id = ? AND created_at > ?",
+            [self.workflow_id, then],
+        )
+        begun, first = rows[0]
+        return begun, first
+
     async def begin_submission(
         self, submission: Submission, cluster: str, jobs: Sequence[ReadyJob], now: float
     ) -> tuple[list[OpenAttempt], list[EventInfo]]:
