@@ -108,12 +108,11 @@ def check_table(table: RemedyTable) -> None:
     names = [rule.name for rule in table.rules]
     if doubled := [name for name in names if names.count(name) > 1]:
         raise SpecError(f"there are two rules {doubled[0]!r}; give each a name of its own", key="remedies.rules")
-    for rule in table.rules:
-        _check_rule(rule)
+    for number, rule in enumerate(table.rules):
+        _check_rule(rule, f"remedies.rules[{number}]")
 
 
-def _check_rule(rule: Rule) -> None:
-    key = "remedies.rules"
+def _check_rule(rule: Rule, key: str) -> None:
     try:
         re.compile(rule.when)
     except re.error as error:
@@ -201,6 +200,11 @@ def decide_remedy(  # noqa: PLR0913 - a decision over everything that is known
     return NoRemedy("no remedy is left: " + "; ".join(passed))
 
 
+def leads_somewhere(parameters: Mapping[str, Any], name: str) -> bool:
+    """Whether a dotted name leads to a place in tables, be it empty, and not into a value that is none."""
+    return _table_at(parameters, name.split(".")[:-1]) is not None
+
+
 def describe_change(name: str, change: Change) -> str:
     """A change of a rule in words, for a table of rules."""
     bounds = "".join(
@@ -258,7 +262,7 @@ def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources, most: Reso
     return Remedy(rule.name, changed, tuple(said), rule.restart, memory_mb, walltime_s) if said else None
 
 
-def _table_at(parameters: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
+def _table_at(parameters: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
     """The table that dotted keys lead to, empty where nothing is there yet; None where something else is."""
     table: Any = parameters
     for key in path:

@@ -255,23 +255,44 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
 
 
 def locate_key(text: str, key: str) -> int | None:
-    """The 1-based line on which dotted `key` is set in TOML `text`, or where its table begins."""
+    """The 1-based line on which dotted `key` is set in TOML `text`, or where its table begins.
+
+    `[n]` behind a part names the n-th table of an array, counted from 0.
+    """
     wanted = key.split(".")
+    arrays: dict[str, int] = {}
     table: list[str] = []
     best: int | None = None
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if header := re.match(r"\[\[?\s*([^\]]+?)\s*\]", line):
-            table = [part.strip().strip("\"'") for part in header[1].split(".")]
-            if table == wanted[: len(table)] and table:
+            table = _numbered(header[1], arrays, is_array=line.startswith("[["))
+            if table and _leads_to(table, wanted):
                 best = number
         elif assignment := re.match(r"([\w.\-\"']+)\s*=", line):
             full = table + [part.strip("\"'") for part in assignment[1].split(".")]
             if full == wanted:
                 return number
-            if full == wanted[: len(full)]:
+            if _leads_to(full, wanted):
                 best = number
     return best
+
+
+def _numbered(header: str, arrays: dict[str, int], *, is_array: bool) -> list[str]:
+    """A header's parts, those that are arrays with the number of their newest table; `arrays` is kept up to date."""
+    parts = [part.strip().strip("\"'") for part in header.split(".")]
+    names = [".".join(parts[: n + 1]) for n in range(len(parts))]
+    if is_array:
+        arrays[names[-1]] = arrays.get(names[-1], -1) + 1
+    return [f"{part}[{arrays[name]}]" if name in arrays else part for part, name in zip(parts, names, strict=True)]
+
+
+def _leads_to(parts: list[str], wanted: list[str]) -> bool:
+    """Whether `parts` are the beginning of `wanted`, where either may leave the number in an array open."""
+    return len(parts) <= len(wanted) and all(
+        part == want or part.partition("[")[0] == want or part == want.partition("[")[0]
+        for part, want in zip(parts, wanted, strict=False)
+    )
 
 
 def decode_spec(tables: dict[str, Any], text: str, file: str) -> WorkflowSpec:
