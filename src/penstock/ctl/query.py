@@ -242,11 +242,14 @@ def _workflow_row(info: WorkflowInfo) -> tuple[str, ...]:
 
 
 def _job_table(ctl: Ctl, jobs: tuple[JobInfo, ...]) -> None:
-    columns = (">id", "name", ">natoms", "state", ">attempts", ">energy/Eh", ">max force/(Eh/bohr)", ">time", "failure")
+    is_chain = any(job.step for job in jobs)
+    step = ("step",) if is_chain else ()
+    results = (">natoms", "state", ">attempts", ">energy/Eh", ">max force/(Eh/bohr)", ">time", "failure")
     rows = (
         (
             str(job.id),
             job.name,
+            *((job.step or "-",) if is_chain else ()),
             str(job.natoms),
             job.state,
             str(job.attempts),
@@ -257,14 +260,14 @@ def _job_table(ctl: Ctl, jobs: tuple[JobInfo, ...]) -> None:
         )
         for job in jobs
     )
-    ctl.table(columns, rows)
+    ctl.table((">id", "name", *step, *results), rows)
 
 
 def _show_job(ctl: Ctl, detail: JobDetail) -> None:
     job = detail.job
     ctl.pairs(
         [
-            ("job", f"{job.id} ({job.name})"),
+            ("job", f"{job.id} ({job.name}" + (f", step {job.step})" if job.step else ")")),
             ("state", f"{job.state} (status {job.status})" + (", never to be rerun" if job.never_rerun else "")),
             ("elements", f"{job.elements}, {job.natoms} atoms"),
             ("charge, spin", f"{job.charge}, multiplicity {job.spin}"),
@@ -294,6 +297,13 @@ def _show_job(ctl: Ctl, detail: JobDetail) -> None:
             for attempt in detail.attempts
         )
         ctl.table((">attempt", "state", "started", ">time", ">exit", "failure", "message", "directory"), rows)
+        for attempt in detail.attempts:
+            if attempt.remedy:
+                changes = ", ".join(attempt.remedy["changes"])
+                ctl.line(f"attempt {attempt.number} ran with what rule {attempt.remedy['rule']} changed: {changes}")
+            if attempt.evidence:
+                place = attempt.evidence
+                ctl.line(f"attempt {attempt.number} failed by {place['file']}, line {place['line']}: {place['text']}")
     if detail.properties:
         ctl.line()
         ctl.pairs([(name, str(value)) for name, value in detail.properties.items()])

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.services.pw import RealPw
+
 from penstock.domain.calculation import Calculation, Exit, Outcome
 from penstock.engines.espresso import EspressoEngine
 from penstock.engines.espresso.parameters import EspressoParameters
-
-from ...services.pw import RealPw
 
 ENGINE = EspressoEngine()
 CELL = 'Lattice="0 {h} {h} {h} 0 {h} {h} {h} 0" pbc="T T T"'
@@ -56,15 +56,21 @@ class RealRun(NamedTuple):
 
 
 def attempt(
-    pw: RealPw, directory: Path, geometry: str, given: EspressoParameters, *, break_input: str = "", **limits: int
+    pw: RealPw,
+    directory: Path,
+    geometry: str,
+    given: EspressoParameters,
+    *,
+    spoil: tuple[str, str] = ("", ""),
+    file_size_kb: int | None = None,
 ) -> RealRun:
-    """Render, run and read one; `break_input` goes into the first namelist as nobody's engine would write it."""
+    """Render, run and read one; `spoil` replaces a text of the input by one that the engine would not write."""
     directory.mkdir(parents=True)
     rendered = ENGINE.render(calculation(geometry), given)
     assert rendered.argv is not None
     for name, text in rendered.files.items():
-        (directory / name).write_text(text.replace("&CONTROL", f"&CONTROL\n{break_input}", 1))
+        (directory / name).write_text(text.replace(*spoil, 1) if spoil[0] else text)
     started = time.time()
-    code = pw.run(directory, rendered.argv, **limits)
+    code = pw.run(directory, rendered.argv, file_size_kb=file_size_kb)
     ended = Exit(code if code >= 0 else None, -code if code < 0 else None, started, time.time())
     return RealRun(directory, ended, ENGINE.read(directory, ended, given), given)

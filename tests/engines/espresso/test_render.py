@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,16 @@ def test_an_overlap_that_stays_bad_gets_a_finer_density(folder: Path) -> None:
     remedy = decide(folder, FailureClass.LINEAR_DEPENDENCE, "", {"overlap-conjugate-gradients": 1})
     assert isinstance(remedy, Remedy)
     assert "ecutrho = 453.0" in job(msgspec.convert(remedy.parameters, EspressoParameters))
+
+
+def test_the_example_asks_for_what_there_is_a_key_for(folder: Path) -> None:
+    example = Path(__file__).parents[3] / "examples" / "espresso" / "silicon.toml"
+    table = tomllib.loads(example.read_text())["engine"]
+    (folder / "Si.lda.UPF").write_text(upf("Si", "LDA"))
+    (folder / "Na.pbe-spn.UPF").unlink()
+    table = {**table, "pseudo_dir": str(folder)}
+    assert table.pop("name") == ENGINE.name
+    blocks = (example.parent / "silicon.xyz").read_text().split("2\nLattice")[1:]
+    assert len(blocks) == 7
+    for block in blocks:
+        assert "tstress = .true." in job(ENGINE.parameters(table, lambda name: name), f"2\nLattice{block}")
