@@ -128,7 +128,9 @@ def _read_columns(table: bytes) -> list[float]:
     width = table.find(b"\n") + 1
     rows = len(table) // width if width else 0
     columns = [word.end() for word in _WORD.finditer(table, 0, width)]
-    if len(table) != rows * width or len(columns) != 4 or any(table[end::width].strip() for end in columns):
+    if len(table) != rows * width or table.count(b"\n") != rows or len(columns) != 4:
+        return []
+    if any(table[end::width].strip() for end in (*columns, width - 1)):
         return []
     array = bytearray(table)
     for end in columns:
