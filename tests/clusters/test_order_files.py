@@ -40,16 +40,21 @@ def submission(
 
 
 def files(
-    order: Submission, *, site: Site = SITE, cancelled: tuple[int, ...] = (), carry_from: str | None = None
+    order: Submission,
+    *,
+    site: Site = SITE,
+    cancelled: tuple[int, ...] = (),
+    carry_from: str | None = None,
+    launches: bool = False,
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     argv = ["prog", "a b"] if order.engine == "command" else None
     entries = [
-        Entry(n, f"jobs/{n}", n + 1, Rendered({"in put": f"{n}"}, argv, {"state": "state"}), carry_from)
+        Entry(n, f"jobs/{n}", n + 1, Rendered({"in put": f"{n}"}, argv, {"state": "state"}, launches), carry_from)
         for n in range(order.size)
     ]
     manifest = Manifest(ULID, "w", "/here/w", "isolated", order.engine, 2, 600, entries)
     encoded, (asked_s, _) = msgspec.msgpack.encode(manifest), allocation(order, None)
-    return order_files(order, encoded, site, SchedulerOptions(), VARIABLES, cancelled, asked_s)
+    return order_files(order, encoded, site, SchedulerOptions(launcher=("srun",)), VARIABLES, cancelled, asked_s)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +102,12 @@ def test_an_array_has_a_run_for_every_task_and_its_inputs() -> None:
     assert spool[f"{ULID}/run.1"] == b"attempt 1 2 /seen/w/jobs/1 prog 'a b'\n"
     assert b"export PENSTOCK_WORKFLOW_DIR=/seen/w\n" in spool[f"{ULID}/script"]
     assert b"/here/w" not in spool[f"{ULID}/script"]
+
+
+def test_a_launcher_goes_before_programs_that_do_not_start_their_processes_themselves() -> None:
+    launch = b'pk_launch() { exec $pk_detach srun "$@"; }'
+    assert launch in files(submission(2, 2))[1][f"{ULID}/script"]
+    assert launch not in files(submission(2, 2), launches=True)[1][f"{ULID}/script"]
 
 
 def test_a_bundle_deals_its_attempts_and_carries_files_on() -> None:

@@ -70,6 +70,8 @@ def order_files(
         )
     inputs: Tree = {} if warm else _inputs(manifest.entries)
     home = submission.ulid
+    if any(entry.rendered.launches for entry in manifest.entries):
+        options = msgspec.structs.replace(options, launcher=())
     script = render_script(task_variables, _plan(submission, site, options, allocation_s, warm=warm))
     spool: Tree = {f"{home}/script": script.encode()}
     if warm:

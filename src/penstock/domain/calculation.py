@@ -96,12 +96,14 @@ class Resume(msgspec.Struct, frozen=True, omit_defaults=True):
 class Rendered(msgspec.Struct, frozen=True, array_like=True):
     """An attempt ready to run: its input files by name, and its command line, or None for a Python engine.
 
-    `carry` says which of the calculation's `previous` files are copied beside them, and under which name.
+    `carry` says which of the calculation's `previous` files are copied beside them, and under which name. `launches`:
+    the program starts its processes itself, so that no launcher (srun) is put before it.
     """
 
     files: dict[str, str]
     argv: list[str] | None = None
     carry: dict[str, str] = {}
+    launches: bool = False
 
 
 class FailureClass(StrEnum):

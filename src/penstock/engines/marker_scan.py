@@ -147,6 +147,27 @@ def read_head(path: Path, size: int = 65536) -> bytes:
         return b""
 
 
+def is_cut_short(path: Path) -> bool:
+    """Whether a gzipped text breaks off before its end; False for a plain one, whose end nothing marks."""
+    if not _is_packed(path):
+        return False
+    with opened(path) as file:
+        try:
+            while file.read(_BLOCK):
+                pass
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return True
+    return False
+
+
+def _is_packed(path: Path) -> bool:
+    descriptor = open_output(path)
+    try:
+        return os.read(descriptor, 2) == _GZIP
+    finally:
+        os.close(descriptor)
+
+
 def line_number(path: Path, offset: int) -> int:
     """The 1-based line on which byte `offset` of the text stands."""
     lines, left = 1, offset

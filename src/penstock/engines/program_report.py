@@ -19,6 +19,7 @@ from penstock.engines.engine import (
     read_verdict,
     signal_message,
 )
+from penstock.engines.marker_scan import is_cut_short
 
 _NOT_STARTED = frozenset({None, 126, 127})  # as a shell tells it
 _NAMELESS = frozenset({FailureClass.TRUNCATED, FailureClass.MODULE_CRASH})
@@ -53,6 +54,13 @@ def conclude(
         checkpoint=present(directory, checkpoint),
         deck=deck,
     )
+
+
+def whole(report: Report, path: Path) -> Report:
+    """The report on `path`, unless it is a gzip stream that breaks off: then a good run has an unknown end."""
+    if report.failure is not None or not is_cut_short(path):
+        return report
+    return msgspec.structs.replace(report, ended="truncated", converged=None, failure=FailureClass.TRUNCATED)
 
 
 def present(directory: Path, names: Iterable[str]) -> list[str]:

@@ -309,6 +309,7 @@ def test_a_hook_writes_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
         {"job.inp": "! HF\n* xyz -1 1\n*\n", "extra.xyz": CALCULATION.geometry},
         ["/bin/sh", "-c", render_module._FROM_PATH, "sh", "orca", "job.inp"],
         {"job.gbw": "guess.gbw"},
+        launches=True,
     )
     assert refused(hook="mind")[1].startswith("there is no hook 'mind'; did you mean 'mine'? installed: mine")
 

@@ -16,6 +16,7 @@ from penstock.engines.crystal.printed_geometry import PrintedGeometry, read_geom
 from penstock.engines.crystal.printed_run import Line, PrintedRun, scan_run
 from penstock.engines.crystal.vibrations import read_vibrations
 from penstock.engines.marker_scan import Hit, line_number
+from penstock.engines.program_report import whole
 
 _HEAD: Final = re.compile(
     rb"\*[ ]+CRYSTAL\d\d[ ]+\*"
@@ -64,7 +65,7 @@ def report(path: Path) -> Report:
     the SCFs in this file: an optimisation prints only its first there. The gradient is the largest Cartesian component
     where that of the last geometry is printed, else the optimiser's own. A conducting state has no gap.
     """
-    return read_output(path).report
+    return whole(read_output(path).report, path)
 
 
 def read_output(path: Path) -> Reading:

@@ -14,6 +14,7 @@ from penstock.engines.espresso.marks import MARKERS, Mark
 from penstock.engines.espresso.run import Run, rydberg_hartree
 from penstock.engines.espresso.verdict import judge
 from penstock.engines.marker_scan import MarkerScan
+from penstock.engines.program_report import whole
 
 ENGINE: Final = "espresso"
 _RYDBERG_HARTREE: Final = 0.5
@@ -60,7 +61,7 @@ def report(path: Path) -> Report:
                 run = Run(version=match[2]) if match[1] == "PWSCF" else run.followed_by_another()
         else:
             run.see(hit)
-    return _to_report(run, path)
+    return whole(_to_report(run, path), path)
 
 
 def _to_report(run: Run, path: Path) -> Report:

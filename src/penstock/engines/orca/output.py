@@ -22,6 +22,7 @@ from penstock.engines.orca import sections
 from penstock.engines.orca.lines import FATAL_MARKERS, MARKERS, take
 from penstock.engines.orca.run import Run, finite
 from penstock.engines.orca.signs import Found, Sign, explain, most_telling
+from penstock.engines.program_report import whole
 
 _NOT_CONVERGED: Final = frozenset(
     {FailureClass.SCF_NOT_CONVERGED, FailureClass.GEOMETRY_NOT_CONVERGED, FailureClass.BLOWN_UP}
@@ -43,7 +44,7 @@ def report(path: Path) -> Report:
     not.
     """
     run = _scan(path, _SCAN)
-    return _conclude(run if _is_well(run) else _scan(path, _FULL_SCAN), path)
+    return whole(_conclude(run if _is_well(run) else _scan(path, _FULL_SCAN), path), path)
 
 
 def add_standard_error(report: Report, path: Path) -> Report:

@@ -44,7 +44,7 @@ def render(calculation: Calculation, parameters: OrcaParameters) -> Rendered:
     cores = _cores(calculation, parameters)
     carry = _carry(calculation, parameters)
     files = _files(calculation, parameters, cores, carry)
-    return Rendered(files, _argv(parameters, cores), carry)
+    return Rendered(files, _argv(parameters, cores), carry, launches=True)
 
 
 def _cores(calculation: Calculation, parameters: OrcaParameters) -> int:
