@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.budget import Batch
+from penstock.domain.calculation import FailureClass
 from penstock.domain.errors import SpecError
+from penstock.domain.remedy import Remedy, RemedyTable, decide_remedy
 from penstock.domain.resources import Resources
 from penstock.domain.scheduling import SchedulerOptions
 from penstock.domain.spec import WorkflowSpec, decode_spec, locate_key, nearest, parse_toml
@@ -381,3 +383,12 @@ def test_errors_in_limits_chains_and_remedies_say_where_and_what(
     assert key is None or error.key == key
     assert error.file == "g2.toml"
     assert line is None or error.line == line
+
+
+def test_a_whole_number_in_a_rule_stays_one_where_the_parameter_has_no_value() -> None:
+    rule = '[[remedies.rules]]\nname = "more"\non = "scf_not_converged"\nchange.cycles = { add = 200, default = 125 }\n'
+    table = decode(GOOD.replace("[metadata]", f"{rule}\n[metadata]")).remedies
+    stored = msgspec.json.decode(msgspec.json.encode(table), type=RemedyTable)
+    remedy = decide_remedy(stored.rules, FailureClass.SCF_NOT_CONVERGED, "", {}, {}, total=1, had=Resources())
+    assert isinstance(remedy, Remedy)
+    assert remedy.changes == ("cycles none → 325",)

@@ -35,7 +35,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     multiply: float | None = None
     append: list[Any] | None = None
     merge: dict[str, Any] | None = None
-    default: float | None = None
+    default: int | float | None = None  # a whole number stays one: programs may refuse 325.0 cycles
     least: float | None = None
     most: float | None = None
 
