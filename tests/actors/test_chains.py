@@ -353,7 +353,7 @@ async def test_no_more_run_than_the_limit_less_what_is_reserved(tmp_path: Path, 
 
 def begun_most(run: Campaign, length_s: float) -> int:
     """The most attempts begun in any `length_s` seconds from one of them on."""
-    times = [at for (at,) in run.query("SELECT created_at FROM attempt ORDER BY created_at")]
+    times: list[float] = [at for (at,) in run.query("SELECT created_at FROM attempt ORDER BY created_at")]
     return max(sum(begin <= at < begin + length_s for at in times) for begin in times)
 
 
@@ -418,8 +418,8 @@ def check_remedies(run: Chain, total: int) -> None:
             1000 * used["scf_cycles"],
             10 * used["mixing"],
         )
-    for directory, item in run.collected.items():
-        assert item.parameters == run.rendered[directory].parameters
+    for directory, read in run.collected.items():
+        assert read.parameters == run.rendered[directory].parameters
     for directory, item in run.rendered.items():
         [(remedy,)] = run.query("SELECT remedy FROM attempt WHERE directory = ?", directory)
         assert (remedy is None) == (item.parameters is None)
