@@ -88,6 +88,9 @@ class Campaign:
         workflow_id: str = "w",
         breaks: Callable[[], bool] = lambda: False,
         queueing: Queueing | None = None,
+        recipe: str = "campaign",
+        engine: dict[str, Any] | None = None,
+        parameters: str = '{"argv": ["true"]}',
         **spec: Any,
     ) -> None:
         self.id = workflow_id
@@ -102,10 +105,11 @@ class Campaign:
         self.directory = root / workflow_id
         self.owners: dict[str, Ref[Any]] = {}
         self._breaks = breaks
+        self._parameters = parameters
         self._spec = WorkflowSpec(
-            "campaign",
+            recipe,
             StructureSource("molecules.csv"),
-            {"name": "command", "command": ["true"]},
+            engine or {"name": "command", "command": ["true"]},
             slots=slots,
             retry=retry or RetryTable(max_attempts=3),
             **spec,
@@ -141,10 +145,10 @@ class Campaign:
         self.directory.mkdir(parents=True)
         fields: dict[str, Any] = {
             "workflow_id": self.id,
-            "recipe": "campaign",
+            "recipe": self._spec.recipe,
             "recipe_version": 1,
             "spec": msgspec.json.encode(self._spec).decode(),
-            "parameters": '{"argv": ["true"]}',
+            "parameters": self._parameters,
             "mode": "isolated",
             "namespace": self.id,
             "state": "running",

@@ -118,6 +118,8 @@ def summary(ctl: Ctl, id: str) -> None:
 @click.option("--csv", "as_csv", is_flag=True, help="All columns as CSV.")
 def table(ctl: Ctl, id: str, limit: int, offset: int, wanted: tuple[str, ...], as_csv: bool) -> None:
     """Show the results, one row a material."""
+    if as_csv and wanted:
+        raise click.UsageError("--csv has all columns; leave --column out")
     reply = ctl.client.table(id, limit, offset)
     if ctl.json:
         ctl.emit(reply)
@@ -125,13 +127,11 @@ def table(ctl: Ctl, id: str, limit: int, offset: int, wanted: tuple[str, ...], a
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([reply.columns, *reply.rows])
     else:
-        show_table(ctl, reply, wanted)
-        if len(reply.rows) < reply.total:
-            ctl.note(f"materials {offset + 1} to {offset + len(reply.rows)} of {reply.total}")
+        show_table(ctl, reply, wanted, offset)
 
 
-def show_table(ctl: Ctl, reply: Table, wanted: tuple[str, ...] = ()) -> None:
-    """The wanted columns, or those that most people look for, and how many more there are."""
+def show_table(ctl: Ctl, reply: Table, wanted: tuple[str, ...] = (), offset: int = 0) -> None:
+    """The wanted columns, or those that most people look for, and how many more columns and materials there are."""
     unknown = [name for name in wanted if name not in reply.columns]
     if unknown:
         raise click.UsageError(f"there is no column {unknown[0]!r}; there are {', '.join(reply.columns)}")
@@ -142,6 +142,10 @@ def show_table(ctl: Ctl, reply: Table, wanted: tuple[str, ...] = ()) -> None:
     hidden = len(reply.columns) - len(columns)
     if hidden and not wanted:
         ctl.note(f"{hidden} more columns: penstockctl table {reply.workflow.id} --column NAME, or --csv for all")
+    if not reply.rows and reply.total:
+        ctl.note(f"there are {reply.total} materials, and none on this page")
+    elif len(reply.rows) < reply.total:
+        ctl.note(f"materials {offset + 1} to {offset + len(reply.rows)} of {reply.total}")
 
 
 def _usual_columns(reply: Table) -> list[str]:

@@ -64,7 +64,7 @@ def _wait(ctl: Ctl, id: str) -> int:
         return _INTERRUPTED
     if ctl.json:
         ctl.emit(status)
-    elif status.workflow.recipe != "campaign":
+    elif status.workflow.recipe != "campaign" and status.workflow.state != WorkflowState.FAULTED:
         show_table(ctl, ctl.client.table(id))
     if status.workflow.state == WorkflowState.COMPLETED:
         return 0

@@ -13,6 +13,8 @@ import msgspec
 from penstock.store.queries import reading
 
 ROWS_MAX: Final = 10_000
+# The energy has a column of its own, which a property of that name never takes.
+_SHOWN: Final = "json_type(p.value) NOT IN ('array', 'object', 'null') AND p.name != 'energy_hartree'"
 Value = str | int | float | bool | None
 
 
@@ -45,7 +47,7 @@ def _columns(db: sqlite3.Connection, steps: list[str], workflow_id: str) -> tupl
     found: dict[str, list[str]] = {key: [] for key in steps}
     for key, name in db.execute(
         "SELECT DISTINCT s.key, p.name FROM property p JOIN job j ON j.id = p.job_id JOIN step s ON s.id = j.step_id "
-        "WHERE p.workflow_id = ? AND json_type(p.value) NOT IN ('array', 'object', 'null') ORDER BY p.name",
+        f"WHERE p.workflow_id = ? AND {_SHOWN} ORDER BY p.name",
         (workflow_id,),
     ):
         found[key].append(f"{key}.{name}")
@@ -59,7 +61,7 @@ def _rows(db: sqlite3.Connection, workflow_id: str, limit: int, offset: int) -> 
         "SELECT m.id, m.name, j.natoms, s.key, j.state, j.final_energy, p.name, p.value "
         "FROM (SELECT id, name FROM material WHERE workflow_id = ? ORDER BY id LIMIT ? OFFSET ?) m "
         "JOIN job j ON j.material_id = m.id JOIN step s ON s.id = j.step_id "
-        "LEFT JOIN property p ON p.job_id = j.id AND json_type(p.value) NOT IN ('array', 'object', 'null') "
+        f"LEFT JOIN property p ON p.job_id = j.id AND {_SHOWN} "
         "ORDER BY m.id, s.id",
         (workflow_id, limit, offset),
     )
