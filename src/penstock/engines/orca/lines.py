@@ -61,8 +61,8 @@ def take(run: Run, hit: Hit, marker: bytes) -> Run:
 
 def _is_echo(hit: Hit) -> bool:
     """Whether the line is one of the echoed input, where anything may stand."""
-    begin = hit.data.rfind(b"\n", max(0, hit.start - 4096), hit.start) + 1
-    return hit.data[begin : begin + 1] == b"|"
+    _, data, start, _ = hit
+    return data.startswith(b"|", data.rfind(b"\n", start - 4096 if start > 4096 else 0, start) + 1)
 
 
 def _section(hit: Hit, blank_lines: int) -> Text | None:
@@ -78,8 +78,8 @@ def _section(hit: Hit, blank_lines: int) -> Text | None:
     return Text(data[end_of_line + 1 : end], hit.offset)
 
 
-def _until(hit: Hit, end: bytes) -> Text:
-    """The text that follows a heading, as far as `end`. A copy, since a hit would keep its whole block in memory."""
+def text_until(hit: Hit, end: bytes) -> Text:
+    """The text that follows a heading, as far as `end`."""
     begin = hit.data.find(b"\n", hit.start) + 1
     stop = hit.data.find(end, begin, begin + _SECTION_MAX)
     return Text(hit.data[begin : stop if stop >= 0 else begin + _SECTION_MAX], hit.offset)
@@ -205,11 +205,11 @@ def _on_processes(run: Run, hit: Hit) -> None:
 
 
 def _on_orbitals(run: Run, hit: Hit) -> None:
-    run.orbitals = _until(hit, b"***")
+    run.orbitals = hit
 
 
 def _on_frequencies(run: Run, hit: Hit) -> None:
-    run.frequencies = _until(hit, b"NORMAL MODES")
+    run.frequencies = hit
     _on_other_job(run, hit)
 
 

@@ -164,6 +164,8 @@ def parse_frequencies(lines: Iterable[str]) -> list[float]:
 def parse_cores(echo: str) -> int | None:
     """The number of processes that an echoed input asks for; None where it says nothing of it."""
     cores = None
+    if "pal" not in (lower := echo.lower()) and "nproc" not in lower:
+        return None  # as it is for most
     for match in _ECHO.finditer(echo):
         line = match[1].split("#", 1)[0]
         if found := _PAL.search(line) or _NPROCS.search(line):
