@@ -17,7 +17,8 @@ _TITLE: Final = b"O   R   C   A"
 _MARGIN: Final = b"\n" + b" " * 33 + b"*"
 """How a run begins, also one that stops before its title is complete."""
 
-_SECTION_MAX: Final = 1 << 20
+SECTION_MAX: Final = 1 << 20
+"""So long is no table."""
 _BANNER: Final = re.compile(r"\s*\*{4}ORCA TERMINATED NORMALLY\*{4}\s*")
 _COUNT: Final = r"(\d{1,9})"
 _RUN_TIME: Final = re.compile(
@@ -72,7 +73,7 @@ def _section(hit: Hit, blank_lines: int) -> Text | None:
     separator = b"\r\n\r\n" if data[end_of_line - 1 : end_of_line] == b"\r" else b"\n\n"
     end = hit.start
     for _ in range(blank_lines):
-        end = data.find(separator, end + 1, hit.start + _SECTION_MAX)
+        end = data.find(separator, end + 1, hit.start + SECTION_MAX)
         if end < 0:
             return None
     return Text(data[end_of_line + 1 : end], hit.offset)
@@ -81,8 +82,8 @@ def _section(hit: Hit, blank_lines: int) -> Text | None:
 def text_until(hit: Hit, end: bytes) -> Text:
     """The text that follows a heading, as far as `end`."""
     begin = hit.data.find(b"\n", hit.start) + 1
-    stop = hit.data.find(end, begin, begin + _SECTION_MAX)
-    return Text(hit.data[begin : stop if stop >= 0 else begin + _SECTION_MAX], hit.offset)
+    stop = hit.data.find(end, begin, begin + SECTION_MAX)
+    return Text(hit.data[begin : stop if stop >= 0 else begin + SECTION_MAX], hit.offset)
 
 
 def _on_version(run: Run, hit: Hit) -> None:
@@ -192,7 +193,7 @@ def _on_geometry(run: Run, hit: Hit) -> None:
 
 
 def _on_input(run: Run, hit: Hit) -> None:
-    end = hit.data.find(b"END OF INPUT", hit.start, hit.start + _SECTION_MAX)
+    end = hit.data.find(b"END OF INPUT", hit.start, hit.start + SECTION_MAX)
     if end < 0:
         return
     echo = hit.data[hit.start : end].decode("utf-8", "replace").replace("\r", "")

@@ -17,9 +17,9 @@ import msgspec
 from penstock.domain.calculation import Evidence, FailureClass
 from penstock.domain.geometry import ATOMIC_NUMBERS, bare_atoms
 from penstock.domain.report import Report
-from penstock.engines.marker_scan import MarkerScan, line_number
+from penstock.engines.marker_scan import Hit, MarkerScan, line_number
 from penstock.engines.orca import sections
-from penstock.engines.orca.lines import FATAL_MARKERS, MARKERS, take, text_until
+from penstock.engines.orca.lines import FATAL_MARKERS, MARKERS, SECTION_MAX, take, text_until
 from penstock.engines.orca.run import Run, finite
 from penstock.engines.orca.signs import Found, Sign, explain, most_telling
 from penstock.engines.program_report import whole
@@ -105,7 +105,7 @@ def main_output(names: Iterable[str]) -> list[str]:
 
 
 def _conclude(run: Run, path: Path) -> Report:
-    geometry = sections.parse_atoms(run.geometry.decode()) if run.geometry else None
+    geometry = sections.parse_atoms(run.geometry.data) if run.geometry else None
     found = _decisive(run, geometry)
     failure = found.sign.failure if found else None if run.has_ended else FailureClass.TRUNCATED
     return Report(
@@ -182,12 +182,16 @@ def _max_gradient(run: Run) -> float | None:
     return sections.parse_max_component(run.gradient.decode())
 
 
+def _frontier(hit: Hit) -> tuple[float, float] | None:
+    return sections.parse_frontier_ev(hit.data, hit.start, hit.start + SECTION_MAX)
+
+
 def _properties(run: Run) -> dict[str, Any]:
     values: dict[str, Any] = dict(run.labelled)
     energy = finite(run.energy)
     if energy is not None and (dispersion := run.labelled.get("dispersion_hartree")) is not None:
         values["energy_without_dispersion_hartree"] = round(energy - dispersion, 12)
-    if run.orbitals is not None and (frontier := sections.parse_frontier_ev(text_until(run.orbitals, b"***").data)):
+    if run.orbitals is not None and (frontier := _frontier(run.orbitals)):
         homo, lumo = frontier
         values |= {"homo_ev": homo, "lumo_ev": lumo, "homo_lumo_gap_ev": round(lumo - homo, 6)}
     if run.frequencies is not None:
