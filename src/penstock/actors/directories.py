@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +20,8 @@ from penstock.store.reviews import Look, ReviewKind, Seen
 
 _SLICE_S: Final = 1.0  # a worker is wanted by others, too; what is not done by then is asked for again
 _YOUNGER_S: Final = 60.0  # clocks of file servers and nodes differ by less
+_JOBS_AHEAD: Final = 16
+_AHEAD_BYTES: Final = 1 << 20
 _ENDED_WELL: Final = Exit(0, None, 0.0, 0.0)
 _NOTHING_SAYS: Final = "nothing in the spec says what a success looks like"
 
@@ -25,24 +30,33 @@ def look_through(
     kind: ReviewKind, engine: engines.Engine[Any], parameters: bytes, root: Path, looks: Sequence[Look]
 ) -> list[Seen]:
     """What is found of the first of these jobs, at least of one; as many as there is time for."""
-    readers: dict[str | None, Callable[[Look], Seen]] = {}
+    readers: dict[str | None, _Reader] = {}
     until = time.monotonic() + _SLICE_S
     seen: list[Seen] = []
-    for look in looks:
-        if look.parameters not in readers:
-            own = parameters if look.parameters is None else look.parameters.encode()
-            readers[look.parameters] = _Reader(engine, decode_parameters(engine, own), root).method(kind)
-        try:
-            seen.append(readers[look.parameters](look))
-        except FileNotFoundError:
-            seen.append(_left(look, "no attempt directory"))
-        except OSError as error:
-            seen.append(_left(look, "unreadable", f"{error.filename or look.directory}: {error.strerror or error}"))
-        except Exception as error:  # noqa: BLE001 - one poisonous directory must not stop the review
-            seen.append(_left(look, "unreadable", f"{look.directory}: {type(error).__name__}: {error}"))
-        if time.monotonic() > until:
-            break
-    return seen
+    coming = iter(looks)
+    begun: deque[tuple[Look, _Reader]] = deque()
+    while True:
+        for look in itertools.islice(coming, _JOBS_AHEAD - len(begun)):
+            if look.parameters not in readers:
+                own = parameters if look.parameters is None else look.parameters.encode()
+                readers[look.parameters] = _Reader(engine, decode_parameters(engine, own), root)
+            readers[look.parameters].begin(kind, look)
+            begun.append((look, readers[look.parameters]))
+        if not begun or (seen and time.monotonic() > until):
+            return seen
+        look, reader = begun.popleft()
+        seen.append(_look(reader.method(kind), look))
+
+
+def _look(read: Callable[[Look], Seen], look: Look) -> Seen:
+    try:
+        return read(look)
+    except FileNotFoundError:
+        return _left(look, "no attempt directory")
+    except OSError as error:
+        return _left(look, "unreadable", f"{error.filename or look.directory}: {error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - one poisonous directory must not stop the review
+        return _left(look, "unreadable", f"{look.directory}: {type(error).__name__}: {error}")
 
 
 class _Reader:
@@ -54,6 +68,22 @@ class _Reader:
         self._root = root
         self._main_output = getattr(engine, "main_output", None)  # of an OutputEngine
         self._outputs = engine.outputs(parameters)
+        self._attempts: dict[int, list[int]] = {}  # of jobs that are begun
+
+    def begin(self, kind: ReviewKind, look: Look) -> None:
+        """Has the disk fetch the job's output while others are read: small files would be waited for, one by one.
+
+        Trouble is none of its business: whoever reads the file meets it.
+        """
+        if kind is ReviewKind.RESET_MISSING:
+            return
+        directory = f"{self._root}/{look.directory}"
+        with contextlib.suppress(OSError):
+            if kind is ReviewKind.RESCAN:
+                self._attempts[look.job] = numbers = _attempts_in(directory)
+                directory = f"{directory}/{numbers[0]}" if numbers else directory
+            if self._outputs:
+                _fetch(f"{directory}/{self._outputs[0]}")
 
     def method(self, kind: ReviewKind) -> Callable[[Look], Seen]:
         """What is done with each job."""
@@ -65,7 +95,7 @@ class _Reader:
 
     def find_success(self, look: Look) -> Seen:
         """The newest attempt on disk that reads as a success; where there is none, what is wrong with the newest."""
-        numbers = _attempts_in(self._root / look.directory)
+        numbers = self._attempts.pop(look.job, None) or _attempts_in(f"{self._root}/{look.directory}")
         if not numbers:
             return _left(look, "no attempt directory")
         newest, reason, detail = numbers[0], "", ""
@@ -76,7 +106,8 @@ class _Reader:
             if number in look.aside:
                 reason, detail = reason or "set aside by a retry", detail or directory
                 continue
-            outcome = self._engine.read(self._root / directory, self._exit(directory, look, number), self._parameters)
+            path = Path(f"{self._root}/{directory}")
+            outcome = self._engine.read(path, self._exit(directory, look, number), self._parameters)
             if outcome.failure is None and _tells(self._parameters, outcome):
                 return _found(look, newest, number, outcome)
             reason = reason or str(outcome.failure or _NOTHING_SAYS)
@@ -132,7 +163,16 @@ class _Reader:
         return not self._outputs or not {*self._outputs}.isdisjoint(names)
 
 
-def _attempts_in(directory: Path) -> list[int]:
+def _fetch(path: str) -> None:
+    """Asks for the beginning of a file to be read into memory, without waiting; OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.posix_fadvise(descriptor, 0, _AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+    finally:
+        os.close(descriptor)
+
+
+def _attempts_in(directory: str) -> list[int]:
     """The numbers of the attempts that have a directory there, the newest first."""
     with os.scandir(directory) as entries:
         found = [entry for entry in entries if entry.name.isascii() and entry.name.isdecimal()]

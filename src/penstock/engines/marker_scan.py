@@ -50,9 +50,11 @@ class Hit(NamedTuple):
 
     def line(self) -> str:
         """The whole line that the marker stands on, without its end."""
-        begin = max(self.data.rfind(b"\n", max(0, self.start - _LINE_MAX), self.start) + 1, self.start - _LINE_MAX, 0)
-        end = self.data.find(b"\n", self.start, self.start + _LINE_MAX)
-        return self.data[begin : end if end >= 0 else self.start + _LINE_MAX].decode("utf-8", "replace").rstrip("\r")
+        _, data, start, _ = self
+        lowest = start - _LINE_MAX if start > _LINE_MAX else 0
+        begin = data.rfind(b"\n", lowest, start) + 1 or lowest
+        end = data.find(b"\n", start, start + _LINE_MAX)
+        return data[begin : end if end >= 0 else start + _LINE_MAX].decode("utf-8", "replace").rstrip("\r")
 
     def lines_after(self, bytes_max: int = _AHEAD) -> Iterator[str]:
         """The lines that follow the marker's, as far as they are whole and within `bytes_max`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -47,11 +48,13 @@ def conclude(
     that of a run which did not converge.
     """
     outcome = _judge(report, exit, directory)
+    wanted, useful = dict.fromkeys(files), dict.fromkeys(checkpoint)
+    there = present(directory, wanted | useful)
     return msgspec.structs.replace(
         outcome,
         geometry=report.geometry,
-        files=present(directory, files),
-        checkpoint=present(directory, checkpoint),
+        files=[name for name in there if name in wanted],
+        checkpoint=[name for name in useful if name in there],
         deck=deck,
     )
 
@@ -69,7 +72,7 @@ def present(directory: Path, names: Iterable[str]) -> list[str]:
         there = {*os.listdir(directory)}  # noqa: PTH208 - names, without an object each
     except OSError:
         return []
-    return [name for name in dict.fromkeys(names) if name in there and _has_content(directory / name)]
+    return [name for name in dict.fromkeys(names) if name in there and _has_content(f"{directory}/{name}")]
 
 
 def _judge(report: Report, exit: Exit, directory: Path) -> Outcome:  # noqa: A002
@@ -115,8 +118,9 @@ def _said(report: Report) -> str:
     return report.evidence.text if report.evidence else str(report.failure)
 
 
-def _has_content(path: Path) -> bool:
+def _has_content(path: str) -> bool:
     try:
-        return path.is_file() and path.stat().st_size > 0
+        found = os.stat(path)  # noqa: PTH116 - asked of every attempt
     except OSError:
         return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0

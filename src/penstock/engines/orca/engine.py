@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -77,8 +78,10 @@ class OrcaEngine:
 
 def _complete(report: Report, directory: Path, parameters: OrcaParameters) -> Report:
     """The report with the gradient from its file where the output has none, judged by what the task had to give."""
-    if report.max_gradient_hartree_per_bohr is None and (engrad := read_engrad(directory / _ENGRAD)) is not None:
-        report = msgspec.structs.replace(report, max_gradient_hartree_per_bohr=engrad.max_component_hartree_per_bohr)
+    if report.max_gradient_hartree_per_bohr is None and os.path.exists(f"{directory}/{_ENGRAD}"):  # noqa: PTH110
+        if (engrad := read_engrad(directory / _ENGRAD)) is not None:
+            largest = engrad.max_component_hartree_per_bohr
+            report = msgspec.structs.replace(report, max_gradient_hartree_per_bohr=largest)
     if parameters.task not in _OPTIMISES:
         report = msgspec.structs.replace(report, geometry=None)  # the input's is the same with more digits
     missing = None if report.failure is not None else _missing(report, parameters)

@@ -17,7 +17,8 @@ _TITLE: Final = b"O   R   C   A"
 _MARGIN: Final = b"\n" + b" " * 33 + b"*"
 """How a run begins, also one that stops before its title is complete."""
 
-_SECTION_MAX: Final = 1 << 20
+SECTION_MAX: Final = 1 << 20
+"""So long is no table."""
 _BANNER: Final = re.compile(r"\s*\*{4}ORCA TERMINATED NORMALLY\*{4}\s*")
 _COUNT: Final = r"(\d{1,9})"
 _RUN_TIME: Final = re.compile(
@@ -61,8 +62,8 @@ def take(run: Run, hit: Hit, marker: bytes) -> Run:
 
 def _is_echo(hit: Hit) -> bool:
     """Whether the line is one of the echoed input, where anything may stand."""
-    begin = hit.data.rfind(b"\n", max(0, hit.start - 4096), hit.start) + 1
-    return hit.data[begin : begin + 1] == b"|"
+    _, data, start, _ = hit
+    return data.startswith(b"|", data.rfind(b"\n", start - 4096 if start > 4096 else 0, start) + 1)
 
 
 def _section(hit: Hit, blank_lines: int) -> Text | None:
@@ -72,17 +73,17 @@ def _section(hit: Hit, blank_lines: int) -> Text | None:
     separator = b"\r\n\r\n" if data[end_of_line - 1 : end_of_line] == b"\r" else b"\n\n"
     end = hit.start
     for _ in range(blank_lines):
-        end = data.find(separator, end + 1, hit.start + _SECTION_MAX)
+        end = data.find(separator, end + 1, hit.start + SECTION_MAX)
         if end < 0:
             return None
     return Text(data[end_of_line + 1 : end], hit.offset)
 
 
-def _until(hit: Hit, end: bytes) -> Text:
-    """The text that follows a heading, as far as `end`. A copy, since a hit would keep its whole block in memory."""
+def text_until(hit: Hit, end: bytes) -> Text:
+    """The text that follows a heading, as far as `end`."""
     begin = hit.data.find(b"\n", hit.start) + 1
-    stop = hit.data.find(end, begin, begin + _SECTION_MAX)
-    return Text(hit.data[begin : stop if stop >= 0 else begin + _SECTION_MAX], hit.offset)
+    stop = hit.data.find(end, begin, begin + SECTION_MAX)
+    return Text(hit.data[begin : stop if stop >= 0 else begin + SECTION_MAX], hit.offset)
 
 
 def _on_version(run: Run, hit: Hit) -> None:
@@ -192,7 +193,7 @@ def _on_geometry(run: Run, hit: Hit) -> None:
 
 
 def _on_input(run: Run, hit: Hit) -> None:
-    end = hit.data.find(b"END OF INPUT", hit.start, hit.start + _SECTION_MAX)
+    end = hit.data.find(b"END OF INPUT", hit.start, hit.start + SECTION_MAX)
     if end < 0:
         return
     echo = hit.data[hit.start : end].decode("utf-8", "replace").replace("\r", "")
@@ -205,11 +206,11 @@ def _on_processes(run: Run, hit: Hit) -> None:
 
 
 def _on_orbitals(run: Run, hit: Hit) -> None:
-    run.orbitals = _until(hit, b"***")
+    run.orbitals = hit
 
 
 def _on_frequencies(run: Run, hit: Hit) -> None:
-    run.frequencies = _until(hit, b"NORMAL MODES")
+    run.frequencies = hit
     _on_other_job(run, hit)
 
 

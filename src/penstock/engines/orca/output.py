@@ -17,9 +17,9 @@ import msgspec
 from penstock.domain.calculation import Evidence, FailureClass
 from penstock.domain.geometry import ATOMIC_NUMBERS, bare_atoms
 from penstock.domain.report import Report
-from penstock.engines.marker_scan import MarkerScan, line_number
+from penstock.engines.marker_scan import Hit, MarkerScan, line_number
 from penstock.engines.orca import sections
-from penstock.engines.orca.lines import FATAL_MARKERS, MARKERS, take
+from penstock.engines.orca.lines import FATAL_MARKERS, MARKERS, SECTION_MAX, take, text_until
 from penstock.engines.orca.run import Run, finite
 from penstock.engines.orca.signs import Found, Sign, explain, most_telling
 from penstock.engines.program_report import whole
@@ -105,7 +105,7 @@ def main_output(names: Iterable[str]) -> list[str]:
 
 
 def _conclude(run: Run, path: Path) -> Report:
-    geometry = sections.parse_atoms(run.geometry.decode()) if run.geometry else None
+    geometry = sections.parse_atoms(run.geometry.data) if run.geometry else None
     found = _decisive(run, geometry)
     failure = found.sign.failure if found else None if run.has_ended else FailureClass.TRUNCATED
     return Report(
@@ -156,21 +156,15 @@ def _is_atom(geometry: str | None) -> bool:
 
 def _absurd_energy(run: Run, geometry: str | None) -> Found | None:
     """The energy that no such molecule can have."""
+    if geometry is None:
+        lowest, highest = -_ABSURD_HARTREE, _ABSURD_HARTREE
+    else:
+        symbols = bare_atoms(geometry).split()[::4]
+        lowest, highest = sum(map(_LOWEST_HARTREE.__getitem__, symbols)) - 10, 10 + len(symbols)
     for energy, place in ((run.energy, run.energy_at), (run.scf_energy, run.scf_energy_at)):
-        if energy is not None and place is not None and _is_absurd(energy, geometry):
+        if energy is not None and place is not None and not lowest < energy < highest:
             return Found(_BLOWN_UP, *place)
     return None
-
-
-def _is_absurd(energy_hartree: float, geometry: str | None) -> bool:
-    """Whether it is far from any that such atoms can have, by `_LOWEST_HARTREE`."""
-    if math.isnan(energy_hartree):
-        return True
-    if geometry is None:
-        return abs(energy_hartree) > _ABSURD_HARTREE
-    symbols = bare_atoms(geometry).split()[::4]
-    lowest = sum(map(_LOWEST_HARTREE.__getitem__, symbols))
-    return not lowest - 10 < energy_hartree < 10 + len(symbols)
 
 
 def _message(run: Run, found: Found, geometry: str | None) -> str | None:
@@ -188,16 +182,20 @@ def _max_gradient(run: Run) -> float | None:
     return sections.parse_max_component(run.gradient.decode())
 
 
+def _frontier(hit: Hit) -> tuple[float, float] | None:
+    return sections.parse_frontier_ev(hit.data, hit.start, hit.start + SECTION_MAX)
+
+
 def _properties(run: Run) -> dict[str, Any]:
     values: dict[str, Any] = dict(run.labelled)
     energy = finite(run.energy)
     if energy is not None and (dispersion := run.labelled.get("dispersion_hartree")) is not None:
         values["energy_without_dispersion_hartree"] = round(energy - dispersion, 12)
-    if run.orbitals is not None and (frontier := sections.parse_frontier_ev(run.orbitals.data)):
+    if run.orbitals is not None and (frontier := _frontier(run.orbitals)):
         homo, lumo = frontier
         values |= {"homo_ev": homo, "lumo_ev": lumo, "homo_lumo_gap_ev": round(lumo - homo, 6)}
     if run.frequencies is not None:
-        frequencies = sections.parse_frequencies(run.frequencies.decode().splitlines())
+        frequencies = sections.parse_frequencies(text_until(run.frequencies, b"NORMAL MODES").decode().splitlines())
         values |= {"frequencies_per_cm": frequencies, "imaginary_frequencies": sum(one < 0 for one in frequencies)}
     if excitations := sorted(energy for states in run.excitations_ev.values() for energy in states):
         values["excitation_energies_ev"] = excitations

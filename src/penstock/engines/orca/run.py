@@ -63,7 +63,10 @@ class Optimisation:
 
 
 class Run:
-    """One run of ORCA, as far as it is known. `*_at` is where an energy stands: byte and line."""
+    """One run of ORCA, as far as it is known. `*_at` is where an energy stands: byte and line.
+
+    `orbitals` and `frequencies` are the last headings of their tables: looked for the end of only when all is read.
+    """
 
     def __init__(self) -> None:
         self.version: str | None = None
@@ -82,8 +85,8 @@ class Run:
         self.optimisation: Optimisation | None = None
         self.cores: int | None = None
         self.processes: int | None = None
-        self.orbitals: Text | None = None
-        self.frequencies: Text | None = None
+        self.orbitals: Hit | None = None
+        self.frequencies: Hit | None = None
         self.excitations_ev: dict[str, list[float]] = {}
         self.states = ""
         self.labelled: dict[str, float] = {}

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
-from penstock.domain.geometry import ATOMIC_NUMBERS, normalise
+from penstock.domain.geometry import SYMBOLS, normalise
 
 NUMBER: Final = r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eEdD][-+]?\d+)?"
 _NUMBER: Final = re.compile(NUMBER)
 _NOT_FINITE: Final = re.compile(r"[-+]?(?:nan|inf|infinity)|\*+", re.IGNORECASE)
 _REMARK: Final = re.compile(r"\([^)]*\)?")
 _ATOM: Final = re.compile(rf"\s*([A-Z][a-z]?)\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*")
+_SYMBOLS: Final = frozenset(symbol.encode() for symbol in SYMBOLS)
+_PLAIN: Final = b"0123456789.- \n"
 _NO_ATOM: Final = re.compile(r"\s*(?:Q|DA|[A-Z][a-z]?\s*[:>])\s.*")  # point charges, dummies, ghosts, bare potentials
 _GRADIENT: Final = re.compile(rf"\s*\d+\s*(?:[A-Z][a-z]?)?\s*:\s*({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*")
 _ORBITAL: Final = re.compile(rf"\s*\d+\s+(\d[.,]\d+)\s+({NUMBER})\s+({NUMBER})(?:\s+\S+)?\s*")
@@ -47,24 +50,29 @@ def parse_energy(text: str) -> float | None:
     return math.nan if _NOT_FINITE.fullmatch(words[0]) else parse_number(words[0])
 
 
-def parse_atoms(text: str) -> str | None:
+def parse_atoms(text: bytes) -> str | None:
     """The atoms of a table `El x y z` (Å) in the one form; None where a line is none."""
-    return _parse_plain_atoms(text) or _parse_any_atoms(text)
+    return _parse_plain_atoms(text) or _parse_any_atoms(text.decode("utf-8", "replace").replace("\r", ""))
 
 
-def _parse_plain_atoms(text: str) -> str | None:
+def _parse_plain_atoms(text: bytes) -> str | None:
     """The quick way, for a table of nothing but atoms below its rule, as most are; else None."""
-    rule, _, body = text.partition("\n")
+    rule, _, body = text.partition(b"\n")
     words = body.split()
-    if not rule.startswith("---") or len(words) != 4 * (body.count("\n") + 1) or "+" in body:
+    symbols = words[::4]
+    natoms = len(symbols)
+    if not rule.startswith(b"---") or len(words) != 4 * natoms or body.count(b"\n") != natoms - 1:
         return None
-    columns = iter(words)
-    if not ATOMIC_NUMBERS.keys() >= {*words[::4]}:
+    if not symbols or not _SYMBOLS.issuperset(symbols) or body.translate(None, _PLAIN) != b"".join(symbols):
         return None
     try:
-        return normalise("\n".join(map(" ".join, zip(columns, columns, columns, columns, strict=True)))).block
+        for column in (1, 2, 3):
+            deque(map(float, words[column::4]), 0)
     except ValueError:
         return None
+    columns = iter(words)
+    rows = b"\n".join(map(b" ".join, zip(columns, columns, columns, columns, strict=True)))
+    return f"{natoms}\n\n{rows.decode()}\n"
 
 
 def _parse_any_atoms(text: str) -> str | None:
@@ -95,29 +103,45 @@ def parse_max_component(text: str) -> float | None:
     return largest
 
 
-def parse_frontier_ev(text: bytes) -> tuple[float, float] | None:
-    """The energies of the highest occupied and the lowest empty orbital (eV), of both spins; None for partly filled."""
-    return _parse_plain_frontier(text) or _parse_any_frontier(text)
+def parse_frontier_ev(data: bytes, start: int, end_max: int) -> tuple[float, float] | None:
+    """The energies of the highest occupied and the lowest empty orbital (eV), of both spins; None for partly filled.
+
+    The tables begin behind the heading at `start`, and end at the next box or before `end_max`.
+    """
+    begin = data.find(b"\n", start) + 1
+    if (found := _parse_plain_frontier(data, begin, end_max)) is not None:
+        return found
+    end = data.find(b"***", begin, end_max)
+    return _parse_any_frontier(data[begin : end if end >= 0 else end_max])
 
 
-def _parse_plain_frontier(text: bytes) -> tuple[float, float] | None:
+def _parse_plain_frontier(data: bytes, begin: int, end_max: int) -> tuple[float, float] | None:
     """The quick way, for tables whose columns stand one below the other, as in most; else None."""
     occupied: list[float] = []
     empty: list[float] = []
-    position = 0
-    while (head := _ORBITALS_HEAD.match(text, position)) is not None:
-        end = text.find(b"\n\n", head.end()) + 1
-        values = _read_columns(text[head.end() : end])
+    while (head := _ORBITALS_HEAD.match(data, begin, end_max)) is not None:
+        table = _columns_table(data, head.end(), end_max)
+        values = _read_columns(table)
         occupations, energies = values[1::4], values[3::4]
         filled = len(energies) - occupations.count(0.0)
-        if not values or not {*occupations[:filled]} <= {1.0, 2.0}:
+        begin = head.end() + len(table)
+        if not values or not {*occupations[:filled]} <= {1.0, 2.0} or data[begin : begin + 1] != b"\n":
             return None
         occupied += energies[:filled]
         empty += energies[filled:]
-        position = end + 1
-    if not occupied or not empty or not _NO_ROW.match(text, position):
+    if not occupied or not empty or not _NO_ROW.match(data, begin, end_max):
         return None
     return max(occupied), min(empty)
+
+
+def _columns_table(data: bytes, begin: int, end_max: int) -> bytes:
+    """The lines from `begin` on that are as long as the first."""
+    width = data.find(b"\n", begin, end_max) + 1 - begin
+    if width <= 0:
+        return b""
+    line_ends = data[begin + width - 1 : end_max : width]
+    rows = len(line_ends) - len(line_ends.lstrip(b"\n"))
+    return data[begin : begin + rows * width]
 
 
 def _read_columns(table: bytes) -> list[float]:
@@ -126,21 +150,20 @@ def _read_columns(table: bytes) -> list[float]:
     With a comma between the columns of every row it is an array of JSON, which is read ten times as fast as lines are.
     """
     width = table.find(b"\n") + 1
-    rows = len(table) // width if width else 0
     columns = [word.end() for word in _WORD.finditer(table, 0, width)]
-    if len(table) != rows * width or table.count(b"\n") != rows or len(columns) != 4:
+    if len(columns) != 4 or table.count(b"\n") * width != len(table):
         return []
-    if any(table[end::width].strip() for end in (*columns, width - 1)):
+    if any(table[end::width].strip() for end in columns):
         return []
     array = bytearray(table)
     for end in columns:
-        array[end::width] = b"," * rows
+        array[end::width] = b"," * (len(table) // width)
     array[columns[3] - width :] = b"]"
     try:
         values = _NUMBERS.decode(b"[" + array)
     except msgspec.MsgspecError:
         return []
-    return values if len(values) == 4 * rows else []
+    return values if len(values) * width == 4 * len(table) else []
 
 
 def _parse_any_frontier(text: bytes) -> tuple[float, float] | None:
@@ -164,6 +187,8 @@ def parse_frequencies(lines: Iterable[str]) -> list[float]:
 def parse_cores(echo: str) -> int | None:
     """The number of processes that an echoed input asks for; None where it says nothing of it."""
     cores = None
+    if "pal" not in (lower := echo.lower()) and "nproc" not in lower:
+        return None  # as it is for most
     for match in _ECHO.finditer(echo):
         line = match[1].split("#", 1)[0]
         if found := _PAL.search(line) or _NPROCS.search(line):
