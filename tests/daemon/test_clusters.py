@@ -15,6 +15,7 @@ from penstock.clusters.ssh_shell import SshShell
 from penstock.daemon.cluster_tables import FluxTable, LocalTable, SlurmTable
 from penstock.daemon.clusters import Clusters, read_identity, scheduler_config, shell_maker
 from penstock.domain.errors import NotFoundError, SpecError
+from penstock.domain.resources import Resources
 from penstock.domain.spec import decode_spec
 from penstock.testing.virtual_clock import VirtualClock
 
@@ -91,6 +92,8 @@ async def test_what_the_site_never_can_run_is_refused(clusters: Clusters, settin
     assert "cluster hpc cannot run it" in caught.value.message
     clusters.refuse_impossible(spec(resources={"cores": 65}, scheduler={"partition": "short"}))
     clusters.refuse_impossible(spec(resources={"cores": 65}, cluster="local"))
+    with pytest.raises(SpecError, match="cannot run it"):  # one step of a chain is enough
+        clusters.refuse_impossible(spec(), [Resources(), Resources(cores=100_000)])
 
 
 async def test_new_tables_reach_the_clusters_that_there_are(clusters: Clusters) -> None:

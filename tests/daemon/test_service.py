@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from penstock.control.listener import Peer
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service, _in_file, _log_files, _read_log
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
+from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import Resolution
 from penstock.domain.views import ClusterInfo, ClusterReport, EventInfo, Finding, Selection
@@ -148,7 +149,7 @@ class Desk:
     def __init__(self) -> None:
         self.left = False
 
-    def refuse_impossible(self, spec: WorkflowSpec) -> None:
+    def refuse_impossible(self, spec: WorkflowSpec, needs: Sequence[Resources] = ()) -> None:
         """Everything is possible here."""
 
     async def report(self, name: str) -> ClusterReport:

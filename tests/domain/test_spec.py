@@ -297,3 +297,98 @@ def test_a_whole_number_in_a_rule_stays_one_where_the_parameter_has_no_value() -
     remedy = decide_remedy(stored.rules, FailureClass.SCF_NOT_CONVERGED, "", {}, {}, total=1, had=Resources())
     assert isinstance(remedy, Remedy)
     assert remedy.changes == ("cycles none → 325",)
+
+
+MORE = """\
+recipe = "crystal"
+structures.source = "m.cif"
+engine.name = "crystal"
+
+[limits]
+max_jobs = 10
+reserve = 2
+per_cycle = 5
+cycle = "2min"
+
+[chain]
+template = "opt_sp"
+optional = ["SP"]
+usual_resources = false
+
+[steps.SP]
+engine = { shrink = 8 }
+resources = { cores = 4 }
+
+[remedies]
+total = 4
+engine = true
+limits = { fmixing = 2 }
+
+[[remedies.rules]]
+name = "first"
+on = "scf_not_converged"
+when = "cycles"
+change = { maxcycle = { add = 100, most = 500 } }
+
+[[remedies.rules]]
+name = "second"
+on = "walltime"
+walltime = 2.0
+restart = true
+"""
+
+
+def test_limits_chains_steps_and_remedies() -> None:
+    spec = decode(MORE)
+    assert [spec.limits.slots(wanted) for wanted in (3, 8, 100)] == [3, 8, 8]
+    assert (spec.limits.per_cycle, spec.limits.cycle) == (5, "2min")
+    assert (spec.chain.template, spec.chain.optional) == ("opt_sp", ["SP"])
+    assert (spec.needs_of_step("SP").cores, spec.needs_of_step("OPT").cores) == (4, 1)
+    assert spec.steps["SP"].engine == {"shrink": 8}
+    assert [rule.name for rule in spec.remedies.rules] == ["first", "second"]
+    assert (spec.remedies.total, spec.remedies.limits) == (4, {"fmixing": 2})
+
+
+def test_without_limits_all_slots_are_used() -> None:
+    spec = decode('recipe = "campaign"\nstructures.source = "m.csv"\nengine.name = "emt"\n')
+    assert spec.limits.slots(7) == 7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "message"),
+    [
+        ("max_jobs = 10", "max_jobs = 0", 6, "limits.max_jobs", "must be between 1 and 100000, not 0"),
+        ("max_jobs = 10", "max_job = 10", 6, "limits.max_job", "did you mean 'max_jobs'?"),
+        ("reserve = 2", "reserve = 10", 7, "limits.reserve", "at least one of max_jobs (10), and 10 does not"),
+        ("reserve = 2", "reserve = -1", 7, "limits.reserve", "must be 0 or more, not -1"),
+        ("max_jobs = 10", "", 7, "limits.reserve", "needs max_jobs, of which it is left free"),
+        ("per_cycle = 5", "per_cycle = 0", 8, "limits.per_cycle", "must be at least 1, not 0"),
+        ('cycle = "2min"', 'cycle = "often"', 9, "limits.cycle", "'often' is not a duration"),
+        ('template = "opt_sp"', 'templat = "opt_sp"', 12, "chain.templat", "did you mean 'template'?"),
+        ('optional = ["SP"]', 'optional = "SP"', 13, "chain.optional", "expected `array`, got `str`"),
+        ("engine = { shrink = 8 }", "engines = {}", 17, "steps.SP.engines", "unknown key 'engines'; did you mean"),
+        ("total = 4", "total = 101", 21, "remedies.total", "must be between 0 and 100"),
+        ("total = 4", "totals = 4", 21, "remedies.totals", "did you mean 'total'?"),
+        ("fmixing = 2", "fmixing = -2", 23, "remedies.limits.fmixing", "must be 0 (the rule is off) or more"),
+        ('when = "cycles"', 'wen = "cycles"', 28, "remedies.rules[0].wen", "unknown key 'wen'; did you mean 'when'?"),
+        ("restart = true", "restrat = true", 35, "remedies.rules[1].restrat", "did you mean 'restart'?"),
+        ('when = "cycles"', 'when = "("', 25, "remedies.rules[0]", "when is no regular expression"),
+        ("walltime = 2.0", "walltime = 0.5", 31, "remedies.rules[1]", "factors between 1 and 100, not 0.5"),
+        ('name = "second"', 'name = "first"', None, "remedies.rules", "there are two rules 'first'"),
+        ('on = "walltime"', 'on = "wall_time"', 33, "remedies.rules[1].on", "did you mean 'walltime'?"),
+        ('on = "walltime"', "", 31, "remedies.rules[1].on", "missing; add it"),
+        ("add = 100", "plus = 100", 29, "remedies.rules[0].change.maxcycle.plus", "unknown key 'plus'"),
+        ("add = 100", 'add = "100"', 29, None, "expected `float | null`, got `str`"),
+    ],
+)
+def test_errors_in_limits_chains_and_remedies_say_where_and_what(
+    old: str, new: str, line: int | None, key: str | None, message: str
+) -> None:
+    assert MORE.count(old) == 1
+    with pytest.raises(SpecError) as caught:
+        decode(MORE.replace(old, new))
+    error = caught.value
+    assert message in error.message
+    assert key is None or error.key == key
+    assert error.file == "g2.toml"
+    assert line is None or error.line == line

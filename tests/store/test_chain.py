@@ -187,3 +187,54 @@ async def test_steps_keep_what_they_have_of_their_own(store: WorkflowStore) -> N
     assert (sp.parameters, msgspec.json.decode(sp.resources or "")) == ('{"task": "sp"}', {"cores": 4})
     await end(store, job_of(store, "OPT"), Outcome(FailureClass.SCF_NOT_CONVERGED))
     assert await store.count_by_step(JobState.FAILED, JobState.TIMEOUT) == {1: 1}
+
+
+async def test_what_is_reset_behind_a_failed_step_is_skipped_to_the_end_of_the_chain(store: WorkflowStore) -> None:
+    await end(store, job_of(store, "OPT"), Outcome(FailureClass.SCF_NOT_CONVERGED))
+    moved, _ = await store.move_jobs(in_states(JobState.SKIPPED), JobState.READY, Event("jobs_reset", 0), reset=True)
+    assert moved == 4
+    assert states(store) == {"OPT": "failed"} | dict.fromkeys(["OPT2", "SP", "BAND", "DOSS"], "skipped")
+
+
+async def test_a_job_that_is_tried_again_goes_on_from_the_newest_result_of_its_parent(store: WorkflowStore) -> None:
+    for step in ("OPT", "OPT2"):
+        await end(store, job_of(store, step), GOOD)
+    again = Where("id = ?", (job_of(store, "OPT2"),))
+    await end(store, job_of(store, "SP"), GOOD)
+    await store.move_jobs(again, JobState.READY, Event("jobs_reset", 0), reset=True)
+    newer = Outcome(None, geometry="1\n\nH 5 5 5\n", deck="newer", checkpoint=["fort.9"])
+    await end(store, job_of(store, "OPT2"), newer)
+    assert states(store)["SP"] == "completed"
+    where = Where("id = ?", (job_of(store, "SP"),))
+    await store.move_jobs(where, JobState.READY, Event("jobs_reset", 0), reset=True)
+    found = [row[1:] for row in rows(store, "id, state, geometry, deck, handed") if row[0] == job_of(store, "SP")]
+    [(state, geometry, deck, handed)] = found
+    assert (state, geometry, deck) == ("ready", newer.geometry, "newer")
+    assert json.loads(str(handed))["directory"] == f"jobs/0000/{job_of(store, 'OPT2')}/2"
+
+
+async def test_what_is_released_from_a_hold_waits_for_a_step_that_is_done_again(store: WorkflowStore) -> None:
+    await end(store, job_of(store, "OPT"), GOOD)
+    held = Where("id = ?", (job_of(store, "OPT2"),))
+    await store.move_jobs(held, JobState.HELD, Event("jobs_held", 0))
+    first = Where("id = ?", (job_of(store, "OPT"),))
+    await store.move_jobs(first, JobState.READY, Event("jobs_reset", 0), reset=True)
+    assert states(store)["OPT2"] == "held"
+    await store.move_jobs(held, JobState.READY, Event("jobs_released", 0))
+    assert states(store)["OPT2"] == "waiting"
+    await end(store, job_of(store, "OPT"), GOOD)
+    assert states(store)["OPT2"] == "ready"
+
+
+async def test_a_running_job_whose_step_before_is_reset_is_not_tried_again_before_that(store: WorkflowStore) -> None:
+    await end(store, job_of(store, "OPT"), GOOD)
+    child = job_of(store, "OPT2")
+    submission = Submission(new_ulid(), "w", "/w", "isolated", "command", 0, 0, False, 1, Resources())
+    [attempt], _ = await store.begin_submission(submission, "local", [ReadyJob(child, "h", MOVED, 0, 1, 1, 2)], NOW)
+    first = Where("id = ?", (job_of(store, "OPT"),))
+    await store.move_jobs(first, JobState.READY, Event("jobs_reset", 0), reset=True)
+    lost = AttemptResult(submission.ulid, attempt, AttemptState.NOT_RUN, JobState.READY, None, None)
+    await store.record_results([lost], {JobState.SUBMITTING: 1}, [submission.ulid])
+    assert states(store)["OPT2"] == "waiting"
+    await end(store, job_of(store, "OPT"), Outcome(FailureClass.SCF_NOT_CONVERGED))
+    assert states(store)["OPT2"] == "skipped"

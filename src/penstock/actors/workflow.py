@@ -147,8 +147,17 @@ class WorkflowActor(Actor[Message]):
             self._book.add(order)
         self._attach()
         await self._cancel_again(open_submissions)
+        await self._go_on_with_cycle()
         self._pump_soon()
         self._ledger.pin()
+
+    async def _go_on_with_cycle(self) -> None:
+        """What was begun before a restart counts: `per_cycle` protects a cluster from us, however often we restart."""
+        limits = self._ledger.spec.limits
+        if limits.per_cycle is not None:
+            length_s = parse_walltime_s(limits.cycle)
+            begun, first = await self._store.begun_since(self._clock.time() - length_s)
+            self._cycle = Cycle(first + length_s, begun) if first is not None else Cycle()
 
     async def stopped(self) -> None:
         """Closes the database."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ from penstock.daemon.cluster_tables import ClusterTable, LocalTable, QueueTable
 from penstock.domain.budget import Queueing
 from penstock.domain.errors import NotFoundError, SpecError
 from penstock.domain.ids import new_ulid
+from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.views import ClusterReport, Finding
 
@@ -92,8 +93,11 @@ class Clusters:
         if info is not None:
             self._board.clusters[name] = msgspec.structs.replace(info, state="down", reason=str(error))
 
-    def refuse_impossible(self, spec: WorkflowSpec) -> None:
-        """SpecError when the site could never run a job of it, as far as its limits are known."""
+    def refuse_impossible(self, spec: WorkflowSpec, needs: Sequence[Resources] = ()) -> None:
+        """SpecError when the site could never run a job of it, as far as its limits are known.
+
+        `needs`: what the jobs of each of its steps ask for, where that is not what the spec says.
+        """
         table, limits = self._tables.get(spec.cluster), self._board.limits.get(spec.cluster)
         if not isinstance(table, QueueTable):
             return
@@ -102,9 +106,10 @@ class Clusters:
             raise SpecError(message, key="engine.name")
         if limits is None:
             return
-        needs, options = spec.needs(), spec.scheduler.options().over(table.options())
-        if (reason := impossible(needs, needs.walltime_s, options, limits)) is not None:
-            raise SpecError(f"cluster {spec.cluster} cannot run it: {reason}", key="resources")
+        options = spec.scheduler.options().over(table.options())
+        for asked in needs or [spec.needs()]:
+            if (reason := impossible(asked, asked.walltime_s, options, limits)) is not None:
+                raise SpecError(f"cluster {spec.cluster} cannot run it: {reason}", key="resources")
 
     # ---- what people ask --------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from penstock.actors.workers import Workers
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
-from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules
+from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules, leads_somewhere
 from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec, nearest, readable_error, unknown_key
 from penstock.domain.states import WorkflowState
@@ -111,16 +111,22 @@ def _check_remedies(table: RemedyTable, engine: engines.Engine[Any], parameters:
         if name not in names:
             raise unknown_key(name, names, "remedies.limits")
     tables = msgspec.to_builtins(parameters)
-    for rule in table.rules:
+    for number, rule in enumerate(table.rules):
+        key = f"remedies.rules[{number}]"
         for name, change in rule.change.items():
             if name.partition(".")[0] not in tables:
                 hint = nearest(name, tables) or f"it has {', '.join(tables)}"
                 message = f"rule {rule.name!r}: engine {engine.name} has no parameter {name!r}; {hint}"
-                raise SpecError(message, key="remedies.rules")
-            _check_change(rule, name, change, tables, engine)
+                raise SpecError(message, key=key)
+            if not leads_somewhere(tables, name):
+                message = f"rule {rule.name!r}: {name}: {name.rpartition('.')[0]} is no table of the parameters"
+                raise SpecError(message, key=key)
+            _check_change(rule, name, change, tables, engine, key)
 
 
-def _check_change(rule: Rule, name: str, change: Change, tables: dict[str, Any], engine: engines.Engine[Any]) -> None:
+def _check_change(
+    rule: Rule, name: str, change: Change, tables: dict[str, Any], engine: engines.Engine[Any], key: str
+) -> None:
     """SpecError where the engine could not take what a rule makes of its parameters."""
     alone = msgspec.structs.replace(rule, change={name: change}, when="", limit=1, person="")
     remedy = decide_remedy([alone], rule.on, "", tables, {}, total=1, had=Resources())
@@ -128,7 +134,7 @@ def _check_change(rule: Rule, name: str, change: Change, tables: dict[str, Any],
         if isinstance(remedy, Remedy):
             msgspec.convert(remedy.parameters, engine.parameters_type)
     except msgspec.ValidationError as error:
-        raise SpecError(f"rule {rule.name!r}: {name}: {error}", key="remedies.rules") from error
+        raise SpecError(f"rule {rule.name!r}: {name}: {error}", key=key) from error
 
 
 def check_fits(needs: Resources, cluster: ClusterInfo) -> None:

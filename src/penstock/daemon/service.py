@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -39,6 +39,7 @@ from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
+from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
 from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
 from penstock.domain.views import ClusterReport, EventInfo, Finding, RejectedInfo, WorkflowInfo
@@ -68,8 +69,11 @@ class ClusterDesk(Protocol):
     def check(self, name: str) -> AsyncGenerator[Finding]:
         """Looks at everything that a job needs, one by one; closed when nobody listens any more."""
 
-    def refuse_impossible(self, spec: WorkflowSpec) -> None:
-        """SpecError when the site could never run a job of it, as far as its limits are known."""
+    def refuse_impossible(self, spec: WorkflowSpec, needs: Sequence[Resources] = ()) -> None:
+        """SpecError when the site could never run a job of it, as far as its limits are known.
+
+        `needs`: what the jobs of each of its steps ask for, where that is not what the spec says.
+        """
 
 
 class Service:
@@ -187,7 +191,7 @@ class Service:
         slots_origin = settings.resolve([*below, own, *above])["slots"].origin
         try:
             wish = check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
-            self._desk.refuse_impossible(spec)
+            self._desk.refuse_impossible(spec, wish.needs())
         except SpecError as error:
             raise _in_file(error, request.text, request.file) from error
         return wish

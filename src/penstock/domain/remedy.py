@@ -6,6 +6,7 @@ may. Engines bring a table of their own; a spec's `[remedies]` overrides and ext
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -107,16 +108,17 @@ def check_table(table: RemedyTable) -> None:
     names = [rule.name for rule in table.rules]
     if doubled := [name for name in names if names.count(name) > 1]:
         raise SpecError(f"there are two rules {doubled[0]!r}; give each a name of its own", key="remedies.rules")
-    for rule in table.rules:
-        _check_rule(rule)
+    for number, rule in enumerate(table.rules):
+        _check_rule(rule, f"remedies.rules[{number}]")
 
 
-def _check_rule(rule: Rule) -> None:
-    key = "remedies.rules"
+def _check_rule(rule: Rule, key: str) -> None:
     try:
         re.compile(rule.when)
     except re.error as error:
         raise SpecError(f"rule {rule.name!r}: when is no regular expression: {error}", key=key) from error
+    if rule.limit < 0:
+        raise SpecError(f"rule {rule.name!r}: limit must be 0 (the rule is off) or more, not {rule.limit}", key=key)
     if not rule.person and not rule.change and not rule.restart and rule.memory == 1.0 and rule.walltime == 1.0:
         raise SpecError(
             f"rule {rule.name!r} changes nothing; give change, memory, walltime, restart or person", key=key
@@ -132,6 +134,12 @@ def _check_rule(rule: Rule) -> None:
         if sum(given) != 1:
             message = f"rule {rule.name!r}: {name} needs exactly one of set, add, multiply, append and merge"
             raise SpecError(message, key=key)
+        numbers = [n for n in (change.add, change.multiply, change.default, change.least, change.most) if n is not None]
+        if not all(map(math.isfinite, numbers)):
+            raise SpecError(f"rule {rule.name!r}: {name}: numbers must be finite", key=key)
+        if change.least is not None and change.most is not None and change.least > change.most:
+            message = f"rule {rule.name!r}: {name}: least {change.least:g} is more than most {change.most:g}"
+            raise SpecError(message, key=key)
 
 
 def _operands(change: Change) -> tuple[Any, ...]:
@@ -146,8 +154,12 @@ def effective_rules(table: RemedyTable, engine_rules: Sequence[Rule]) -> tuple[R
 
 
 def matching_rules(rules: Iterable[Rule], failure: FailureClass, text: str) -> list[Rule]:
-    """The rules that answer this failure, in the table's order; `text` is its evidence and message."""
-    return [rule for rule in rules if rule.on is failure and re.search(rule.when, text, re.IGNORECASE)]
+    """The rules that answer this failure and are not turned off, in the table's order.
+
+    `text` is its evidence and message.
+    """
+    answering = (rule for rule in rules if rule.on is failure and rule.limit > 0)
+    return [rule for rule in answering if re.search(rule.when, text, re.IGNORECASE)]
 
 
 def decide_remedy(  # noqa: PLR0913 - a decision over everything that is known
@@ -164,24 +176,33 @@ def decide_remedy(  # noqa: PLR0913 - a decision over everything that is known
     """The first rule that still may and does change something; None where the table says nothing about the failure.
 
     `used` counts the job's earlier remedies by rule; `parameters` are the engine's, as JSON would have them. `most` is
-    the memory and walltime that can be had at all.
+    the memory and walltime that can be had at all. A rule that wants a person is none of the remedies that `total`
+    counts: where all before it are exhausted, it still holds.
     """
     matching = matching_rules(rules, failure, text)
     if not matching:
         return None
-    if sum(used.values()) >= total:
-        return NoRemedy(f"{total} remedies were tried, and no more are allowed ([remedies] total)")
+    exhausted = sum(used.values()) >= total
     passed: list[str] = []
     for rule in matching:
         if rule.person:
             return NoRemedy(f"needs a person: {rule.person}", person=True)
+        if exhausted:
+            continue
         if used.get(rule.name, 0) >= rule.limit:
             passed.append(f"{rule.name} was used {used.get(rule.name, 0)} of {rule.limit} times")
         elif (remedy := _apply(rule, parameters, had, most)) is not None:
             return remedy
         else:
             passed.append(f"{rule.name} has nothing left to change")
+    if exhausted:
+        return NoRemedy(f"{total} remedies were tried, and no more are allowed ([remedies] total)")
     return NoRemedy("no remedy is left: " + "; ".join(passed))
+
+
+def leads_somewhere(parameters: Mapping[str, Any], name: str) -> bool:
+    """Whether a dotted name leads to a place in tables, be it empty, and not into a value that is none."""
+    return _table_at(parameters, name.split(".")[:-1]) is not None
 
 
 def describe_change(name: str, change: Change) -> str:
@@ -222,13 +243,13 @@ def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources, most: Reso
     said: list[str] = []
     for name, change in rule.change.items():
         *path, last = name.split(".")
-        table = changed
-        for key in path:
-            table = table.setdefault(key, {})
+        table = _table_at(changed, path)
+        if table is None:
+            continue
         before = table.get(last)
         after = _changed(before, change)
         if after != before:
-            table[last] = after
+            _put(changed, path, last, after)
             said.append(f"{name} {_show(before)} → {_show(after)}")
     memory_mb = _grown(had.memory_mb, rule.memory, rule.memory_most_mb, most.memory_mb if most else None)
     walltime_s = _grown(had.walltime_s, rule.walltime, rule.walltime_most_s, most.walltime_s if most else None)
@@ -241,22 +262,52 @@ def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources, most: Reso
     return Remedy(rule.name, changed, tuple(said), rule.restart, memory_mb, walltime_s) if said else None
 
 
+def _table_at(parameters: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
+    """The table that dotted keys lead to, empty where nothing is there yet; None where something else is."""
+    table: Any = parameters
+    for key in path:
+        table = {} if (inner := table.get(key)) is None else inner
+        if not isinstance(table, dict):
+            return None
+    return table  # type: ignore[no-any-return]  # it came from JSON
+
+
+def _put(parameters: dict[str, Any], path: Sequence[str], last: str, value: Any) -> None:
+    table = parameters
+    for key in path:
+        if table.get(key) is None:
+            table[key] = {}
+        table = table[key]
+    table[last] = value
+
+
 def _changed(before: Any, change: Change) -> Any:
+    """The parameter after the change; as it was where the change does not go with what it is."""
     if change.append is not None:
-        kept = list(before or [])
-        return kept + [item for item in change.append if item not in kept]
+        kept = before or []
+        return kept + [item for item in change.append if item not in kept] if isinstance(kept, list) else before
     if change.merge is not None:
-        return _merged(before or {}, change.merge)
+        return _merged(before or {}, change.merge) if isinstance(before, dict | None) else before
     if change.add is None and change.multiply is None:
         return change.set
+    return _calculated(before, change)
+
+
+def _calculated(before: Any, change: Change) -> Any:
+    """A number added to or multiplied, within its bounds; what is no number stays as it was."""
     start = before if before is not None else change.default
     if isinstance(start, bool) or not isinstance(start, int | float):
         return before
-    value = start + change.add if change.add is not None else start * (change.multiply or 1.0)
+    try:
+        value = start + change.add if change.add is not None else start * (change.multiply or 0.0)
+    except OverflowError:  # an integer beyond all floats
+        return before
     if change.least is not None:
         value = max(value, min(change.least, start))
     if change.most is not None:
         value = min(value, max(change.most, start))
+    if not math.isfinite(value):
+        return before
     return int(value) if isinstance(start, int) and float(value).is_integer() else value
 
 

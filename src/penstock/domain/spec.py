@@ -13,9 +13,10 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.domain.budget import Batch
+from penstock.domain.calculation import FailureClass
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
-from penstock.domain.remedy import RemedyTable, check_table
+from penstock.domain.remedy import Change, RemedyTable, Rule, check_table
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.scheduling import SchedulerOptions, check_options
 
@@ -230,6 +231,7 @@ _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=,@-]{0,199}")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 CORES_MAX: Final = 1_000_000
 CHARGE_MAX: Final = 10_000
+_FAILURES: Final = [str(failure) for failure in FailureClass]
 _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "": WorkflowSpec,
     "structures": StructureSource,
@@ -255,23 +257,44 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
 
 
 def locate_key(text: str, key: str) -> int | None:
-    """The 1-based line on which dotted `key` is set in TOML `text`, or where its table begins."""
+    """The 1-based line on which dotted `key` is set in TOML `text`, or where its table begins.
+
+    `[n]` behind a part names the n-th table of an array, counted from 0.
+    """
     wanted = key.split(".")
+    arrays: dict[str, int] = {}
     table: list[str] = []
     best: int | None = None
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if header := re.match(r"\[\[?\s*([^\]]+?)\s*\]", line):
-            table = [part.strip().strip("\"'") for part in header[1].split(".")]
-            if table == wanted[: len(table)] and table:
+            table = _numbered(header[1], arrays, is_array=line.startswith("[["))
+            if table and _leads_to(table, wanted):
                 best = number
         elif assignment := re.match(r"([\w.\-\"']+)\s*=", line):
             full = table + [part.strip("\"'") for part in assignment[1].split(".")]
             if full == wanted:
                 return number
-            if full == wanted[: len(full)]:
+            if _leads_to(full, wanted):
                 best = number
     return best
+
+
+def _numbered(header: str, arrays: dict[str, int], *, is_array: bool) -> list[str]:
+    """A header's parts, those that are arrays with the number of their newest table; `arrays` is kept up to date."""
+    parts = [part.strip().strip("\"'") for part in header.split(".")]
+    names = [".".join(parts[: n + 1]) for n in range(len(parts))]
+    if is_array:
+        arrays[names[-1]] = arrays.get(names[-1], -1) + 1
+    return [f"{part}[{arrays[name]}]" if name in arrays else part for part, name in zip(parts, names, strict=True)]
+
+
+def _leads_to(parts: list[str], wanted: list[str]) -> bool:
+    """Whether `parts` are the beginning of `wanted`, where either may leave the number in an array open."""
+    return len(parts) <= len(wanted) and all(
+        part == want or part.partition("[")[0] == want or part == want.partition("[")[0]
+        for part, want in zip(parts, wanted, strict=False)
+    )
 
 
 def decode_spec(tables: dict[str, Any], text: str, file: str) -> WorkflowSpec:
@@ -306,11 +329,30 @@ def unknown_key(given: str, known: list[str], where: str = "") -> SpecError:
 
 def _refuse_unknown(tables: dict[str, Any]) -> None:
     for where, struct in _TABLE_OF.items():
-        table = tables if not where else tables.get(where, {})
-        known = list(struct.__struct_fields__)
-        for given in table if isinstance(table, dict) else ():
-            if given not in known:
-                raise unknown_key(given, known, where)
+        _refuse_unknown_in(tables if not where else tables.get(where, {}), struct, where)
+    for name, step in _entries(tables.get("steps")):
+        _refuse_unknown_in(step, StepTable, f"steps.{name}")
+    for number, rule in _entries(dict(_entries(tables.get("remedies"))).get("rules")):
+        where = f"remedies.rules[{number}]"
+        _refuse_unknown_in(rule, Rule, where)
+        for name, change in _entries(dict(_entries(rule)).get("change")):
+            _refuse_unknown_in(change, Change, f"{where}.change.{name}")
+        failure = dict(_entries(rule)).get("on")
+        if isinstance(failure, str) and failure not in _FAILURES:
+            hint = nearest(failure, _FAILURES) or f"known: {', '.join(_FAILURES)}"
+            raise SpecError(f"{failure!r} is no class of failures; {hint}", key=f"{where}.on")
+
+
+def _entries(table: Any) -> list[tuple[Any, Any]]:
+    """What a table or an array holds, by key or number; nothing where it is neither, which is told in its turn."""
+    return list(table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ())
+
+
+def _refuse_unknown_in(table: Any, struct: type[msgspec.Struct], where: str) -> None:
+    known = list(struct.__struct_fields__)
+    for given in table if isinstance(table, dict) else ():
+        if given not in known:
+            raise unknown_key(given, known, where)
 
 
 def readable_error(message: str) -> tuple[str, str]:
@@ -354,7 +396,11 @@ def _check_values(spec: WorkflowSpec) -> None:
 def _check_limits(table: LimitTable) -> None:
     if table.max_jobs is not None and not 1 <= table.max_jobs <= SLOTS_MAX:
         raise SpecError(f"must be between 1 and {SLOTS_MAX}, not {table.max_jobs}", key="limits.max_jobs")
-    if table.reserve < 0 or (table.reserve and table.reserve >= (table.max_jobs or 0)):
+    if table.reserve < 0:
+        raise SpecError(f"must be 0 or more, not {table.reserve}", key="limits.reserve")
+    if table.reserve and table.max_jobs is None:
+        raise SpecError("needs max_jobs, of which it is left free; give it too", key="limits.reserve")
+    if table.max_jobs is not None and table.reserve >= table.max_jobs:
         message = f"must leave at least one of max_jobs ({table.max_jobs}), and {table.reserve} does not"
         raise SpecError(message, key="limits.reserve")
     if table.per_cycle is not None and table.per_cycle < 1:

@@ -1,7 +1,8 @@
 """One pass over a program's output, however long: every place where one of many markers stands, in bounded memory.
 
 An output of hundreds of megabytes holds a few thousand lines that matter. All markers are searched for at once by an
-Aho-Corasick automaton, which is as fast as searching for one; only around a hit does any Python run.
+Aho-Corasick automaton; only around a hit does any Python run. Up to 64 markers take an automaton that uses vector
+instructions, five times as fast as one of more; so of up to 128 markers each half is searched for by itself.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
+import operator
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,6 +26,10 @@ _BLOCK: Final = 2 << 20
 _AHEAD: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
 _LINE_MAX: Final = 4096
+_FAST_MAX: Final = 64
+
+_Place = tuple[int, int, int]  # marker, start, end
+_START: Final = operator.itemgetter(1)
 
 
 class Hit(NamedTuple):
@@ -64,11 +71,14 @@ class MarkerScan:
 
     def __init__(self, markers: Iterable[bytes]) -> None:
         self.markers = tuple(markers)
-        self._automaton = ahocorasick_rs.BytesAhoCorasick(
-            self.markers,
-            matchkind=ahocorasick_rs.MatchKind.LeftmostLongest,
-            implementation=ahocorasick_rs.Implementation.DFA,
-        )
+        self._half = (len(self.markers) + 1) // 2
+        self._whole: ahocorasick_rs.BytesAhoCorasick | None = None
+        if _FAST_MAX < len(self.markers) <= 2 * _FAST_MAX:
+            self._find_first = _automaton(self.markers[: self._half]).find_matches_as_indexes
+            self._find_second = _automaton(self.markers[self._half :]).find_matches_as_indexes
+            self.find = self._find_by_halves
+        else:
+            self.find = self._find_all
 
     def hits(self, path: Path) -> Iterator[Hit]:
         """Every hit in the text of `path`, gzipped or not, in order.
@@ -76,7 +86,7 @@ class MarkerScan:
         OSError where it cannot be read or is no regular file. A gzip stream that is cut short or damaged is read as far
         as it goes.
         """
-        find = self._automaton.find_matches_as_indexes
+        find = self.find
         base, rest = 0, b""
         for block, is_last in _blocks(path):
             data = rest + block if rest else block
@@ -87,6 +97,32 @@ class MarkerScan:
                 yield Hit(marker, data, start, base)
             rest = data[stop:]
             base += stop
+
+    def _find_all(self, data: bytes) -> list[_Place]:
+        """Every place of a marker, by one automaton."""
+        if self._whole is None:
+            self._whole = _automaton(self.markers)
+        return self._whole.find_matches_as_indexes(data)
+
+    def _find_by_halves(self, data: bytes) -> list[_Place]:
+        """The same by two automata. Where what they find overlaps, only the one knows which of it counts."""
+        places = self._find_first(data)
+        others = self._find_second(data)
+        if not others:
+            return places
+        places.extend((marker + self._half, start, end) for marker, start, end in others)
+        places.sort(key=_START)
+        if any(place[2] > following[1] for place, following in itertools.pairwise(places)):
+            return self._find_all(data)
+        return places
+
+
+def _automaton(markers: Sequence[bytes]) -> ahocorasick_rs.BytesAhoCorasick:
+    return ahocorasick_rs.BytesAhoCorasick(
+        markers,
+        matchkind=ahocorasick_rs.MatchKind.LeftmostLongest,
+        implementation=ahocorasick_rs.Implementation.DFA,
+    )
 
 
 @contextlib.contextmanager
@@ -113,15 +149,23 @@ def read_head(path: Path, size: int = 65536) -> bytes:
 
 def is_cut_short(path: Path) -> bool:
     """Whether a gzipped text breaks off before its end; False for a plain one, whose end nothing marks."""
+    if not _is_packed(path):
+        return False
     with opened(path) as file:
-        if not isinstance(file, gzip.GzipFile):
-            return False
         try:
             while file.read(_BLOCK):
                 pass
         except (EOFError, zlib.error, gzip.BadGzipFile):
             return True
     return False
+
+
+def _is_packed(path: Path) -> bool:
+    descriptor = open_output(path)
+    try:
+        return os.read(descriptor, 2) == _GZIP
+    finally:
+        os.close(descriptor)
 
 
 def line_number(path: Path, offset: int) -> int:
@@ -137,6 +181,10 @@ def line_number(path: Path, offset: int) -> int:
 
 def _blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
     """The text in blocks, and whether it is the last; there is always a last one, if only an empty one."""
+    whole = _read_short(path)
+    if whole is not None:
+        yield whole, True
+        return
     with opened(path) as file:
         block = _read(file, _BLOCK)
         while len(block) == _BLOCK:
@@ -146,6 +194,19 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
                 return
             block = following
         yield block, True
+
+
+def _read_short(path: Path) -> bytes | None:
+    """The whole of a text that is neither long nor gzipped, which most are, by one call; else None. OSError."""
+    descriptor = open_output(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size >= _BLOCK:
+            return None
+        data = os.read(descriptor, size + 1)
+    finally:
+        os.close(descriptor)
+    return data if len(data) == size and not data.startswith(_GZIP) else None
 
 
 def _read(file: io.BufferedIOBase, size: int) -> bytes:

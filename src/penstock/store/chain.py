@@ -15,6 +15,11 @@ _DONE: Final = "(p.state = 'completed' OR (s.optional AND p.state IN ('failed', 
 _BAD: Final = "p.state IN ('failed', 'timeout', 'cancelled', 'skipped')"
 _PARENTS: Final = "FROM job AS p, step AS s WHERE p.id = job.parent_id AND s.id = p.step_id"
 _GIVEN: Final = "p.id IN (SELECT value FROM json_each(?))"
+_OWN: Final = "job.id IN (SELECT value FROM json_each(?))"
+_LINKED: Final = f"""
+    UPDATE job SET state = 'waiting', status = 'ready'
+    WHERE job.state = 'ready' AND parent_id IS NOT NULL AND {_OWN} RETURNING id
+"""
 # What was asked of an optional step that failed is passed on as it was: its geometry, deck and what it had been handed.
 _RELEASE: Final = f"""
     UPDATE job SET state = 'ready', status = 'ready', error_message = NULL,
@@ -49,16 +54,13 @@ async def lead_on(db: aiosqlite.Connection, parents: Sequence[int]) -> Counter[s
 
 
 async def lead_back(db: aiosqlite.Connection, reset: Sequence[int]) -> Counter[str]:
-    """After jobs were reset: those whose parent is not done wait for it again, and so does what has not begun behind.
+    """After jobs were made ready by request: each goes on from what its parent has by now, waits, or is skipped.
 
-    Returns by how much each state's count of jobs changes.
+    What has not begun behind them waits again. Returns by how much each state's count of jobs changes.
     """
     shift: Counter[str] = Counter()
-    own = "job.id IN (SELECT value FROM json_each(?))"
-    waiting = await _change(db, _WAIT.format(own), JobState.READY, reset)
-    _count(shift, JobState.READY, JobState.WAITING, waiting)
-    skipped = await _change(db, _SKIP.format(own), JobState.READY, reset)
-    _count(shift, JobState.READY, JobState.SKIPPED, skipped)
+    linked = await _change(db, _LINKED, reset)
+    _count(shift, JobState.READY, JobState.WAITING, linked)
     behind: Sequence[int] = reset
     while behind:
         released = await _change(db, _WAIT.format(_GIVEN), JobState.READY, behind)
@@ -66,6 +68,32 @@ async def lead_back(db: aiosqlite.Connection, reset: Sequence[int]) -> Counter[s
         skipped = await _change(db, _WAIT.format(_GIVEN), JobState.SKIPPED, behind)
         _count(shift, JobState.SKIPPED, JobState.WAITING, skipped)
         behind = released + skipped
+    again = await _change(db, _RELEASE.format(_OWN), linked)
+    _count(shift, JobState.WAITING, JobState.READY, again)
+    shift.update(await _skip(db, JobState.WAITING, linked))
+    return shift
+
+
+async def hold_back(db: aiosqlite.Connection, again: Sequence[int]) -> Counter[str]:
+    """Jobs whose attempts are followed by others, and whose parents were reset meanwhile, wait for them.
+
+    Returns by how much each state's count of jobs changes.
+    """
+    shift: Counter[str] = Counter()
+    waiting = await _change(db, _WAIT.format(_OWN), JobState.READY, again)
+    _count(shift, JobState.READY, JobState.WAITING, waiting)
+    shift.update(await _skip(db, JobState.READY, again))
+    return shift
+
+
+async def _skip(db: aiosqlite.Connection, state: JobState, jobs: Sequence[int]) -> Counter[str]:
+    """Those of `jobs` in `state` whose parents have ended badly are skipped, and so is what waits for them."""
+    shift: Counter[str] = Counter()
+    skipped = await _change(db, _SKIP.format(_OWN), state, jobs)
+    _count(shift, state, JobState.SKIPPED, skipped)
+    while skipped:
+        skipped = await _change(db, _SKIP.format(_GIVEN), JobState.WAITING, skipped)
+        _count(shift, JobState.WAITING, JobState.SKIPPED, skipped)
     return shift
 
 

@@ -18,7 +18,7 @@ from penstock.domain.remedy import AppliedRemedy
 from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status
 from penstock.domain.submission import Submission
 from penstock.domain.views import EventInfo
-from penstock.store.chain import lead_back, lead_on
+from penstock.store.chain import hold_back, lead_back, lead_on
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
 from penstock.store.reviews import CLEARED, Amendment
@@ -209,6 +209,15 @@ class WorkflowStore:
         due: float | None = rows[0][0]
         return due
 
+    async def begun_since(self, then: float) -> tuple[int, float | None]:
+        """How many attempts were begun after `then` (seconds since the epoch), and when the first of them was."""
+        rows = await self._db.fetch(
+            "SELECT coalesce(sum(size), 0), min(created_at) FROM submission WHERE workflow_id = ? AND created_at > ?",
+            [self.workflow_id, then],
+        )
+        begun, first = rows[0]
+        return begun, first
+
     async def begin_submission(
         self, submission: Submission, cluster: str, jobs: Sequence[ReadyJob], now: float
     ) -> tuple[list[OpenAttempt], list[EventInfo]]:
@@ -324,6 +333,8 @@ class WorkflowStore:
             shift.update(Counter(result.job_state for result in results))
             if self._is_chain:
                 shift.update(await lead_on(db, [result.attempt.job_id for result in results]))
+                again = [result.attempt.job_id for result in results if result.job_state is JobState.READY]
+                shift.update(await hold_back(db, again) if again else {})
             tally = await self._shift_tally(db, shift)
         self.tally = tally
         return events
@@ -384,7 +395,7 @@ class WorkflowStore:
             shift[to] += moved
             if self._is_chain:
                 jobs = [row[0] for row in changed]
-                shift.update(await (lead_back(db, jobs) if reset else lead_on(db, jobs)))
+                shift.update(await (lead_back if to is JobState.READY else lead_on)(db, jobs))
             events = await self._events(db, [msgspec.structs.replace(event, data=event.data | {"jobs": moved})])
             tally = await self._shift_tally(db, shift)
         self.tally = tally

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Final
@@ -45,12 +46,11 @@ _LABELLED: Final[dict[bytes, tuple[str, re.Pattern[str]]]] = {
 _THERMOCHEMISTRY: Final = ("zero_point_energy_hartree", "enthalpy_hartree", "gibbs_energy_hartree")
 
 
-def take(run: Run, hit: Hit) -> Run:
-    """The run that the hit belongs to, with what the hit's line adds; `hit.marker` is an index of `MARKERS`."""
-    if _is_echo(hit):
+def take(run: Run, hit: Hit, marker: bytes) -> Run:
+    """The run that the hit belongs to, with what the hit's line adds."""
+    if (marker is _MARGIN and not run.has_ended) or _is_echo(hit):
         return run
-    marker = MARKERS[hit.marker]
-    if marker == _TITLE or (marker == _MARGIN and run.has_ended):
+    if marker is _TITLE or marker is _MARGIN:
         return Run()
     if (handle := _HANDLERS.get(marker)) is not None:
         handle(run, hit)
@@ -236,8 +236,8 @@ def _on_root(run: Run, hit: Hit) -> None:
     run.excitations_ev.setdefault("roots", []).append(energy)
 
 
-def _on_labelled(run: Run, hit: Hit) -> None:
-    name, pattern = _LABELLED[MARKERS[hit.marker]]
+def _on_labelled(marker: bytes, run: Run, hit: Hit) -> None:
+    name, pattern = _LABELLED[marker]
     match = pattern.search(hit.line())
     value = sections.parse_number(match[1]) if match else None
     if value is not None:
@@ -279,7 +279,9 @@ _HANDLERS: Final[dict[bytes, Callable[[Run, Hit], None]]] = {
     b"EXCITED STATES": _on_excited_states,
     b"STATE ": _on_state,
     b"IROOT=": _on_root,
-    **dict.fromkeys(_LABELLED, _on_labelled),
+    **{marker: functools.partial(_on_labelled, marker) for marker in _LABELLED},
 }
 _SIGN_OF: Final = {spelling: sign for sign in SIGNS for spelling in spellings(sign)}
+FATAL_MARKERS: Final = (_TITLE, _MARGIN, *_HANDLERS, *(marker for marker, sign in _SIGN_OF.items() if sign.fatal))
+"""All that a run which ended well is judged by."""
 MARKERS: Final = (_TITLE, _MARGIN, *_HANDLERS, *_SIGN_OF)

@@ -19,7 +19,7 @@ from penstock.domain.geometry import ATOMIC_NUMBERS, bare_atoms
 from penstock.domain.report import Report
 from penstock.engines.marker_scan import MarkerScan, line_number
 from penstock.engines.orca import sections
-from penstock.engines.orca.lines import MARKERS, take
+from penstock.engines.orca.lines import FATAL_MARKERS, MARKERS, take
 from penstock.engines.orca.run import Run, finite
 from penstock.engines.orca.signs import Found, Sign, explain, most_telling
 from penstock.engines.program_report import whole
@@ -31,12 +31,20 @@ _NAMELESS: Final = frozenset({FailureClass.MODULE_CRASH, FailureClass.TRUNCATED}
 _UNCONVERGED: Final = Sign("", FailureClass.GEOMETRY_NOT_CONVERGED, 46)
 _BLOWN_UP: Final = Sign("", FailureClass.BLOWN_UP, 47)
 _ABSURD_HARTREE: Final = 5e5  # where no geometry is printed
-_SCAN: Final = MarkerScan(MARKERS)
+_LOWEST_HARTREE: Final = {symbol: -1.5 * 0.7687 * number ** (7 / 3) for symbol, number in ATOMIC_NUMBERS.items()}
+"""Thomas and Fermi's energy of an atom, -0.77 Z^(7/3), exceeds any real one; half as much again is absurd."""
+_SCAN: Final = MarkerScan(FATAL_MARKERS)
+_FULL_SCAN: Final = MarkerScan(MARKERS)
 
 
 def report(path: Path) -> Report:
-    """What the file says, in one pass and bounded memory; OSError where it cannot be read, no other error."""
-    return whole(_conclude(_scan(path), path), path)
+    """What the file says, in bounded memory; OSError where it cannot be read, no other error.
+
+    One quick pass is enough for a run that ended well; for any other a second one looks for all that tells why it did
+    not.
+    """
+    run = _scan(path, _SCAN)
+    return whole(_conclude(run if _is_well(run) else _scan(path, _FULL_SCAN), path), path)
 
 
 def add_standard_error(report: Report, path: Path) -> Report:
@@ -44,7 +52,7 @@ def add_standard_error(report: Report, path: Path) -> Report:
     if report.failure not in _NAMELESS:
         return report
     try:
-        signs = _scan(path).found.values()
+        signs = _scan(path, _FULL_SCAN).found.values()
         found = most_telling(one for one in signs if one.sign.failure not in _NAMELESS)
         if found is None:
             return report
@@ -54,11 +62,16 @@ def add_standard_error(report: Report, path: Path) -> Report:
     return msgspec.structs.replace(report, failure=found.sign.failure, evidence=evidence, message=None)
 
 
-def _scan(path: Path) -> Run:
-    run = Run()
-    for hit in _SCAN.hits(path):
-        run = take(run, hit)
+def _scan(path: Path, scan: MarkerScan) -> Run:
+    run, markers = Run(), scan.markers
+    for hit in scan.hits(path):
+        run = take(run, hit, markers[hit.marker])
     return run
+
+
+def _is_well(run: Run) -> bool:
+    """Whether no sign of a failure is wanted, apart from those that spoil any run."""
+    return run.has_ended and not run.found and (run.optimisation is None or run.optimisation.has_converged)
 
 
 def recognises(head: bytes) -> bool:
@@ -150,13 +163,14 @@ def _absurd_energy(run: Run, geometry: str | None) -> Found | None:
 
 
 def _is_absurd(energy_hartree: float, geometry: str | None) -> bool:
-    """Thomas and Fermi's energy of the atoms, -0.77 Z^(7/3), exceeds any real one; half as much again is absurd."""
+    """Whether it is far from any that such atoms can have, by `_LOWEST_HARTREE`."""
     if math.isnan(energy_hartree):
         return True
     if geometry is None:
         return abs(energy_hartree) > _ABSURD_HARTREE
-    numbers = [ATOMIC_NUMBERS[symbol] for symbol in bare_atoms(geometry).split()[::4]]
-    return not -1.5 * 0.7687 * sum(number ** (7 / 3) for number in numbers) - 10 < energy_hartree < 10 + len(numbers)
+    symbols = bare_atoms(geometry).split()[::4]
+    lowest = sum(map(_LOWEST_HARTREE.__getitem__, symbols))
+    return not lowest - 10 < energy_hartree < 10 + len(symbols)
 
 
 def _message(run: Run, found: Found, geometry: str | None) -> str | None:
@@ -179,7 +193,7 @@ def _properties(run: Run) -> dict[str, Any]:
     energy = finite(run.energy)
     if energy is not None and (dispersion := run.labelled.get("dispersion_hartree")) is not None:
         values["energy_without_dispersion_hartree"] = round(energy - dispersion, 12)
-    if run.orbitals is not None and (frontier := sections.parse_frontier_ev(run.orbitals.decode().splitlines())):
+    if run.orbitals is not None and (frontier := sections.parse_frontier_ev(run.orbitals.data)):
         homo, lumo = frontier
         values |= {"homo_ev": homo, "lumo_ev": lumo, "homo_lumo_gap_ev": round(lumo - homo, 6)}
     if run.frequencies is not None:
