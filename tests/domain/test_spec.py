@@ -290,15 +290,6 @@ def test_what_a_scheduler_cannot_be_given_is_refused(old: str, new: str, key: st
     assert said in str(caught.value)
 
 
-def test_a_whole_number_in_a_rule_stays_one_where_the_parameter_has_no_value() -> None:
-    rule = '[[remedies.rules]]\nname = "more"\non = "scf_not_converged"\nchange.cycles = { add = 200, default = 125 }\n'
-    table = decode(GOOD.replace("[metadata]", f"{rule}\n[metadata]")).remedies
-    stored = msgspec.json.decode(msgspec.json.encode(table), type=RemedyTable)
-    remedy = decide_remedy(stored.rules, FailureClass.SCF_NOT_CONVERGED, "", {}, {}, total=1, had=Resources())
-    assert isinstance(remedy, Remedy)
-    assert remedy.changes == ("cycles none → 325",)
-
-
 MORE = """\
 recipe = "crystal"
 structures.source = "m.cif"
@@ -392,3 +383,12 @@ def test_errors_in_limits_chains_and_remedies_say_where_and_what(
     assert key is None or error.key == key
     assert error.file == "g2.toml"
     assert line is None or error.line == line
+
+
+def test_a_whole_number_in_a_rule_stays_one_where_the_parameter_has_no_value() -> None:
+    rule = '[[remedies.rules]]\nname = "more"\non = "scf_not_converged"\nchange.cycles = { add = 200, default = 125 }\n'
+    table = decode(GOOD.replace("[metadata]", f"{rule}\n[metadata]")).remedies
+    stored = msgspec.json.decode(msgspec.json.encode(table), type=RemedyTable)
+    remedy = decide_remedy(stored.rules, FailureClass.SCF_NOT_CONVERGED, "", {}, {}, total=1, had=Resources())
+    assert isinstance(remedy, Remedy)
+    assert remedy.changes == ("cycles none → 325",)
