@@ -12,7 +12,7 @@ import pytest
 
 from penstock import engines
 from penstock.actors import directories
-from penstock.actors.directories import decode_parameters, look_through
+from penstock.actors.directories import look_through
 from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.engines.command import CommandEngine, CommandParameters
 from penstock.store.reviews import Look, ReviewKind, Seen
@@ -34,7 +34,7 @@ def see(
 ) -> list[Seen]:
     """What is found of these jobs, of EMT energies unless said otherwise."""
     engine = engine or engines.get("emt")
-    return look_through(kind, engine, decode_parameters(engine, parameters), root, looks)
+    return look_through(kind, engine, parameters, root, looks)
 
 
 def command(**results: Any) -> dict[str, Any]:
