@@ -20,7 +20,7 @@ from penstock.domain.budget import Queueing
 from penstock.domain.calculation import FailureClass, Outcome
 from penstock.domain.errors import PenstockError
 from penstock.domain.remedy import Change, RemedyTable, Rule
-from penstock.domain.spec import ChainTable, LimitTable, RetryTable
+from penstock.domain.spec import ChainTable, CheckpointTable, LimitTable, RetryTable
 from penstock.domain.states import ENDED
 from penstock.domain.views import Selection
 from penstock.testing.scripted_workers import outcome_of_exit
@@ -150,6 +150,22 @@ async def test_each_step_goes_on_from_the_geometry_and_the_files_of_the_one_befo
     third = run.rendered[f"jobs/0000/{run.job('BAND', 2)}/1"]
     assert third.carry_from == f"jobs/0000/{run.job('SP', 2)}/1"
     assert third.calculation.geometry == made(run.job("SP", 2), 1)
+
+
+async def test_what_a_checkpoint_carries_comes_from_the_job_itself_and_never_from_the_step_before(
+    tmp_path: Path,
+) -> None:
+    verdict = fails(("OPT", 1), failure=FailureClass.WALLTIME, until=2)
+    table, retry = RemedyTable(engine=False), RetryTable(max_attempts=2)
+    carry = CheckpointTable(carry=["restart"])
+    async with Chain(tmp_path, 1, ["OPT", "SP"], verdict, retry=retry, remedies=table, checkpoint=carry) as run:
+        assert await run.until_ended() == "completed"
+    first, again, after = (run.rendered[f"jobs/0000/{name}"] for name in ("1/1", "1/2", "2/1"))
+    assert [(item.carry_from, item.is_own) for item in (first, again, after)] == [
+        (None, False),
+        ("jobs/0000/1/1", True),
+        ("jobs/0000/1/2", False),
+    ]
 
 
 async def test_a_step_that_fails_takes_the_rest_of_its_chain_along_and_the_workflow_says_so(tmp_path: Path) -> None:

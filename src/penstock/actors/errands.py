@@ -179,7 +179,10 @@ def _render_item(
         start.files if start else (),
     )
     parameters = job.parameters.encode() if job.parameters is not None else None
-    return RenderItem(position, directory, job.id, calculation, start.directory if start else carried_from, parameters)
+    # What the step before left is needed; files of an attempt that ran out of walltime are a help.
+    carry_from = start.directory if start and (start.files or carried_from is None) else carried_from
+    is_own = carry_from is not None and (job.resume is not None or carry_from == carried_from)
+    return RenderItem(position, directory, job.id, calculation, carry_from, parameters, is_own)
 
 
 def _both_collected(older: Any, newer: Any) -> Collected:

@@ -215,6 +215,7 @@ class RenderItem(msgspec.Struct, frozen=True, array_like=True):
     calculation: Calculation
     carry_from: str | None = None
     parameters: bytes | None = None  # JSON; None: those of the task
+    is_own: bool = False  # whether `carry_from` is an attempt of the same job, and not of the step before
 
 
 class RenderedManifest(msgspec.Struct, frozen=True, array_like=True):
@@ -230,7 +231,7 @@ class Render(Task[RenderedManifest], frozen=True):
     manifest: Manifest
     parameters: bytes
     items: list[RenderItem]
-    carry: tuple[str, ...] = ()  # names of files that are carried whatever the engine says
+    carry: tuple[str, ...] = ()  # names of files that are carried from a job's own attempts, whatever the engine says
     result = RenderedManifest
 
     def run(self) -> RenderedManifest:
@@ -241,7 +242,7 @@ class Render(Task[RenderedManifest], frozen=True):
         for item in self.items:
             try:
                 rendered = engine.render(item.calculation, shared.of(item.parameters))
-                if item.carry_from is not None and self.carry:
+                if item.is_own and self.carry:
                     carry = dict.fromkeys(self.carry)
                     rendered = msgspec.structs.replace(rendered, carry={n: n for n in carry} | rendered.carry)
             except Exception as error:  # noqa: BLE001 - one poisonous structure must not stop its workflow

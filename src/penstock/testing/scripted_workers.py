@@ -48,7 +48,7 @@ def outcome_of_exit(item: CollectItem) -> Outcome:
 
 
 def _rendered(item: RenderItem, carry: Sequence[str]) -> Rendered:
-    names = (*item.calculation.previous, *(carry if item.carry_from else ()))
+    names = (*item.calculation.previous, *(carry if item.is_own else ()))
     return Rendered({}, carry={name: name for name in names})
 
 
