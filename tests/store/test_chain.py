@@ -18,6 +18,7 @@ from penstock.domain.resources import Resources
 from penstock.domain.states import AttemptState, JobState
 from penstock.domain.submission import Submission
 from penstock.store.events import Event
+from penstock.store.reviews import set_job
 from penstock.store.rows import AttemptResult, NewStep, ReadyJob
 from penstock.store.selection import Where, in_states
 from penstock.store.workflow_store import WorkflowStore
@@ -238,3 +239,11 @@ async def test_a_running_job_whose_step_before_is_reset_is_not_tried_again_befor
     assert states(store)["OPT2"] == "waiting"
     await end(store, job_of(store, "OPT"), Outcome(FailureClass.SCF_NOT_CONVERGED))
     assert states(store)["OPT2"] == "skipped"
+
+
+async def test_what_somebody_completes_brings_back_what_was_skipped_behind_it(store: WorkflowStore) -> None:
+    await end(store, job_of(store, "OPT"), Outcome(FailureClass.SCF_NOT_CONVERGED))
+    done = {"error_message": None, "failure": None}
+    event = Event("job_set", job_of(store, "OPT"), {})
+    await store.amend(lambda db: set_job(db, job_of(store, "OPT"), JobState.COMPLETED, done, event))
+    assert states(store) == {"OPT": "completed", "OPT2": "ready"} | dict.fromkeys(["SP", "BAND", "DOSS"], "waiting")

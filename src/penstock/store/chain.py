@@ -20,6 +20,10 @@ _LINKED: Final = f"""
     UPDATE job SET state = 'waiting', status = 'ready'
     WHERE job.state = 'ready' AND parent_id IS NOT NULL AND {_OWN} RETURNING id
 """
+_REVIVE: Final = """
+    UPDATE job SET state = 'waiting', status = 'ready', error_message = NULL
+    WHERE state = 'skipped' AND parent_id IN (SELECT value FROM json_each(?)) RETURNING id
+"""
 # What was asked of an optional step that failed is passed on as it was: its geometry, deck and what it had been handed.
 _RELEASE: Final = f"""
     UPDATE job SET state = 'ready', status = 'ready', error_message = NULL,
@@ -50,6 +54,20 @@ async def lead_on(db: aiosqlite.Connection, parents: Sequence[int]) -> Counter[s
     while parents:
         parents = await _change(db, _SKIP.format(_GIVEN), JobState.WAITING, parents)
         _count(shift, JobState.WAITING, JobState.SKIPPED, parents)
+    return shift
+
+
+async def lead_again(db: aiosqlite.Connection, parents: Sequence[int]) -> Counter[str]:
+    """After somebody found another end for `parents`: what was skipped behind them is looked at once more.
+
+    Returns by how much each state's count of jobs changes.
+    """
+    shift: Counter[str] = Counter()
+    behind = parents
+    while behind:
+        behind = await _change(db, _REVIVE, behind)
+        _count(shift, JobState.SKIPPED, JobState.WAITING, behind)
+    shift.update(await lead_on(db, parents))
     return shift
 
 

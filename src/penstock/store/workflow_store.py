@@ -18,7 +18,7 @@ from penstock.domain.remedy import AppliedRemedy
 from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status
 from penstock.domain.submission import Submission
 from penstock.domain.views import EventInfo
-from penstock.store.chain import hold_back, lead_back, lead_on
+from penstock.store.chain import hold_back, lead_again, lead_back, lead_on
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
 from penstock.store.reviews import CLEARED, Amendment
@@ -411,7 +411,7 @@ class WorkflowStore:
             shift = Counter(amendment.shift)
             if self._is_chain and amendment.shift:
                 is_reset = amendment.shift.get(JobState.READY, 0) > 0
-                shift.update(await (lead_back if is_reset else lead_on)(db, amendment.changed))
+                shift.update(await (lead_back if is_reset else lead_again)(db, amendment.changed))
             tally = await self._shift_tally(db, shift)
         self.tally = tally
         return amendment, events

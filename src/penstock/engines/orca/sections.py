@@ -22,9 +22,7 @@ _PLAIN: Final = b"0123456789.- \n"
 _NO_ATOM: Final = re.compile(r"\s*(?:Q|DA|[A-Z][a-z]?\s*[:>])\s.*")  # point charges, dummies, ghosts, bare potentials
 _GRADIENT: Final = re.compile(rf"\s*\d+\s*(?:[A-Z][a-z]?)?\s*:\s*({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*")
 _ORBITAL: Final = re.compile(rf"\s*\d+\s+(\d[.,]\d+)\s+({NUMBER})\s+({NUMBER})(?:\s+\S+)?\s*")
-_ORBITALS_HEAD: Final = re.compile(
-    rb"[-\s]*(?:SPIN (?:UP|DOWN) ORBITALS\s*)?NO +OCC +E\(Eh\) +E\(eV\) *\n"
-)
+_ORBITALS_HEAD: Final = re.compile(rb"[-\s]*(?:SPIN (?:UP|DOWN) ORBITALS\s*)?NO +OCC +E\(Eh\) +E\(eV\) *\n")
 _NO_ROW: Final = re.compile(rb"\s*+(?:(?!.*(?:SPIN|OCC))[^\s\d]|\Z)")
 _WORD: Final = re.compile(rb"[^ \n]+")
 _NUMBERS: Final = msgspec.json.Decoder(list[float])
