@@ -292,7 +292,7 @@ MARKERS: Final = (_TITLE, _MARGIN, *_HANDLERS, *_SIGN_OF)
 def _stems(texts: Iterable[bytes]) -> list[bytes]:
     """Few texts of which each of `texts` holds at least one: they differ most in the case of their first letters."""
     stems: list[bytes] = []
-    for text in sorted({text[1:14] for text in texts}, key=len):
+    for text in sorted({text[1:12] for text in texts}, key=len):
         if not any(stem in text for stem in stems):
             stems.append(text)
     return stems

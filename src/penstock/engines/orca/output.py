@@ -6,7 +6,6 @@ marker, and what it says is kept in the state of the run it belongs to. What tha
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
