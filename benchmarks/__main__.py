@@ -20,6 +20,7 @@ NAMES: Final = (
     "idle_workflows",
     "ingestion",
     "memory",
+    "orca_parse",
     "rescan",
     "status_latency",
     "turnaround",

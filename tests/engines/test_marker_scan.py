@@ -1,4 +1,5 @@
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,23 @@ def test_what_is_no_file_is_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not a regular file"):
         list(SCAN.hits(tmp_path))
     assert read_head(tmp_path / "none") == b""
+
+
+@given(text=st.text("abc", max_size=60), markers=st.sets(st.text("abc", min_size=1, max_size=5), min_size=65))
+def test_two_automata_find_what_one_does(
+    text: str, markers: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    names = [marker.encode() for marker in sorted(markers)][:128]
+    path = tmp_path_factory.mktemp("halves") / "out"
+    path.write_text(text)
+    found = [(hit.start, names[hit.marker]) for hit in MarkerScan(names).hits(path)]
+    assert found == list(leftmost_longest(text.encode(), names))
+
+
+def leftmost_longest(text: bytes, markers: list[bytes]) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place < len(text):
+        here = max((marker for marker in markers if text.startswith(marker, place)), key=len, default=b"")
+        if here:
+            yield place, here
+        place += len(here) or 1

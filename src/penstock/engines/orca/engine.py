@@ -14,7 +14,7 @@ from penstock.domain.remedy import Rule
 from penstock.domain.report import Report
 from penstock.engines.engine import ReadFile, fail, read_verdict
 from penstock.engines.orca import output
-from penstock.engines.orca.engrad import read_engrad
+from penstock.engines.orca.engrad import Engrad, read_engrad
 from penstock.engines.orca.parameters import OrcaParameters, Task, check_parameters
 from penstock.engines.orca.render import HESSIANS, INPUT, ORBITALS, render
 from penstock.engines.orca.rules import RULES
@@ -78,10 +78,8 @@ class OrcaEngine:
 
 def _complete(report: Report, directory: Path, parameters: OrcaParameters) -> Report:
     """The report with the gradient from its file where the output has none, judged by what the task had to give."""
-    if report.max_gradient_hartree_per_bohr is None and os.path.exists(f"{directory}/{_ENGRAD}"):  # noqa: PTH110
-        if (engrad := read_engrad(directory / _ENGRAD)) is not None:
-            largest = engrad.max_component_hartree_per_bohr
-            report = msgspec.structs.replace(report, max_gradient_hartree_per_bohr=largest)
+    if report.max_gradient_hartree_per_bohr is None and (engrad := _engrad_in(directory)) is not None:
+        report = msgspec.structs.replace(report, max_gradient_hartree_per_bohr=engrad.max_component_hartree_per_bohr)
     if parameters.task not in _OPTIMISES:
         report = msgspec.structs.replace(report, geometry=None)  # the input's is the same with more digits
     missing = None if report.failure is not None else _missing(report, parameters)
@@ -90,6 +88,11 @@ def _complete(report: Report, directory: Path, parameters: OrcaParameters) -> Re
     return msgspec.structs.replace(
         report, failure=FailureClass.OUTPUT_INVALID, message=f"it ended normally, but gives no {missing}"
     )
+
+
+def _engrad_in(directory: Path) -> Engrad | None:
+    path = f"{directory}/{_ENGRAD}"
+    return read_engrad(Path(path)) if os.path.exists(path) else None  # noqa: PTH110 - most leave none
 
 
 def _missing(report: Report, parameters: OrcaParameters) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from penstock.domain.calculation import FailureClass
@@ -254,6 +254,11 @@ def _note_sign(run: Run, hit: Hit, sign: Sign) -> None:
         run.found[sign] = Found(sign, hit.offset, line, after)
 
 
+_STATES: Final[dict[bytes, Callable[[Run, Hit], None]]] = {
+    b"EXCITED STATES": _on_excited_states,
+    b"STATE ": _on_state,
+    b"IROOT=": _on_root,
+}
 _HANDLERS: Final[dict[bytes, Callable[[Run, Hit], None]]] = {
     b"Program Version": _on_version,
     b"****ORCA TERMINATED NORMALLY****": _on_banner,
@@ -277,12 +282,23 @@ _HANDLERS: Final[dict[bytes, Callable[[Run, Hit], None]]] = {
     b"Program running with": _on_processes,
     b"ORBITAL ENERGIES": _on_orbitals,
     b"VIBRATIONAL FREQUENCIES": _on_frequencies,
-    b"EXCITED STATES": _on_excited_states,
-    b"STATE ": _on_state,
-    b"IROOT=": _on_root,
+    **_STATES,
     **{marker: functools.partial(_on_labelled, marker) for marker in _LABELLED},
 }
 _SIGN_OF: Final = {spelling: sign for sign in SIGNS for spelling in spellings(sign)}
-FATAL_MARKERS: Final = (_TITLE, _MARGIN, *_HANDLERS, *(marker for marker, sign in _SIGN_OF.items() if sign.fatal))
-"""All that a run which ended well is judged by."""
 MARKERS: Final = (_TITLE, _MARGIN, *_HANDLERS, *_SIGN_OF)
+
+
+def _stems(texts: Iterable[bytes]) -> list[bytes]:
+    """Few texts of which each of `texts` holds at least one: they differ most in the case of their first letters."""
+    stems: list[bytes] = []
+    for text in sorted({text[1:12] for text in texts}, key=len):
+        if not any(stem in text for stem in stems):
+            stems.append(text)
+    return stems
+
+
+DOUBTS: Final = (b"EXCITED STATES", b"IROOT=", *_stems(text for text, sign in _SIGN_OF.items() if sign.fatal))
+"""Where one of these stands, all markers are wanted: it may spoil a run that ends well, or there are states to read."""
+FIRST_MARKERS: Final = (_TITLE, _MARGIN, *(marker for marker in _HANDLERS if marker not in _STATES), *DOUBTS)
+"""All that most runs which end well are judged by."""

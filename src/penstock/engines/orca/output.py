@@ -18,7 +18,7 @@ from penstock.domain.geometry import ATOMIC_NUMBERS, bare_atoms
 from penstock.domain.report import Report
 from penstock.engines.marker_scan import Hit, MarkerScan, line_number
 from penstock.engines.orca import sections
-from penstock.engines.orca.lines import FATAL_MARKERS, MARKERS, SECTION_MAX, take, text_until
+from penstock.engines.orca.lines import DOUBTS, FIRST_MARKERS, MARKERS, SECTION_MAX, take, text_until
 from penstock.engines.orca.run import Run, finite
 from penstock.engines.orca.signs import Found, Sign, explain, most_telling
 from penstock.engines.program_report import whole
@@ -32,8 +32,9 @@ _BLOWN_UP: Final = Sign("", FailureClass.BLOWN_UP, 47)
 _ABSURD_HARTREE: Final = 5e5  # where no geometry is printed
 _LOWEST_HARTREE: Final = {symbol: -1.5 * 0.7687 * number ** (7 / 3) for symbol, number in ATOMIC_NUMBERS.items()}
 """Thomas and Fermi's energy of an atom, -0.77 Z^(7/3), exceeds any real one; half as much again is absurd."""
-_SCAN: Final = MarkerScan(FATAL_MARKERS)
-_FULL_SCAN: Final = MarkerScan(MARKERS)
+_QUICK_SCAN: Final = MarkerScan(FIRST_MARKERS)
+_SCAN: Final = MarkerScan(MARKERS)
+_DOUBTS: Final = frozenset(range(len(FIRST_MARKERS) - len(DOUBTS), len(FIRST_MARKERS)))
 
 
 def report(path: Path) -> Report:
@@ -42,8 +43,8 @@ def report(path: Path) -> Report:
     One quick pass is enough for a run that ended well; for any other a second one looks for all that tells why it did
     not.
     """
-    run = _scan(path, _SCAN)
-    return whole(_conclude(run if _is_well(run) else _scan(path, _FULL_SCAN), path), path)
+    run = _scan_quickly(path)
+    return whole(_conclude(run or _scan(path), path), path)
 
 
 def add_standard_error(report: Report, path: Path) -> Report:
@@ -51,7 +52,7 @@ def add_standard_error(report: Report, path: Path) -> Report:
     if report.failure not in _NAMELESS:
         return report
     try:
-        signs = _scan(path, _FULL_SCAN).found.values()
+        signs = _scan(path).found.values()
         found = most_telling(one for one in signs if one.sign.failure not in _NAMELESS)
         if found is None:
             return report
@@ -61,16 +62,21 @@ def add_standard_error(report: Report, path: Path) -> Report:
     return msgspec.structs.replace(report, failure=found.sign.failure, evidence=evidence, message=None)
 
 
-def _scan(path: Path, scan: MarkerScan) -> Run:
-    run, markers = Run(), scan.markers
-    for hit in scan.hits(path):
-        run = take(run, hit, markers[hit.marker])
+def _scan(path: Path) -> Run:
+    run = Run()
+    for hit in _SCAN.hits(path):
+        run = take(run, hit, MARKERS[hit.marker])
     return run
 
 
-def _is_well(run: Run) -> bool:
-    """Whether no sign of a failure is wanted, apart from those that spoil any run."""
-    return run.has_ended and not run.found and (run.optimisation is None or run.optimisation.has_converged)
+def _scan_quickly(path: Path) -> Run | None:
+    """The run, if it ended well and no sign of the contrary is anywhere; else None."""
+    run = Run()
+    for hit in _QUICK_SCAN.hits(path):
+        if hit.marker in _DOUBTS:
+            return None
+        run = take(run, hit, FIRST_MARKERS[hit.marker])
+    return run if run.has_ended and (run.optimisation is None or run.optimisation.has_converged) else None
 
 
 def recognises(head: bytes) -> bool:
