@@ -11,6 +11,7 @@ HEADING = b"----------------\n"
 COLUMNS = b"  NO   OCC          E(Eh)            E(eV) \n"
 SPIN_UP, SPIN_DOWN = b"                 SPIN UP ORBITALS\n", b"                 SPIN DOWN ORBITALS\n"
 ENERGIES = st.lists(st.floats(-900, 900), min_size=2, max_size=30)
+FILLED = st.integers(0, 30)
 
 
 def orbitals(energies: list[float], filled: int, electrons: int) -> bytes:
@@ -29,16 +30,28 @@ def by_lines(table: bytes) -> bytes:
     return table.replace(b"\n", b"\r\n")
 
 
-@given(energies=ENERGIES, filled=st.integers(0, 30))
+def by_energy(energies: list[float], filled: int) -> list[float]:
+    """Filled orbitals by their energy, then empty ones by theirs, as ORCA lists them."""
+    return sorted(energies[:filled]) + sorted(energies[filled:])
+
+
+@given(energies=ENERGIES, filled=FILLED)
 def test_frontier_orbitals_of_one_table(energies: list[float], filled: int) -> None:
+    energies = by_energy(energies, filled)
     table = HEADING + b"\n" + orbitals(energies, filled, 2) + b"\n    *****\n"
     rounded = [float(f"{energy:.4f}") for energy in energies]
     expected = (max(rounded[:filled]), min(rounded[filled:])) if 0 < filled < len(energies) else None
     assert frontier(table) == frontier(by_lines(table)) == expected
 
 
+def test_orbitals_that_are_not_by_energy_are_all_read() -> None:
+    for energies in ([-5.0, -9.0, 1.0, 2.0], [-9.0, -5.0, 2.0, 1.0]):
+        assert frontier(HEADING + b"\n" + orbitals(energies, 2, 2) + b"\n    *****\n") == (-5.0, 1.0)
+
+
 @given(up=ENERGIES, down=ENERGIES, filled=st.integers(1, 30))
 def test_frontier_orbitals_of_both_spins(up: list[float], down: list[float], filled: int) -> None:
+    up, down = by_energy(up, filled), by_energy(down, filled - 1)
     table = HEADING + SPIN_UP + orbitals(up, filled, 1) + b"\n" + SPIN_DOWN + orbitals(down, filled - 1, 1) + b"\n\n"
     assert frontier(table) == frontier(by_lines(table))
 
