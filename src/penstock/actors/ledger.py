@@ -31,7 +31,9 @@ from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
 
-_ROUTINE: Final = frozenset({"job_started", "job_completed", "submission_intended"})
+_ROUTINE: Final = frozenset(
+    {"job_started", "job_completed", "submission_intended", "job_adopted", "metrics_recomputed"}
+)
 _NO_JOB: Final = "the selection holds no job"
 LOG_NAME: Final = "workflow.log"
 
