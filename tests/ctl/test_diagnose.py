@@ -92,10 +92,8 @@ class Toy:
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in engines.names():
-        if engines.get(name).rules:
-            monkeypatch.delitem(engines._ENGINES, name)
-    monkeypatch.setitem(engines._ENGINES, "toy", Toy())
+    others = {name: engines.get(name) for name in engines.names() if not engines.get(name).rules}
+    monkeypatch.setattr(engines, "_ENGINES", others | {"toy": Toy()})
     monkeypatch.chdir(tmp_path)
 
 

@@ -191,6 +191,11 @@ def test_remedies_always_change_something_and_come_to_an_end(
         assert sum(used.values()) <= min(total, sum(limits.values()))
 
 
+def test_changes_that_undo_one_another_are_none() -> None:
+    rule = Rule("r", SCF, limit=2, change={"b.a": Change(set=1), "b": Change(set={"a": 0})})
+    assert decide(rule, parameters={"b": {"a": 0}}) == NoRemedy("no remedy is left: r has nothing left to change")
+
+
 def test_memory_and_walltime_grow_up_to_the_rule_and_up_to_what_there_is() -> None:
     rule = Rule("r", SCF, memory=2.0, memory_most_mb=1800, walltime=10.0, walltime_most_s=7200)
     remedy = decide(rule)

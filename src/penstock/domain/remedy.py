@@ -251,6 +251,8 @@ def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources, most: Reso
         if after != before:
             _put(changed, path, last, after)
             said.append(f"{name} {_show(before)} → {_show(after)}")
+    if changed == parameters:  # what one change does, another of the same rule may undo
+        said.clear()
     memory_mb = _grown(had.memory_mb, rule.memory, rule.memory_most_mb, most.memory_mb if most else None)
     walltime_s = _grown(had.walltime_s, rule.walltime, rule.walltime_most_s, most.walltime_s if most else None)
     if memory_mb is not None:
