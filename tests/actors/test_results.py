@@ -93,6 +93,14 @@ def test_remedies_follow_one_another_within_their_limits_and_the_last_goes_on_fr
     assert "2 remedies were tried, and no more are allowed" in told(limited)[1]
 
 
+def test_what_left_nothing_to_go_on_from_is_told_to_begin_again() -> None:
+    result = mended(Outcome(FailureClass.WALLTIME))
+    assert result.resume is None
+    assert told(result)[1].endswith(
+        "01:00:00 → 02:00:00, again as it began, for the failed attempt left nothing to go on from"
+    )
+
+
 def test_more_walltime_up_to_what_there_is() -> None:
     outcome = Outcome(FailureClass.WALLTIME)
     result = mended(outcome)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from penstock.domain.calculation import BLAMELESS, Exit, FailureClass, Outcome, Resume
-from penstock.domain.remedy import AppliedRemedy, NoRemedy, Remedy, Rule, decide_remedy
+from penstock.domain.remedy import GOES_ON, AppliedRemedy, NoRemedy, Remedy, Rule, decide_remedy
 from penstock.domain.resources import Resources
 from penstock.domain.retry import Again, GiveUp, RetryPolicy, decide_retry
 from penstock.domain.states import AttemptState, JobState
 from penstock.store.events import Event
 from penstock.store.rows import AttemptResult, JobFacts, OpenAttempt
+
+_FROM_THE_START: Final = "again as it began, for the failed attempt left nothing to go on from"
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -106,9 +108,13 @@ def _seek_remedy(
 def _remedied(failed: AttemptResult, remedy: Remedy, facts: JobFacts) -> AttemptResult:
     """Tried again, changed. It costs none of the tries of `[retry]`: remedies have limits of their own."""
     attempt = failed.attempt
-    applied = AppliedRemedy(remedy.rule, remedy.changes, attempt.number)
-    decision = f"rule {remedy.rule}: {', '.join(remedy.changes)}"
-    data = _told(failed, decision) | {"rule": remedy.rule, "changes": list(remedy.changes)}
+    resume = _resume(failed) if remedy.restart else None
+    changes = remedy.changes
+    if resume is None:
+        changes = tuple(_FROM_THE_START if change == GOES_ON else change for change in changes)
+    applied = AppliedRemedy(remedy.rule, changes, attempt.number)
+    decision = f"rule {remedy.rule}: {', '.join(changes)}"
+    data = _told(failed, decision) | {"rule": remedy.rule, "changes": list(changes)}
     return msgspec.structs.replace(
         failed,
         job_state=JobState.READY,
@@ -117,7 +123,7 @@ def _remedied(failed: AttemptResult, remedy: Remedy, facts: JobFacts) -> Attempt
         walltime_s=remedy.walltime_s,
         parameters=msgspec.json.encode(remedy.parameters).decode(),
         remedies=msgspec.json.encode((*facts.remedies, applied)).decode(),
-        resume=_resume(failed) if remedy.restart else None,
+        resume=resume,
     )
 
 

@@ -19,6 +19,7 @@ from penstock.domain.resources import Resources, render_walltime
 
 TOTAL_DEFAULT: Final = 3
 TOTAL_MAX: Final = 100
+GOES_ON: Final = "on from the last geometry and checkpoint"
 FACTOR_MAX: Final = 100.0
 
 
@@ -234,7 +235,7 @@ def describe_rule(rule: Rule) -> list[str]:
         most = f" up to {render_walltime(rule.walltime_most_s)}" if rule.walltime_most_s else ""
         said.append(f"walltime x {rule.walltime:g}{most}")
     if rule.restart:
-        said.append("on from the last geometry and checkpoint")
+        said.append(GOES_ON)
     return said
 
 
@@ -260,7 +261,7 @@ def _apply(rule: Rule, parameters: Mapping[str, Any], had: Resources, most: Reso
     if walltime_s is not None:
         said.append(f"walltime {render_walltime(had.walltime_s)} → {render_walltime(walltime_s)}")
     if rule.restart:
-        said.append("on from the last geometry and checkpoint")
+        said.append(GOES_ON)
     return Remedy(rule.name, changed, tuple(said), rule.restart, memory_mb, walltime_s) if said else None
 
 
