@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .daemons import SYSTEM_PATH, not_installed, programs_missing
 
+_EXAMPLES = Path("/usr/share/doc/quantum-espresso/examples")
 _PSEUDOPOTENTIALS = Path("/usr/share/espresso/pseudo")
 
 
@@ -23,6 +24,11 @@ class RealPw:
         found = shutil.which("pw.x", path=_path())
         assert found is not None
         return found
+
+    @staticmethod
+    def reference_outputs() -> list[Path]:
+        """The outputs that come with its examples, of many programs and versions, gzipped or not."""
+        return [path for path in sorted(_EXAMPLES.rglob("*.out*")) if path.is_file()]
 
     @staticmethod
     def packages_missing() -> list[str]:

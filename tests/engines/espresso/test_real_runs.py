@@ -19,6 +19,7 @@ from penstock.domain.geometry import parse_geometry
 from penstock.domain.remedy import Remedy, decide_remedy
 from penstock.domain.resources import Resources
 from penstock.engines.espresso.parameters import EspressoParameters
+from penstock.engines.marker_scan import read_head
 
 from .conftest import Runs
 from .real_runs import ENGINE, RealRun, attempt, parameters, silicon
@@ -275,3 +276,18 @@ def test_the_banner_alone_does_not_make_a_failed_exit_a_success(runs: Runs) -> N
     died = msgspec.structs.replace(run.exit, code=1)
     outcome: Outcome = ENGINE.read(run.directory, died, run.parameters)
     assert outcome.failure is FailureClass.EXIT_CODE
+
+
+def test_the_outputs_of_other_versions_that_debian_ships_read_as_they_ended(real_pw: RealPw) -> None:
+    """Its examples' references, of 4.0 to 6.6; an image without documentation has none of them."""
+    read = 0
+    for path in real_pw.reference_outputs():
+        if not ENGINE.recognises(read_head(path)):
+            continue
+        read += 1
+        report = ENGINE.report(path)
+        ended = b"JOB DONE." in read_head(path, 100_000_000)
+        assert (report.failure is None, report.ended == "normal") == (ended, ended), path
+        assert report.version is not None, path
+        assert report.optimization is None or report.geometry is not None, path
+    assert read == 0 or read > 100

@@ -291,3 +291,12 @@ def test_the_example_asks_for_what_there_is_a_key_for(folder: Path) -> None:
     assert len(blocks) == 7
     for block in blocks:
         assert "tstress = .true." in job(ENGINE.parameters(table, lambda name: name), f"2\nLattice{block}")
+
+
+def test_a_wrong_charge_gets_more_bands_where_their_number_was_given(folder: Path) -> None:
+    before = msgspec.to_builtins(parameters(folder, system={"nbnd": 11}))
+    had = Resources(1, 1000, 600)
+    text = "electrons: charge is wrong"
+    remedy = decide_remedy(ENGINE.rules, FailureClass.INPUT_ERROR, text, before, {}, total=3, had=had)
+    assert isinstance(remedy, Remedy)
+    assert "nbnd = 19\n" in job(msgspec.convert(remedy.parameters, EspressoParameters))

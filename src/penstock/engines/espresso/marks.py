@@ -54,6 +54,7 @@ class Mark(IntEnum):
     PROCESSORS_OLD = 42
     ABSURD = 43
     EXX_NOT_CONVERGED = 44
+    BFGS_ENDED = 45
 
 
 _NAMED: Final = {
@@ -102,6 +103,7 @@ _NAMED: Final = {
     Mark.DAMPED_CONVERGED: b"Damped Dynamics: convergence achieved",
     Mark.CELL_CONVERGED: b"     convergence achieved, Efinal=",
     Mark.EXX_NOT_CONVERGED: b"EXX convergence NOT achieved",
+    Mark.BFGS_ENDED: b"End of BFGS Geometry Optimization",
 }
 # What others print around pw.x: a scheduler, an MPI library, the kernel, a Fortran runtime.
 _OTHERS: Final = (

@@ -100,7 +100,7 @@ RULES: Final = (
         when="charge is wrong",
         change={
             "electrons.startingwfc": Change(set="random"),
-            "system.nbnd": Change(multiply=1.2),
+            "system.nbnd": Change(add=8),
         },
         why="a start that misses no band; and more of them, where their number was given",
     ),

@@ -15,6 +15,7 @@ _WORK: Final = frozenset(
     {Mark.SCF, Mark.ENERGY, Mark.CONVERGED, Mark.NOT_CONVERGED, Mark.BFGS, Mark.FORCES, Mark.NATOMS, Mark.AXES}
 )
 """A run that does any of this after its end did not end."""
+_MARKS: Final = tuple(Mark)
 _RULE: Final = b"=" + b"-" * 78 + b"="
 _BOX: Final = b"%" * 20
 _ERROR: Final = re.compile(r"\s*Error in routine\s+(.*?)\s*\(\s*(-?[0-9*]+)\s*\)")
@@ -77,7 +78,7 @@ class Run:
         if hit.marker >= len(Mark):
             self._take_others(hit)
             return
-        mark = Mark(hit.marker)
+        mark = _MARKS[hit.marker]
         if mark in _WORK:
             self.done = False
         if (handler := _HANDLERS.get(mark)) is not None:
@@ -104,7 +105,15 @@ class Run:
     @property
     def is_optimization(self) -> bool:
         """Whether it moves atoms towards a minimum, rather than not at all or in time."""
-        moves = (Mark.BFGS, Mark.STEPS, Mark.DAMPED, Mark.BFGS_CONVERGED, Mark.BFGS_FAILED, Mark.FINAL_ENERGY)
+        moves = (
+            Mark.BFGS,
+            Mark.BFGS_ENDED,
+            Mark.STEPS,
+            Mark.DAMPED,
+            Mark.BFGS_CONVERGED,
+            Mark.BFGS_FAILED,
+            Mark.FINAL_ENERGY,
+        )
         return Mark.DYNAMICS not in self._places and any(mark in self._places for mark in moves)
 
     @property
