@@ -5,6 +5,7 @@ The numbers are small so that tests are quick: everything here answers within mi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,6 +114,18 @@ class Backend:
         if site.scheduler is not None and site.sshd is None:
             daemon.environment |= site.scheduler.environment
         daemon.environment["PENSTOCK_TEST_TOKEN"] = daemon.environment["TEST_TOKEN"] = "secret"
+
+    @classmethod
+    @contextlib.contextmanager
+    def ready(cls, site: Site, daemon: Penstockd, home: Path, program: Path) -> Iterator[Backend]:
+        """A backend that is up, with a stand-in for a program where its jobs find it; no job may be left there."""
+        backend = cls(site, daemon, home)
+        shutil.copy(program, home)
+        backend.start()
+        yield backend
+        left = backend.close()
+        if left:
+            pytest.fail(f"left behind: {'; '.join(left)}", pytrace=False)
 
     def start(self, **changes: Any) -> None:
         """Configure and start the daemon, and wait until the cluster is there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,13 +80,8 @@ def site(request: pytest.FixtureRequest) -> Site:
 @pytest.fixture
 def backend(site: Site, stopped_daemon: Penstockd, home: Path) -> Iterator[Backend]:
     """A backend that is ready, with the stand-in where its jobs find it; no job may be left there."""
-    backend = Backend(site, stopped_daemon, home)
-    shutil.copy(STAND_IN, home / "crystal")
-    backend.start()
-    yield backend
-    left = backend.close()
-    if left:
-        pytest.fail(f"left behind: {'; '.join(left)}", pytrace=False)
+    with Backend.ready(site, stopped_daemon, home, STAND_IN) as backend:
+        yield backend
 
 
 def submit(backend: Backend, faults: dict[str, Fault], *steps: str, **settings: Any) -> Path:

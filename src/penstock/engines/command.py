@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
@@ -15,7 +14,7 @@ from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import bare_atoms
 from penstock.domain.remedy import Rule
-from penstock.engines.engine import ReadFile, check_table
+from penstock.engines.engine import ReadFile, check_table, split_command
 from penstock.engines.program_output import ResultRules, check_rules, read_program
 
 _PLACEHOLDERS: Final[dict[str, Callable[[Calculation], str]]] = {
@@ -111,17 +110,10 @@ class _Values(dict[str, str]):
 
 
 def _check_argv(command: str | list[str]) -> list[str]:
-    try:
-        argv = shlex.split(command) if isinstance(command, str) else command
-    except ValueError as error:
-        raise SpecError(f"cannot be split into arguments: {error}", key="engine.command") from error
+    argv = split_command(command, "engine.command")
     if isinstance(command, str) and (mark := _shell_mark(command)):
         message = f'{mark!r} is for a shell, but there is none; write command = ["sh", "-c", "..."]'
         raise SpecError(f"{message}, or quote it if it is an argument", key="engine.command")
-    if not argv or not argv[0]:
-        raise SpecError("empty; give the program to run", key="engine.command")
-    if any("\0" in argument for argument in argv):
-        raise SpecError("an argument holds a NUL character", key="engine.command")
     for argument in argv:
         _check_template(argument, "engine.command", None)
     if Template(argv[0]).get_identifiers():

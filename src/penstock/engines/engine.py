@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -116,6 +117,19 @@ def _check_choices(table: Mapping[str, Any], parameters_type: type[P], where: st
         if value not in choices:
             hint = " ".join(filter(None, [nearest(str(value), choices), f"use one of {', '.join(choices)}"]))
             raise SpecError(f"{value!r} is not known; {hint}", key=f"{where}.{given}")
+
+
+def split_command(command: str | list[str], key: str) -> list[str]:
+    """A command line as arguments: a text is split as a shell would split it. SpecError for what starts no program."""
+    try:
+        argv = shlex.split(command) if isinstance(command, str) else command
+    except ValueError as error:
+        raise SpecError(f"cannot be split into arguments: {error}", key=key) from error
+    if not argv or not argv[0]:
+        raise SpecError("empty; give the program to run", key=key)
+    if any("\0" in argument for argument in argv):
+        raise SpecError("an argument holds a NUL character", key=key)
+    return argv
 
 
 def fail(failure: FailureClass, message: str) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -14,7 +13,7 @@ from penstock.engines.crystal.deck import parse_deck
 from penstock.engines.crystal.deck_build import BasisChoice, Hamiltonian, ScfSettings, build_deck
 from penstock.engines.crystal.deck_edit import Edit
 from penstock.engines.crystal.deck_model import Atom, GeometryInput, Record
-from penstock.engines.engine import ReadFile, check_table
+from penstock.engines.engine import ReadFile, check_table, split_command
 
 DeckTask = Literal["opt", "sp", "freq"]
 PropertiesTask = Literal["band", "doss", "transport", "charge_potential"]
@@ -145,8 +144,8 @@ def check_parameters(table: Mapping[str, Any], read_file: ReadFile) -> CrystalPa
     given = check_table(table, CrystalTable)
     _check_settings(given)
     return CrystalParameters(
-        argv=_argv(given.command, "command"),
-        properties=_argv(given.properties, "properties"),
+        argv=split_command(given.command, "engine.command"),
+        properties=split_command(given.properties, "engine.properties"),
         deck=None if given.deck is None else _template(given.deck, read_file),
         is_built=any(name in table for name in _SETTINGS),
         edits=[_edit(edit, number) for number, edit in enumerate(given.edits)],
@@ -167,19 +166,6 @@ def _check_settings(given: CrystalTable) -> None:
         build_deck("trial", geometry, given.basis, given.hamiltonian, scf)
     except ValueError as error:
         raise SpecError(f"no deck can be made from basis, hamiltonian and scf: {error}", key="engine") from error
-
-
-def _argv(command: Command, name: str) -> list[str]:
-    key = f"engine.{name}"
-    try:
-        argv = shlex.split(command) if isinstance(command, str) else command
-    except ValueError as error:
-        raise SpecError(f"cannot be split into arguments: {error}", key=key) from error
-    if not argv or not argv[0]:
-        raise SpecError("empty; give the program to run", key=key)
-    if any("\0" in argument for argument in argv):
-        raise SpecError("an argument holds a NUL character", key=key)
-    return argv
 
 
 def _template(path: str, read_file: ReadFile) -> str:
