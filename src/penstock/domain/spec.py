@@ -14,6 +14,7 @@ import msgspec
 
 from penstock.domain.budget import Batch
 from penstock.domain.calculation import FailureClass
+from penstock.domain.context import Mode
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
 from penstock.domain.remedy import Change, RemedyTable, Rule, check_table
@@ -463,7 +464,7 @@ def _words(command: str | list[str], key: str) -> tuple[str, ...]:
 
 
 def _check_isolation(mode: str) -> None:
-    if mode == "isolated":
-        return
-    what = "is not available in this release" if mode in {"shared", "hybrid"} else "is no isolation mode"
-    raise SpecError(f"{mode!r} {what}; use 'isolated'", key="isolation")
+    modes = [str(known) for known in Mode]
+    if mode not in modes:
+        hint = nearest(mode, modes) or f"use {', '.join(modes)}"
+        raise SpecError(f"{mode!r} is no isolation mode; {hint}", key="isolation")
