@@ -26,7 +26,7 @@ STEPS = {
     "keep": (KeepingWorkers, "run"),
     "store": (WorkflowStore, "create"),
     "context": (creation, "_describe_context"),
-    "reveal": (creation, "_reveal"),
+    "reveal": (creation, "reveal"),
     "update": (Catalogue, "update"),
 }
 MOMENTS = [(step, when) for step in STEPS for when in ("before", "after")]

@@ -16,12 +16,22 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from penstock import __version__, engines
+from penstock.actors.archive_tasks import (
+    PublishArchive,
+    ReadArchiveHead,
+    RemoveTree,
+    UnpackArchive,
+    UploadArchive,
+    VerifyArchive,
+    WriteArchive,
+)
 from penstock.actors.directories import look_through
+from penstock.actors.task import Task
 from penstock.domain.calculation import (
     Calculation,
     Exit,
@@ -41,9 +51,6 @@ from penstock.recipes import structures
 from penstock.store import export
 from penstock.store.reviews import Look, ReviewKind, Seen
 
-T = TypeVar("T")
-_LIMIT_S: Final = 600.0
-_LONG_LIMIT_S: Final = 7200.0
 _READ_LIMIT_S: Final = 30.0  # for one attempt's outputs; a pattern that takes longer never ends
 LENGTH: Final = struct.Struct("!I")
 _COPY_BYTES: Final = 1 << 20
@@ -67,21 +74,6 @@ FAILURES: Final[dict[str, Callable[[Failed], PenstockError]]] = {
     "store": lambda f: StoreError(f.message, healable=False),
     "internal": lambda f: BusyError(f"a worker process failed: {f.message}"),
 }
-
-
-class Task(msgspec.Struct, Generic[T], frozen=True, tag=True):
-    """Base of all tasks; `result` is the type of the answer."""
-
-    result: ClassVar[Any]
-    is_long: ClassVar[bool] = False  # may take minutes by its nature: never gets the last worker
-
-    def run(self) -> T:
-        """Does it; only ever called in a worker process."""
-        raise NotImplementedError
-
-    def limit_s(self) -> float:
-        """How long it may take before its process is taken for stuck."""
-        return _LONG_LIMIT_S if self.is_long else _LIMIT_S
 
 
 class SourceFile(msgspec.Struct, frozen=True, array_like=True):
@@ -385,7 +377,23 @@ class ExportJobs(Task[int], frozen=True):
         )
 
 
-AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | LookAtJobs | PlanSource | ExportJobs
+AnyTask = (
+    CheckWork
+    | KeepSource
+    | ReadChunk
+    | Render
+    | Collect
+    | LookAtJobs
+    | PlanSource
+    | ExportJobs
+    | WriteArchive
+    | VerifyArchive
+    | PublishArchive
+    | UploadArchive
+    | ReadArchiveHead
+    | UnpackArchive
+    | RemoveTree
+)
 
 
 def copy_with_checksum(source: Path, target: Path) -> tuple[int, str]:

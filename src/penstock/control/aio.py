@@ -97,6 +97,10 @@ class AsyncClient:
     clusters = _verb(messages.ListClusters)
     report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
+    archive = _verb(messages.Archive)
+    archives = _verb(messages.ListArchives)
+    restore = _verb(messages.Restore)
+    delete = _verb(messages.Delete)
 
     def watch(
         self,

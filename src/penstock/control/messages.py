@@ -14,6 +14,7 @@ import msgspec
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
+    ArchiveInfo,
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
@@ -208,6 +209,37 @@ class Settings(Message, frozen=True):
     """Every setting, its value and its origin."""
 
     settings: tuple[SettingInfo, ...]
+
+
+class Archived(Message, frozen=True):
+    """An archive that was verified after it was written; `deleted`: the workflow was removed afterwards."""
+
+    archive: ArchiveInfo
+    deleted: bool
+
+
+class Archives(Message, frozen=True):
+    """Archives that were written by this daemon, oldest first."""
+
+    archives: tuple[ArchiveInfo, ...]
+
+
+class Restored(Message, frozen=True):
+    """A workflow that came out of an archive. `left_out`: links that lead out of it and were not made."""
+
+    id: str
+    directory: str
+    state: str
+    jobs: int
+    files: int
+    left_out: tuple[str, ...]
+
+
+class Deleted(Message, frozen=True):
+    """The workflow and its directory are gone."""
+
+    id: str
+    directory: str
 
 
 class Done(Message, frozen=True):
@@ -485,6 +517,48 @@ class Logs(Request[Done], frozen=True):
     tail_bytes: int | None = None
 
 
+class Archive(Request[Archived], frozen=True):
+    """Write a workflow at rest to one `.tar.zst`, verify it, record it; with `delete`, remove the workflow then.
+
+    `destination` is an absolute path or a URL of fsspec; a directory gets `ID.tar.zst`.
+    """
+
+    id: str
+    destination: str
+    delete: bool = False
+    reply = Archived
+
+
+class ListArchives(Request[Archives], frozen=True):
+    """Archives of one workflow, or all."""
+
+    id: str | None = None
+    reply = Archives
+
+
+class Restore(Request[Restored], frozen=True):
+    """Make a workflow of an archive: an absolute path, a URL, or the id of a workflow that was archived here.
+
+    Into `work_root` (default for an id: where it was), under `id` and with `isolation` (default: as it was).
+    `outside_links`: symbolic links that lead out of the workflow are made too.
+    """
+
+    source: str
+    work_root: str | None = None
+    id: str | None = None
+    isolation: str | None = None
+    outside_links: bool = False
+    reply = Restored
+
+
+class Delete(Request[Deleted], frozen=True):
+    """Remove a workflow at rest with all it has; archives stay. `force`: a faulted one too, whatever may still run."""
+
+    id: str
+    force: bool = False
+    reply = Deleted
+
+
 AnyRequest = (
     Ping
     | Submit
@@ -514,6 +588,10 @@ AnyRequest = (
     | GetSettings
     | Watch
     | Logs
+    | Archive
+    | ListArchives
+    | Restore
+    | Delete
 )
 StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
@@ -534,6 +612,10 @@ AnyReply = (
     | ClusterReported
     | Settings
     | Done
+    | Archived
+    | Archives
+    | Restored
+    | Deleted
 )
 AnyItem = EventInfo | LogChunk | Lagged | Finding
 

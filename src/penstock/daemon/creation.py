@@ -29,6 +29,7 @@ from penstock.domain.context import (
 )
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
+from penstock.domain.life_cycle import Operation
 from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules, leads_somewhere
 from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec, nearest, readable_error, unknown_key
@@ -40,6 +41,7 @@ from penstock.store.catalogue import Catalogue
 from penstock.store.removal import remove_workflow
 from penstock.store.rows import WorkflowRow
 from penstock.store.sharing import SHARED_INDEXES
+from penstock.store.transfer import remove_restored
 from penstock.store.workflow_store import WorkflowStore
 
 _TEMPLATE_MAX: Final = 1 << 20
@@ -186,9 +188,9 @@ async def create_workflow(request: Request, catalogue: Catalogue, workers: Worke
     directory = request.directory
     await catalogue.add(request.workflow_id, str(directory))
     try:
-        await _refuse_existing(directory)
-        info = await _build(request, _aside(directory), workers, clock)
-        await anyio.to_thread.run_sync(_reveal, _aside(directory), directory)
+        await refuse_existing(directory)
+        info = await _build(request, aside_of(directory), workers, clock)
+        await anyio.to_thread.run_sync(reveal, aside_of(directory), directory)
     except (OSError, StoreError) as error:
         await discard(catalogue, request.workflow_id, directory)
         cause = error.__cause__ or error
@@ -201,7 +203,8 @@ async def create_workflow(request: Request, catalogue: Catalogue, workers: Worke
     return info
 
 
-async def _refuse_existing(directory: Path) -> None:
+async def refuse_existing(directory: Path) -> None:
+    """ConflictError where something stands already."""
     if await anyio.Path(directory).exists():
         raise ConflictError(f"{directory} exists, but no workflow of this daemon; choose another id or move it away")
 
@@ -213,9 +216,18 @@ async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> No
         await catalogue.remove(workflow_id)
 
 
+async def undo_restoration(catalogue: Catalogue, workflow_id: str, operation: Operation) -> None:
+    """Removes what is left of a restoration that was never ended; the archive stays."""
+    aside = aside_of(Path(operation.directory))
+    if operation.shares_database:
+        await anyio.to_thread.run_sync(remove_restored, Path(operation.database), workflow_id, operation.token)
+    await anyio.to_thread.run_sync(lambda: shutil.rmtree(aside, ignore_errors=True))
+    await catalogue.remove(workflow_id)
+
+
 def _clear_away(directory: Path) -> None:
     """Of the workflow that was to be in `directory`: what was built aside, and its rows among those of others."""
-    aside = _aside(directory)
+    aside = aside_of(directory)
     with contextlib.suppress(StoreError):
         context = read_context(aside)
         if context.shares_database and not directory.exists():
@@ -256,7 +268,7 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
     return _new_info(row, spec, context)
 
 
-def _aside(directory: Path) -> Path:
+def aside_of(directory: Path) -> Path:
     """Where a workflow is built; the name cannot be a workflow's."""
     return directory.with_name(f".new-{directory.name}")
 
@@ -296,7 +308,7 @@ def _lay_out(aside: Path, context: Context) -> None:
         Path(context.database).parent.mkdir(exist_ok=True)
 
 
-def _reveal(aside: Path, directory: Path) -> None:
+def reveal(aside: Path, directory: Path) -> None:
     """Gives the directory its name, for good, or not at all.
 
     Its entries and its name are on disk before anybody is told.

@@ -24,6 +24,7 @@ from penstock.control.listener import bind_listener
 from penstock.control.server import serve
 from penstock.daemon.clusters import Clusters
 from penstock.daemon.config import Config, find_config, load_config, merge_reload
+from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service
@@ -83,6 +84,8 @@ class Daemon:
         self._log = structlog.get_logger()
         self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
         self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock)
+        self._movers = WorkerPool(1, self._clock)  # for archives, which may take hours
+        self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
         self._database = self._metrics.timed(self._clock.busy)
 
@@ -96,6 +99,7 @@ class Daemon:
             stack.callback(self._socket_path.unlink, missing_ok=True)
             stack.callback(listener.close)
             stack.callback(self._workers.close)
+            stack.callback(self._movers.close)
             if address := self._config.metrics_address():
                 stack.callback(self._serve_metrics(*address))
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -103,13 +107,20 @@ class Daemon:
                     self._clusters.start()
                     await self._workflows.find_again()
                     service = Service(
-                        self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters
+                        self._workflows,
+                        self._board,
+                        self._workers,
+                        self._metrics,
+                        self._layers,
+                        self._clusters,
+                        self._life_cycle,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
                     served = anyio.Event()
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
                     tasks.start_soon(self._workflows.keep_catalogue)
+                    tasks.start_soon(self._life_cycle.resume)
                     tasks.start_soon(self._measure_lag)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)

@@ -33,6 +33,7 @@ from penstock.control import messages as m
 from penstock.control.listener import Peer
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
+from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
@@ -87,6 +88,7 @@ class Service:
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
         desk: ClusterDesk,
+        life_cycle: LifeCycle | None = None,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -94,6 +96,7 @@ class Service:
         self._metrics = metrics
         self._layers = layers
         self._desk = desk
+        self._life_cycle = life_cycle
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
@@ -106,6 +109,8 @@ class Service:
                 return await self._change(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
+            case m.Archive() | m.ListArchives() | m.Restore() | m.Delete() if self._life_cycle is not None:
+                return await self._life_cycle.answer(request)
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
@@ -288,6 +293,7 @@ class Service:
 
     async def _export(self, request: m.Export) -> m.Exported:
         info = self._workflows.info(request.id)
+        self._workflows.refuse_held(request.id)
         path = export.default_path(Path(info.directory), request.id, request.format)
         overwrite = request.overwrite or request.path is None
         if request.path is not None:

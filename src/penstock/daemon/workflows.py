@@ -20,9 +20,17 @@ from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import PlanSource, SourcePlan
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
-from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, discard
+from penstock.daemon.creation import (
+    Request,
+    check_fits,
+    check_task,
+    create_workflow,
+    discard,
+    undo_restoration,
+)
 from penstock.domain.context import read_context
 from penstock.domain.errors import ConflictError, NotFoundError, StoreError
+from penstock.domain.life_cycle import RESTORING, Operation
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
@@ -46,6 +54,7 @@ class Workflows:
         self._around = around
         self._board = board
         self._clock = clock
+        self.operations: dict[str, Operation] = {}  # what is done to workflows as a whole; nothing wakes these
         self._refs: dict[str, Ref[Message]] = {}
         self._faults: dict[str, tuple[float, float]] = {}  # when it last broke, and how long was waited then
         self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
@@ -58,7 +67,7 @@ class Workflows:
         """Records a workflow so that it will run, whatever happens next; returns its id and directory."""
         workflow_id, cluster = request.workflow_id, request.spec.cluster
         await self._forget_if_gone(workflow_id, request.directory)
-        self._refuse_taken(workflow_id)
+        self.refuse_taken(workflow_id)
         for needs in request.needs():
             check_fits(needs, clusters[cluster])
         workers = self._surroundings(cluster).workers
@@ -70,7 +79,7 @@ class Workflows:
 
     async def plan(self, request: Request, clusters: dict[str, ClusterInfo]) -> SourcePlan:
         """What `create` would make; nothing is written."""
-        self._refuse_taken(request.workflow_id)
+        self.refuse_taken(request.workflow_id)
         spec = request.spec
         for needs in request.needs():
             check_fits(needs, clusters[spec.cluster])
@@ -95,7 +104,8 @@ class Workflows:
             self._board.changed.discard(workflow_id)
             await self._catalogue.remove(workflow_id)
 
-    def _refuse_taken(self, workflow_id: str) -> None:
+    def refuse_taken(self, workflow_id: str) -> None:
+        """ConflictError for an id that a workflow has."""
         taken = self._board.workflows.get(workflow_id)
         if taken is not None:
             raise ConflictError(
@@ -106,7 +116,8 @@ class Workflows:
     # ---- starting and finding again ---------------------------------------------------------------------------------
 
     def start(self, workflow_id: str, directory: Path, cluster: str) -> Ref[Message]:
-        """Starts a workflow's actor. StoreError when its `context.toml` is damaged."""
+        """Starts a workflow's actor. StoreError when its `context.toml` is damaged, ConflictError while it is held."""
+        self.refuse_held(workflow_id)
         around, context = self._surroundings(cluster), read_context(directory)
         self._refs[workflow_id] = self.supervisor.start_child(
             workflow_id, lambda me: WorkflowActor(me, context, around)
@@ -117,13 +128,22 @@ class Workflows:
         """After a start: every workflow of the catalogue goes on, or at least is known."""
         for row in await self._catalogue.rows():
             if row.state == CREATING and not await anyio.Path(row.directory).exists():
-                await discard(self._catalogue, row.id, Path(row.directory))  # it was never accepted
+                if row.operation is not None:
+                    await undo_restoration(self._catalogue, row.id, row.operation)
+                else:
+                    await discard(self._catalogue, row.id, Path(row.directory))  # it was never accepted
                 continue
-            await self._find_again(row)
+            await self.take_in(row)
 
-    async def _find_again(self, row: CatalogueRow) -> None:
+    async def take_in(self, row: CatalogueRow) -> None:
+        """A workflow of the catalogue is known, and goes on if it has work; what is done to it as a whole, later."""
         info = await anyio.to_thread.run_sync(_known_info, row)
         self._board.pin(info)
+        if row.operation is not None and row.operation.what != RESTORING:
+            self.hold(row.id, row.operation)
+            return
+        if row.operation is not None:  # it was revealed, and only the catalogue has not heard of it
+            await self._catalogue.set_operation(row.id, None)
         around = self._around(info.cluster)
         if around is None:
             reason = f"cluster {info.cluster!r} is not configured any more"
@@ -136,8 +156,9 @@ class Workflows:
             around.cluster.post(("detach", row.id), Detach(row.id))
 
     async def ask(self, workflow_id: str, message: Message, deadline_s: float) -> object:
-        """Asks a workflow's actor, starting it when the workflow is at rest."""
+        """Asks a workflow's actor, starting it when the workflow is at rest. ConflictError while it is held."""
         info = self.info(workflow_id)
+        self.refuse_held(workflow_id)
         for _ in range(3):
             if not self.supervisor.has_child(workflow_id):
                 self.start(workflow_id, Path(info.directory), info.cluster)
@@ -161,6 +182,45 @@ class Workflows:
         """The actors that run now."""
         return {name: ref for name, ref in list(self._refs.items()) if self.supervisor.has_child(name)}
 
+    # ---- as a whole -------------------------------------------------------------------------------------------------
+
+    def refuse_held(self, workflow_id: str) -> None:
+        """ConflictError while something is done to the workflow as a whole."""
+        if (operation := self.operations.get(workflow_id)) is not None:
+            raise ConflictError(
+                f"workflow {workflow_id} is {operation.what}; wait until that is over ('penstockctl status "
+                f"{workflow_id}')"
+            )
+
+    def hold(self, workflow_id: str, operation: Operation) -> None:
+        """Nothing wakes the workflow from here on."""
+        self.operations[workflow_id] = operation
+        self._board.pin(msgspec.structs.replace(self.info(workflow_id), operation=operation.what))
+
+    async def let_go(self, workflow_id: str) -> None:
+        """The workflow is as it was before it was held, and goes on where it has work."""
+        with anyio.CancelScope(shield=True):
+            self.operations.pop(workflow_id, None)
+            info = msgspec.structs.replace(self.info(workflow_id), operation="")
+            self._board.pin(info)
+            await self._catalogue.set_operation(workflow_id, None)
+            if info.state != WorkflowState.FAULTED and _has_work(info) and self._around(info.cluster) is not None:
+                self.start(workflow_id, Path(info.directory), info.cluster)
+
+    def detach(self, workflow_id: str) -> None:
+        """The workflow's cluster sweeps what it still keeps of it."""
+        if (around := self._around(self.info(workflow_id).cluster)) is not None:
+            around.cluster.post(("detach", workflow_id), Detach(workflow_id))
+
+    async def forget(self, workflow_id: str) -> None:
+        """The workflow is gone."""
+        await self._catalogue.remove(workflow_id)
+        self.operations.pop(workflow_id, None)
+        self._refs.pop(workflow_id, None)
+        self._faults.pop(workflow_id, None)
+        self._board.workflows.pop(workflow_id, None)
+        self._board.changed.discard(workflow_id)
+
     # ---- faults -----------------------------------------------------------------------------------------------------
 
     async def _given_up(self, workflow_id: str, error: BaseException) -> None:
@@ -176,7 +236,8 @@ class Workflows:
         )
         if healable:
             await self._clock.sleep(wait)
-            if not self.supervisor.has_child(workflow_id):
+            is_free = workflow_id in self._board.workflows and workflow_id not in self.operations
+            if is_free and not self.supervisor.has_child(workflow_id):
                 self.start(workflow_id, Path(info.directory), info.cluster)
 
     def _next_wait(self, workflow_id: str) -> float:
@@ -201,7 +262,7 @@ class Workflows:
         """Writes changed states to the catalogue."""
         async with self._flushing:
             changed, self._board.changed = self._board.changed, set()
-            for workflow_id in changed:
+            for workflow_id in changed & self._board.workflows.keys():
                 try:
                     await self._catalogue.update(self._board.workflows[workflow_id])
                 except StoreError as error:
@@ -241,7 +302,7 @@ def _known_info(row: CatalogueRow) -> WorkflowInfo:
         info = row.snapshot or _unknown_info(row, "", _SOME_CLUSTER)
         return msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=str(error), database="")
     if row.snapshot is not None:
-        return msgspec.structs.replace(row.snapshot, database=context.database)
+        return msgspec.structs.replace(row.snapshot, database=context.database, operation="")
     try:
         cluster = msgspec.json.decode(load_spec(Path(context.database), row.id), type=WorkflowSpec).cluster
     except StoreError:

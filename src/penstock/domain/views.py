@@ -48,6 +48,22 @@ class WorkflowInfo(View, frozen=True):
     created_at: float
     updated_at: float
     database: str = ""  # the file that its rows are in, absolute
+    operation: str = ""  # what is done to it as a whole now: archiving, restoring, deleting, cleaning
+
+
+class ArchiveInfo(View, frozen=True):
+    """An archive that was written and verified. `changed_at` is when the workflow in it had last changed."""
+
+    location: str  # absolute path or URL
+    workflow_id: str
+    work_root: str
+    bytes: int
+    sha256: str
+    files: int
+    state: str
+    jobs: int
+    changed_at: float
+    archived_at: float
 
 
 class JobInfo(View, frozen=True):

@@ -66,6 +66,7 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         + (f": {d['reason']}" if d.get("reason") else "")
     ),
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
+    "workflow_restored": lambda d: f"restored from {d['archive']}, where it was {d['workflow']}",
     "workflow_paused": lambda d: f"workflow is paused: {d['reason']}",
     "workflow_changed": lambda d: ", ".join(
         f"{key} is now {value}" for key, value in d.items() if key != "slots_origin"
