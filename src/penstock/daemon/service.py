@@ -168,6 +168,8 @@ class Service:
                 info = self._workflows.info(id_)
                 summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.directory), id_)
                 return m.Summary(info, *msgspec.structs.astuple(summary))
+            case m.GetSpec(id=id_):
+                return m.StoredSpec(id_, msgspec.json.decode(await self._spec(id_)))
             case m.Tabulate(id=id_, limit=limit, offset=offset):
                 return await self._table(id_, limit, offset)
             case m.Export():
@@ -276,11 +278,14 @@ class Service:
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
         info, record = await self._record(workflow_id, job)
-        spec = await anyio.to_thread.run_sync(queries.load_spec, Path(info.directory), workflow_id)
-        decoded = msgspec.json.decode(spec, type=WorkflowSpec)
+        decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
+
+    async def _spec(self, workflow_id: str) -> str:
+        info = self._workflows.info(workflow_id)
+        return await anyio.to_thread.run_sync(queries.load_spec, Path(info.directory), workflow_id)
 
     async def _table(self, workflow_id: str, limit: int, offset: int) -> m.Table:
         info = self._workflows.info(workflow_id)
