@@ -109,6 +109,8 @@ class Service:
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
+            case m.GetSpec(id=id_):
+                return m.StoredSpec(id_, msgspec.json.decode(await self._spec(id_)))
             case _:
                 return await self._answer(request)
 
@@ -168,8 +170,6 @@ class Service:
                 info = self._workflows.info(id_)
                 summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.directory), id_)
                 return m.Summary(info, *msgspec.structs.astuple(summary))
-            case m.GetSpec(id=id_):
-                return m.StoredSpec(id_, msgspec.json.decode(await self._spec(id_)))
             case m.Tabulate(id=id_, limit=limit, offset=offset):
                 return await self._table(id_, limit, offset)
             case m.Export():

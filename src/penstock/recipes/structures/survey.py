@@ -57,9 +57,9 @@ def guess(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
     """As `guess_columns`, for the names in a header and the first row's cells."""
     by_name = {name.lower().replace(" ", "_"): name for name in reversed(columns)}
     found = {key: by_name[usual] for key, names in _USUAL.items() for usual in reversed(names) if usual in by_name}
-    if holders := [name for name, cell in zip(columns, row, strict=False) if _is_geometry(cell)]:
-        if found.get("geometry_column") not in holders:
-            found["geometry_column"] = holders[0]
+    holders = [name for name, cell in zip(columns, row, strict=False) if _is_geometry(cell)]
+    if holders and found.get("geometry_column") not in holders:
+        found["geometry_column"] = holders[0]
     if "unpaired_column" in found:
         found.pop("multiplicity_column", None)
     return found

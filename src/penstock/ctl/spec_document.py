@@ -1,0 +1,138 @@
+"""A spec as a document that keeps its comments: keys are set one by one, never pasted into text."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import tomlkit
+from tomlkit import TOMLDocument
+from tomlkit.container import Container
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Item, Table
+
+from penstock.ctl.spec_words import MEANINGS, OPTIONAL_TABLES
+from penstock.domain.errors import SpecError
+from penstock.domain.spec import parse_toml
+
+_COMMENT_COLUMN: Final = 32
+_ONE_LINE: Final = 100
+"""Characters of a value that still gets its comment on the same line."""
+
+
+def parse_document(text: str, file: str) -> TOMLDocument:
+    """The document in `text`; SpecError as for any spec."""
+    parse_toml(text, file)
+    return tomlkit.parse(text.removeprefix("\ufeff").replace("\r\n", "\n"))
+
+
+def document_of(tables: Mapping[str, Any]) -> TOMLDocument:
+    """A document that holds `tables`, those values that are no tables first."""
+    document = tomlkit.document()
+    for key in sorted(tables, key=lambda key: isinstance(tables[key], Mapping)):
+        document[key] = tables[key]
+    return document
+
+
+def split_key(key: str) -> list[str]:
+    """The parts of a dotted key as TOML writes it (`engine.templates."job.inp"`); SpecError where it is none."""
+    try:
+        nested: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        nested = {}
+    parts = []
+    while isinstance(nested, dict) and len(nested) == 1:
+        ((part, nested),) = nested.items()
+        parts.append(part)
+    if not parts or nested != 0 or "\n" in key:
+        raise SpecError(f"{key!r} is no key; write it like engine.method")
+    return parts
+
+
+def parse_value(text: str) -> Any:
+    """A value as a person writes it on a command line: TOML where it is that, else a text.
+
+    `3`, `true`, `[1, 2]` and `"3"` are TOML; `GFN2-xTB` and `02:00:00` are texts.
+    """
+    try:
+        value = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    found = value.get("value")
+    return found if len(value) == 1 and isinstance(found, bool | int | float | str | list | dict) else text
+
+
+def value_at(tables: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key, None where there is none."""
+    value: Any = tables
+    for part in split_key(key):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def put(document: TOMLDocument, key: str, value: Any) -> None:
+    """Set a dotted key; a comment behind it stays. SpecError where something on the way is no table."""
+    *way, last = split_key(key)
+    table: Any = document
+    for part in way:
+        if part not in table:
+            table[part] = tomlkit.table()
+        table = table[part]
+        if not isinstance(table, Mapping):
+            raise SpecError(f"{part} is no table, it cannot hold {last}", key=key)
+    _assign(table, last, value)
+
+
+def drop(document: TOMLDocument, key: str) -> None:
+    """Take a dotted key out, and what tables are empty then."""
+    *way, last = split_key(key)
+    tables: list[Any] = [document]
+    for part in way:
+        tables.append(tables[-1].get(part, {}))
+    tables[-1].pop(last, None)
+    for depth in range(len(way), 0, -1):
+        if tables[depth] == {}:
+            tables[depth - 1].pop(way[depth - 1], None)
+
+
+def render(document: TOMLDocument) -> str:
+    """The text, with a comment at every key whose meaning is known and that has none, and what else could be said."""
+    for key, item in _leaves(document):
+        meaning = MEANINGS.get(key) or MEANINGS.get(f"{key.rpartition('.')[0]}.*")
+        if meaning and not item.trivia.comment and len(item.as_string()) <= _ONE_LINE and "\n" not in item.as_string():
+            item.comment(meaning)
+        if item.trivia.comment and item.trivia.comment_ws == " ":
+            before = len(f"{key.rpartition('.')[2]} = {item.as_string()}")
+            item.trivia.comment_ws = " " * max(1, _COMMENT_COLUMN - before)
+    text = document.as_string().strip("\n") + "\n"
+    unsaid = [lines for table, lines in OPTIONAL_TABLES.items() if table not in document]
+    return "\n".join([text, *unsaid]) if unsaid else text
+
+
+def plain(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document's tables and values without their dress."""
+    return tomllib.loads(tomlkit.dumps(document))
+
+
+def _assign(table: Any, key: str, value: Any) -> None:
+    comment = ""
+    if key in table and isinstance(old := table[key], Item):
+        comment = old.trivia.comment.lstrip("# ")
+    try:
+        item = tomlkit.item(value)
+    except (TOMLKitError, ValueError) as error:
+        raise SpecError(f"{value!r} cannot be written in TOML: {error}", key=key) from error
+    if comment and not isinstance(item, Table):
+        item.comment(comment)
+    table[key] = item
+
+
+def _leaves(table: Container | Table, way: str = "") -> Iterator[tuple[str, Item]]:
+    """Every key of tables, but not what is in inline tables and arrays, dotted, with its item."""
+    for key, item in table.items():
+        full = f"{way}{key}"
+        if isinstance(item, Table):
+            yield from _leaves(item, f"{full}.")
+        elif isinstance(item, Item):
+            yield full, item

@@ -1,0 +1,88 @@
+"""A workflow's stored spec becomes a template: without what is its own, and with questions for paths."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from penstock.ctl.questions import names_file
+from penstock.ctl.spec_document import document_of, drop, render
+from penstock.ctl.spec_words import MEANINGS
+from penstock.ctl.template_files import HEADER
+from penstock.domain.spec import StructureSource, WorkflowSpec
+
+_ITS_OWN: Final = ("id", "metadata")
+_SOURCE: Final = "structures.source"
+_EMPTY: Final = msgspec.to_builtins(WorkflowSpec("", StructureSource(""), {}))
+"""What a spec that says nothing has."""
+
+
+def template_text(spec: Mapping[str, Any], description: str) -> str:
+    """The template that says what the stored `spec` says.
+
+    Its name, its metadata and the place of its structures stay behind, and so do paths: what has one is asked for.
+    """
+    said = _said({key: value for key, value in spec.items() if key not in _ITS_OWN}, _EMPTY)
+    said["structures"].pop("source")
+    document = document_of({"recipe": said.pop("recipe"), **said})
+    asks = {_SOURCE: "Structures: a file, a folder or a glob"}
+    for key, value in _leaves("engine", said["engine"]):
+        if names_file(key) or _holds_path(value):
+            asks[key] = (MEANINGS.get(key) or f"{key} (it was a path)").partition(";")[0].capitalize()
+            drop(document, key)
+    document[HEADER] = {"description": description, "asks": asks}
+    return render(document)
+
+
+def _said(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `given` differs from `default`; nothing of what is null or an empty table."""
+    said: dict[str, Any] = {}
+    for key, value in given.items():
+        if value == default.get(key):
+            continue
+        pure = _pure(value)
+        if isinstance(pure, dict):
+            pure = _said(pure, default.get(key) or {})
+        if pure is not None and pure != {}:
+            said[key] = pure
+    return said
+
+
+def _pure(value: Any) -> Any:
+    """`value` without nulls, which TOML does not have."""
+    if isinstance(value, dict):
+        return {key: _pure(inner) for key, inner in value.items() if inner is not None}
+    return [_pure(inner) for inner in value if inner is not None] if isinstance(value, list) else value
+
+
+def _leaves(way: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield way, value
+        return
+    for key, inner in value.items():
+        yield from _leaves(f"{way}.{quoted(key)}", inner)
+
+
+def quoted(part: str) -> str:
+    """A part of a dotted key as TOML writes it."""
+    return (
+        part
+        if part.replace("_", "").replace("-", "").isalnum() and part.isascii()
+        else msgspec.json.encode(part).decode()
+    )
+
+
+def _holds_path(value: Any) -> bool:
+    """Whether a text, or one of a list, has a word that is an absolute path or begins at the home."""
+    texts = value if isinstance(value, list) else [value]
+    return any(word.startswith(("/", "~")) for text in texts if isinstance(text, str) for word in _words(text))
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
