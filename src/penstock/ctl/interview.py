@@ -20,7 +20,7 @@ from penstock.domain.errors import SpecError
 from penstock.domain.spec import StructureSource, nearest
 from penstock.recipes.structures.survey import Survey, columns_at, guess_columns, survey
 
-_NO_COLUMN: Final = "-"
+_NOTHING: Final = "-"
 _UNDER: Final[dict[str, Any]] = {
     "recipe": "campaign",
     "structures": {"source": "any"},
@@ -32,6 +32,8 @@ _UNDER: Final[dict[str, Any]] = {
 class Interview:
     """Fills a document. `given` are keys whose values stand; `anew` those that a template wants asked anew.
 
+    `meanings` says of keys what the choice was. An answer of `-` leaves a key out that may be.
+
     Without `asks` nobody is asked: defaults are taken, and what has none is a usage error that names the option.
     """
 
@@ -39,6 +41,7 @@ class Interview:
         self, ctl: Ctl, document: TOMLDocument, file: Path, given: Mapping[str, Any], anew: Collection[str], asks: bool
     ) -> None:
         self.document = document
+        self.meanings: dict[str, str] = {}
         self._ctl = ctl
         self.file = file
         self._given = given
@@ -54,6 +57,8 @@ class Interview:
     def settle(self, question: Question) -> None:
         """See to it that the question's key has a value, or is left out where it may be."""
         key, present = question.key, self.value(question.key)
+        if question.choices and key.startswith("engine.") and key != "engine.name":
+            self.meanings[key] = ", ".join(question.choices)
         if key in self._given:
             if wrong := self._wrong_with(question):
                 raise click.UsageError(f"{option_for(key)}: {wrong}")
@@ -90,7 +95,7 @@ class Interview:
         while True:
             answer = self._prompt(question, default)
             before = self.value(question.key)
-            if answer == "" and not question.needed:
+            if answer in {"", _NOTHING} and not question.needed:
                 drop(self.document, question.key)
                 return
             try:
@@ -127,7 +132,8 @@ class Interview:
                 return answer
 
     def _take_default(self, question: Question, default: Any) -> None:
-        put(self.document, question.key, default)
+        if self.value(question.key) != default:
+            put(self.document, question.key, default)
         if wrong := self._wrong_with(question):
             raise click.UsageError(f"{option_for(question.key)}: {wrong}")
 
@@ -176,10 +182,10 @@ class Interview:
 
     def _settle_column(self, name: str, text: str, names: list[str], guessed: str | None) -> None:
         key, needed = f"structures.{name}", name == "geometry_column"
-        choices = tuple(names) if needed else (*names, _NO_COLUMN)
-        more = "" if needed else f"; {_NO_COLUMN} for none"
-        self.settle(Question(key, f"{text}{more}", guessed or (None if needed else _NO_COLUMN), choices))
-        if self.value(key) == _NO_COLUMN:
+        choices = tuple(names) if needed else (*names, _NOTHING)
+        more = "" if needed else f"; {_NOTHING} for none"
+        self.settle(Question(key, f"{text}{more}", guessed or (None if needed else _NOTHING), choices))
+        if self.value(key) == _NOTHING:
             drop(self.document, key)
 
 

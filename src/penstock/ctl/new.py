@@ -31,6 +31,7 @@ from penstock.recipes.registry import recipe_names
 from penstock.recipes.structures.survey import Survey
 
 _ASKED_ANYWAY: Final = frozenset({"recipe", "structures.source", "engine.name", "cluster", "isolation", "slots", "id"})
+_ANSWERED_NO: Final = 2
 _FIRST: Final = ("id", "recipe", "cluster", "slots", "priority", "isolation")
 
 
@@ -92,12 +93,13 @@ def new(
     found = _conduct(ctl, interview, chosen, around, asks=asks)
     if chosen is None:
         interview.document = _in_order(plain(interview.document))
-    text = render(interview.document)
+    text = render(interview.document, interview.meanings)
     plan = _try(ctl, text, file, around, asks=asks)
     if not ctl.json:
         _summarise(ctl, file, plain(parse_document(text, str(file))), found, plan, is_online=around.is_online)
-    if asks:
-        click.confirm(f"Write {file.name}?", default=True, abort=True, err=True)
+    if asks and not click.confirm(f"Write {file.name}?", default=True, err=True):
+        ctl.note("nothing is written")
+        return _ANSWERED_NO
     write_file(file, text, overwrite=overwrite)
     if ctl.json:
         ctl.emit(
@@ -170,7 +172,7 @@ def _conduct(ctl: Ctl, interview: Interview, template: Template | None, around: 
     interview.settle(Question("slots", "Slots: jobs at the same time", around.settings.get("slots"), kind="value"))
     for question in RETENTION if HAS_RETENTION else ():
         interview.settle(question)
-    interview.settle(Question("id", "Name of the workflow (empty: made up)", _usual_id(interview.file), needed=False))
+    interview.settle(Question("id", "Name of the workflow (- for one made up)", _usual_id(interview.file), needed=False))
     return found
 
 

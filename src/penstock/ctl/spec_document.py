@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -16,6 +17,8 @@ from penstock.ctl.spec_words import MEANINGS, OPTIONAL_TABLES
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import parse_toml
 
+_IS_LITERAL: Final = re.compile(r"(?=.*[\\\"])[ -&(-~]+")
+"""Texts that are easier to read between single quotes: patterns and command lines."""
 _COMMENT_COLUMN: Final = 32
 _ONE_LINE: Final = 100
 """Characters of a value that still gets its comment on the same line."""
@@ -96,10 +99,13 @@ def drop(document: TOMLDocument, key: str) -> None:
             tables[depth - 1].pop(way[depth - 1], None)
 
 
-def render(document: TOMLDocument) -> str:
-    """The text, with a comment at every key whose meaning is known and that has none, and what else could be said."""
+def render(document: TOMLDocument, meanings: Mapping[str, str] | None = None) -> str:
+    """The text, with a comment at every key whose meaning is known and that has none, and what else could be said.
+
+    `meanings` go before those known of every spec.
+    """
     for key, item in _leaves(document):
-        meaning = MEANINGS.get(key) or MEANINGS.get(f"{key.rpartition('.')[0]}.*")
+        meaning = (meanings or {}).get(key) or MEANINGS.get(key) or MEANINGS.get(f"{key.rpartition('.')[0]}.*")
         if meaning and not item.trivia.comment and len(item.as_string()) <= _ONE_LINE and "\n" not in item.as_string():
             item.comment(meaning)
         if item.trivia.comment and item.trivia.comment_ws == " ":
@@ -120,7 +126,8 @@ def _assign(table: Any, key: str, value: Any) -> None:
     if key in table and isinstance(old := table[key], Item):
         comment = old.trivia.comment.lstrip("# ")
     try:
-        item = tomlkit.item(value)
+        is_literal = isinstance(value, str) and _IS_LITERAL.fullmatch(value)
+        item = tomlkit.string(str(value), literal=True) if is_literal else tomlkit.item(value)
     except (TOMLKitError, ValueError) as error:
         raise SpecError(f"{value!r} cannot be written in TOML: {error}", key=key) from error
     if comment and not isinstance(item, Table):

@@ -80,15 +80,15 @@ HAS_RETENTION: Final = "retention" in WorkflowSpec.__struct_fields__
 
 OPTIONAL_TABLES: Final = {
     "resources": """\
-# [resources]             # of one job
-# cores = 1               # its threads
-# memory = "1GB"          # shared out, not enforced
-# walltime = "1h"         # of one attempt; then it is stopped
+# [resources]                   # of one job
+# cores = 1                     # its threads
+# memory = "1GB"                # shared out, not enforced
+# walltime = "1h"               # of one attempt; then it is stopped
 """,
     "retention": """\
-# [retention]             # after the workflow has ended
-# archive_after = "30d"   # default never
-# delete_after = "90d"    # default never
+# [retention]                   # after the workflow has ended
+# archive_after = "30d"         # default never
+# delete_after = "90d"          # default never
 """,
 }
 """What a spec that does not have a table says about it: as comments, so that settings of lower rank still count."""
