@@ -57,6 +57,8 @@ class Interview:
     def settle(self, question: Question) -> None:
         """See to it that the question's key has a value, or is left out where it may be."""
         key, present = question.key, self.value(question.key)
+        if question.unless and self.value(question.unless) is not None:
+            return
         if question.choices and key.startswith("engine.") and key != "engine.name":
             self.meanings[key] = ", ".join(question.choices)
         if key in self._given:

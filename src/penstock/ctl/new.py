@@ -15,9 +15,9 @@ from penstock.ctl.interview import Interview, beside
 from penstock.ctl.layers import client_layers
 from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
-from penstock.ctl.questions import OPTIONS, RETENTION, Question, engine_questions, question_for
+from penstock.ctl.questions import OPTIONS, RETENTION, Question, engine_questions, question_for, value_for
 from penstock.ctl.spec_check import check_spec, engines_for
-from penstock.ctl.spec_document import document_of, parse_document, parse_value, plain, render, split_key
+from penstock.ctl.spec_document import document_of, parse_document, plain, render, split_key
 from penstock.ctl.spec_files import refuse_existing, write_file
 from penstock.ctl.spec_words import HAS_RETENTION, ISOLATION
 from penstock.ctl.template_files import Template, find_template, template_names
@@ -131,7 +131,7 @@ def _given(options: dict[str, Any], settings: tuple[str, ...], file: Path) -> di
         if not equals:
             raise click.UsageError(f"--set {setting}: write KEY=VALUE, such as slots=4")
         split_key(key)
-        given[key.strip()] = parse_value(value)
+        given[key.strip()] = value_for(key.strip(), value)
     return given
 
 
@@ -172,7 +172,9 @@ def _conduct(ctl: Ctl, interview: Interview, template: Template | None, around: 
     interview.settle(Question("slots", "Slots: jobs at the same time", around.settings.get("slots"), kind="value"))
     for question in RETENTION if HAS_RETENTION else ():
         interview.settle(question)
-    interview.settle(Question("id", "Name of the workflow (- for one made up)", _usual_id(interview.file), needed=False))
+    interview.settle(
+        Question("id", "Name of the workflow (- for one made up)", _usual_id(interview.file), needed=False)
+    )
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, NamedTuple
 
+from penstock.ctl.spec_document import parse_value
 from penstock.recipes.crystal import TEMPLATES
 
 
@@ -12,7 +13,7 @@ class Question(NamedTuple):
 
     `default` None: an answer is needed, or, where it is not `needed`, an empty one leaves the key out. `kind` says what
     an answer is: a text; a value as TOML writes it; a file, relative to where the person is; several files, which
-    become a table from their names to their paths.
+    become a table from their names to their paths. It is not asked where the key `unless` has a value.
     """
 
     key: str
@@ -21,6 +22,7 @@ class Question(NamedTuple):
     choices: tuple[str, ...] = ()
     kind: Literal["text", "value", "file", "files"] = "text"
     needed: bool = True
+    unless: str = ""
 
 
 _ASE_TASK: Final = Question("engine.task", "Task", "gradient", ("energy", "gradient", "optimize"))
@@ -44,8 +46,10 @@ BY_ENGINE: Final[dict[str, tuple[Question, ...]]] = {
     ),
     "crystal": (
         Question("engine.command", _COMMAND, "Pcrystal"),
+        Question("engine.deck", "Deck with all but the geometry (empty: one is made)", kind="file", needed=False),
+        Question("engine.hamiltonian.functional", "Functional, or HF, HF3C, HFSOL3C", "PBE", unless="engine.deck"),
         Question(
-            "engine.deck", "Deck with all but the geometry (empty: the structures' own)", kind="file", needed=False
+            "engine.basis.name", "Basis (empty: POB-TZVP-REV2, or the method's own)", needed=False, unless="engine.deck"
         ),
     ),
     "espresso": (
@@ -112,17 +116,32 @@ def engine_questions(recipe: str, engine: str, *, are_decks: bool) -> list[Quest
     """What an engine needs to be told for a recipe; structures that are decks need no other one."""
     task = (CRYSTAL_TASK,) if engine == "crystal" and recipe == "campaign" else ()
     questions = (*BY_ENGINE.get(engine, ()), *task, *BY_RECIPE.get(recipe, ()))
-    return [question for question in questions if not (are_decks and question.key == "engine.deck")]
+    return [question for question in questions if not (are_decks and "engine.deck" in {question.key, question.unless})]
 
 
 def question_for(key: str, text: str) -> Question:
     """A template's question: what an answer is, where we ask for that key too, as we ask it."""
-    for question in (*(q for questions in BY_ENGINE.values() for q in questions), *BY_RECIPE["crystal"]):
-        if question.key == key and not question.choices:
-            return Question(key, text, kind=question.kind)
+    known = _known(key)
+    if known is not None:
+        return Question(key, text, kind=known.kind)
     return Question(key, text, kind="file" if names_file(key) else "value")
+
+
+def value_for(key: str, text: str) -> Any:
+    """The value that a command line means for a key: `true` may be a program, where a text is wanted."""
+    value, known = parse_value(text), _known(key)
+    if isinstance(value, bool | int | float) and (
+        key == "id" or (known is not None and known.kind in {"text", "file"})
+    ):
+        return text
+    return value
 
 
 def names_file(key: str) -> bool:
     """Whether a key holds the name of a file beside the spec."""
     return key in _FILES or key.startswith("engine.templates.")
+
+
+def _known(key: str) -> Question | None:
+    questions = (question for table in (BY_ENGINE, BY_RECIPE) for listed in table.values() for question in listed)
+    return next((question for question in questions if question.key == key), None)

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
 import tomlkit
 from tomlkit import TOMLDocument
 from tomlkit.container import Container
@@ -19,6 +20,7 @@ from penstock.domain.spec import parse_toml
 
 _IS_LITERAL: Final = re.compile(r"(?=.*[\\\"])[ -&(-~]+")
 """Texts that are easier to read between single quotes: patterns and command lines."""
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _COMMENT_COLUMN: Final = 32
 _ONE_LINE: Final = 100
 """Characters of a value that still gets its comment on the same line."""
@@ -33,8 +35,8 @@ def parse_document(text: str, file: str) -> TOMLDocument:
 def document_of(tables: Mapping[str, Any]) -> TOMLDocument:
     """A document that holds `tables`, those values that are no tables first."""
     document = tomlkit.document()
-    for key in sorted(tables, key=lambda key: isinstance(tables[key], Mapping)):
-        document[key] = tables[key]
+    for key, value in _values_first(tables):
+        document[key] = _item(value)
     return document
 
 
@@ -51,6 +53,11 @@ def split_key(key: str) -> list[str]:
     if not parts or nested != 0 or "\n" in key:
         raise SpecError(f"{key!r} is no key; write it like engine.method")
     return parts
+
+
+def quoted(part: str) -> str:
+    """A part of a dotted key as TOML writes it."""
+    return part if _BARE.fullmatch(part) else msgspec.json.encode(part).decode()
 
 
 def parse_value(text: str) -> Any:
@@ -99,21 +106,22 @@ def drop(document: TOMLDocument, key: str) -> None:
             tables[depth - 1].pop(way[depth - 1], None)
 
 
-def render(document: TOMLDocument, meanings: Mapping[str, str] | None = None) -> str:
+def render(document: TOMLDocument, meanings: Mapping[str, str] | None = None, *, without_hints: bool = False) -> str:
     """The text, with a comment at every key whose meaning is known and that has none, and what else could be said.
 
-    `meanings` go before those known of every spec.
+    `meanings` go before those known of every spec. Nothing is added of what else could be said `without_hints`.
     """
-    for key, item in _leaves(document):
-        meaning = (meanings or {}).get(key) or MEANINGS.get(key) or MEANINGS.get(f"{key.rpartition('.')[0]}.*")
+    for way, name, item in _leaves(document):
+        key = f"{way}{name}"
+        meaning = (meanings or {}).get(key) or MEANINGS.get(key) or MEANINGS.get(f"{way}*")
         if meaning and not item.trivia.comment and len(item.as_string()) <= _ONE_LINE and "\n" not in item.as_string():
             item.comment(meaning)
         if item.trivia.comment and item.trivia.comment_ws == " ":
-            before = len(f"{key.rpartition('.')[2]} = {item.as_string()}")
+            before = len(f"{name} = {item.as_string()}")
             item.trivia.comment_ws = " " * max(1, _COMMENT_COLUMN - before)
     text = document.as_string().strip("\n") + "\n"
-    unsaid = [lines for table, lines in OPTIONAL_TABLES.items() if table not in document]
-    return "\n".join([text, *unsaid]) if unsaid else text
+    unsaid = [lines for table, lines in OPTIONAL_TABLES.items() if table not in document and not without_hints]
+    return "\n".join([text, *unsaid])
 
 
 def plain(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,8 +134,7 @@ def _assign(table: Any, key: str, value: Any) -> None:
     if key in table and isinstance(old := table[key], Item):
         comment = old.trivia.comment.lstrip("# ")
     try:
-        is_literal = isinstance(value, str) and _IS_LITERAL.fullmatch(value)
-        item = tomlkit.string(str(value), literal=True) if is_literal else tomlkit.item(value)
+        item = _item(value)
     except (TOMLKitError, ValueError) as error:
         raise SpecError(f"{value!r} cannot be written in TOML: {error}", key=key) from error
     if comment and not isinstance(item, Table):
@@ -135,11 +142,27 @@ def _assign(table: Any, key: str, value: Any) -> None:
     table[key] = item
 
 
-def _leaves(table: Container | Table, way: str = "") -> Iterator[tuple[str, Item]]:
-    """Every key of tables, but not what is in inline tables and arrays, dotted, with its item."""
+def _item(value: Any) -> Any:
+    """A value, or tables in tables, as a document has it."""
+    if isinstance(value, str) and _IS_LITERAL.fullmatch(value):
+        return tomlkit.string(value, literal=True)
+    if not isinstance(value, Mapping):
+        return tomlkit.item(value)
+    table = tomlkit.table(is_super_table=bool(value) and all(isinstance(inner, Mapping) for inner in value.values()))
+    for key, inner in _values_first(value):
+        table[key] = _item(inner)
+    return table
+
+
+def _values_first(tables: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(tables.items(), key=lambda entry: isinstance(entry[1], Mapping))
+
+
+def _leaves(table: Container | Table, way: str = "") -> Iterator[tuple[str, str, Item]]:
+    """Every key of tables, but not what is in inline tables and arrays: the way to it, its name, its item."""
     for key, item in table.items():
-        full = f"{way}{key}"
+        name = quoted(key)
         if isinstance(item, Table):
-            yield from _leaves(item, f"{full}.")
+            yield from _leaves(item, f"{way}{name}.")
         elif isinstance(item, Item):
-            yield full, item
+            yield way, name, item

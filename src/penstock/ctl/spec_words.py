@@ -34,6 +34,8 @@ MEANINGS: Final = {
     "engine.accuracy": "tblite's measure, smaller is tighter; default 1.0",
     "engine.properties": 'the program for bands, densities of states, ...; default "Pproperties"',
     "engine.deck": "a deck from which all but the geometry is taken; relative to this file",
+    "engine.hamiltonian.functional": "as CRYSTAL calls it, or HF, HF3C, HFSOL3C; default PBE",
+    "engine.basis.name": "as CRYSTAL calls it; default the method's own, else POB-TZVP-REV2",
     "engine.order": "0: a minimum, 1: a saddle point (transition state); default 0",
     "engine.orca.command": 'ORCA: the full path, or a name on the PATH; default "orca"',
     "engine.orca.method": "of the energies and gradients",

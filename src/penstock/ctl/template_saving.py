@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from penstock.ctl.questions import names_file
-from penstock.ctl.spec_document import document_of, drop, render
+from penstock.ctl.spec_document import document_of, drop, quoted, render, split_key
 from penstock.ctl.spec_words import MEANINGS
 from penstock.ctl.template_files import HEADER
 from penstock.domain.spec import StructureSource, WorkflowSpec
 
 _ITS_OWN: Final = ("id", "metadata")
+_PATH: Final = re.compile(r"""(?:^|[\s'"=:])[/~]\w""")
 _SOURCE: Final = "structures.source"
 _EMPTY: Final = msgspec.to_builtins(WorkflowSpec("", StructureSource(""), {}))
 """What a spec that says nothing has."""
@@ -31,10 +32,10 @@ def template_text(spec: Mapping[str, Any], description: str) -> str:
     asks = {_SOURCE: "Structures: a file, a folder or a glob"}
     for key, value in _leaves("engine", said["engine"]):
         if names_file(key) or _holds_path(value):
-            asks[key] = (MEANINGS.get(key) or f"{key} (it was a path)").partition(";")[0].capitalize()
+            asks[key] = _question(key)
             drop(document, key)
     document[HEADER] = {"description": description, "asks": asks}
-    return render(document)
+    return render(document, without_hints=True)
 
 
 def _said(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,23 +67,14 @@ def _leaves(way: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from _leaves(f"{way}.{quoted(key)}", inner)
 
 
-def quoted(part: str) -> str:
-    """A part of a dotted key as TOML writes it."""
-    return (
-        part
-        if part.replace("_", "").replace("-", "").isalnum() and part.isascii()
-        else msgspec.json.encode(part).decode()
-    )
-
-
 def _holds_path(value: Any) -> bool:
-    """Whether a text, or one of a list, has a word that is an absolute path or begins at the home."""
+    """Whether a text, or one of a list, names something by an absolute path or below the home."""
     texts = value if isinstance(value, list) else [value]
-    return any(word.startswith(("/", "~")) for text in texts if isinstance(text, str) for word in _words(text))
+    return any(isinstance(text, str) and _PATH.search(text) for text in texts)
 
 
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
+def _question(key: str) -> str:
+    *_, table, name = split_key(key)
+    text = f"template file for {name}" if table == "templates" else MEANINGS.get(key, f"{key}, which was a path")
+    text = text.partition(";")[0]
+    return text[:1].upper() + text[1:]
