@@ -15,7 +15,7 @@ from penstock.ctl.interview import Interview, beside
 from penstock.ctl.layers import client_layers
 from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
-from penstock.ctl.questions import OPTIONS, RETENTION, Question, engine_questions, question_for, value_for
+from penstock.ctl.questions import OPTIONS, RETENTION, Question, engine_questions, option_for, question_for, value_for
 from penstock.ctl.spec_check import check_spec, engines_for
 from penstock.ctl.spec_document import document_of, parse_document, plain, render, split_key
 from penstock.ctl.spec_files import refuse_existing, write_file
@@ -89,12 +89,13 @@ def new(
     around = _look_around(ctl, offline=offline)
     document = chosen.document() if chosen else document_of({})
     opened = tuple(chosen.header.asks) if chosen else ()
-    interview = Interview(ctl, document, file, _given(options, settings, file), opened, asks=asks)
+    given = _given(options, settings, file)
+    interview = Interview(ctl, document, file, given, opened, asks=asks)
     found = _conduct(ctl, interview, chosen, around, asks=asks)
     if chosen is None:
         interview.document = _in_order(plain(interview.document))
     text = render(interview.document, interview.meanings)
-    plan = _try(ctl, text, file, around, asks=asks)
+    plan = _try(ctl, text, file, around, given, asks=asks)
     if not ctl.json:
         _summarise(ctl, file, plain(parse_document(text, str(file))), found, plan, is_online=around.is_online)
     if asks and not click.confirm(f"Write {file.name}?", default=True, err=True):
@@ -197,13 +198,17 @@ def _in_order(tables: dict[str, Any]) -> TOMLDocument:
     return document_of(ordered)
 
 
-def _try(ctl: Ctl, text: str, file: Path, around: _Surroundings, *, asks: bool) -> Planned | None:
+def _try(
+    ctl: Ctl, text: str, file: Path, around: _Surroundings, given: dict[str, Any], *, asks: bool
+) -> Planned | None:
     """What the daemon would do, None where none answers. A spec that is wrong is an error, or a person's to keep."""
     try:
         check_spec(text, file)
         if around.is_online:
             return ctl.client.plan(text, str(file), str(Path.cwd()), client_layers({}))
     except SpecError as error:
+        if error.key in given:
+            raise click.UsageError(f"{option_for(error.key)}: {error.message}") from error
         if not asks:
             raise
         ctl.note(f"This spec cannot be submitted yet: {error}")

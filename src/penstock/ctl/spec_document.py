@@ -57,7 +57,7 @@ def split_key(key: str) -> list[str]:
 
 def quoted(part: str) -> str:
     """A part of a dotted key as TOML writes it."""
-    return part if _BARE.fullmatch(part) else msgspec.json.encode(part).decode()
+    return part if _BARE.fullmatch(part) else msgspec.json.encode(part).decode().replace("\x7f", "\\u007f")
 
 
 def parse_value(text: str) -> Any:

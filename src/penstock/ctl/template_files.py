@@ -130,7 +130,8 @@ def check_template(template: Template) -> None:
         check_tables(plain(document), "", template.path)
     except SpecError as error:
         key = error.key or ""
-        if error.file is not None or any(key == asked or key.startswith(f"{asked}.") for asked in unanswered):
+        elsewhere = error.file not in {None, str(template.path)}
+        if elsewhere or any(key == asked or key.startswith(f"{asked}.") for asked in unanswered):
             return  # a file beside the spec that is to be, or what will have an answer then
         raise _located(error, template.text, template.path) from error
 

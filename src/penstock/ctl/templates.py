@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from penstock.ctl.layers import read_text
-from penstock.ctl.options import command, complete_id
+from penstock.ctl.options import command, complete_id, json_option
 from penstock.ctl.output import Ctl
 from penstock.ctl.spec_files import refuse_existing, write_file
 from penstock.ctl.template_files import (
@@ -37,6 +37,7 @@ _overwrite: Final = click.option("--overwrite", is_flag=True, help="Write over a
 
 
 @click.group("templates", invoke_without_command=True)
+@json_option
 @click.pass_context
 def templates(context: click.Context) -> None:
     """Show, save and share templates of specs; without a command: list them."""
