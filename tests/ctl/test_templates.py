@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests.ctl.test_main import completed_words
 
 from penstock.control import messages
 from penstock.ctl.spec_check import check_spec
@@ -39,7 +40,7 @@ SPEC = {
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     work = tmp_path / "here"
     work.mkdir()
@@ -153,6 +154,11 @@ def test_a_name_cannot_lead_elsewhere(name: str, run: Run) -> None:
     ran = run("templates", "remove", name)
     assert ran.code == 2
     assert "is no name for a template" in ran.err
+
+
+def test_names_complete() -> None:
+    assert completed_words("penstockctl templates show or") == ["orca-opt"]
+    assert completed_words("penstockctl new --from xt") == ["xtb-optimisation"]
 
 
 def test_what_comes_along_stays(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.system.conftest import Penstockd
@@ -52,15 +53,15 @@ def test_every_recipe_with_every_engine_is_taken(
 def test_a_workflow_becomes_a_template_and_that_another_workflow(
     daemon: Penstockd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(daemon.work)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(daemon.home / "config"))
-    daemon.environment["XDG_CONFIG_HOME"] = str(daemon.home / "config")
-    daemon.submit_command("first", "exit 0", jobs=2, retry={"max_attempts": 2})
+    monkeypatch.setenv("PENSTOCK_SOCKET", str(daemon.state / "penstockd.sock"))
+    daemon.submit_command("first", "exit 0", retry={"max_attempts": 2}, metadata={"token": "abc"})
     stored = daemon.client.spec("first").spec
     assert stored["engine"]["name"] == "command"
-    saved = daemon.ctl("templates", "save", "ours", "--from-workflow", "first")
-    assert saved.returncode == 0, saved.stderr
-    made = daemon.ctl("new", "second.toml", "--from", "ours", "--structures", "first.csv", "--yes")
-    assert made.returncode == 0, made.stderr
-    assert daemon.ctl("submit", "second.toml", "--wait").returncode == 0
-    again = daemon.client.spec("second").spec
-    assert again == stored | {"id": "second"}
+    assert main(["templates", "save", "ours", "--from-workflow", "first"]) == 0
+    assert main(["new", "second.toml", "--from", "ours", "--structures", "first.csv", "--yes"]) == 0
+    daemon.submit(Path("second.toml").read_text())
+    assert daemon.client.spec("second").spec == stored | {"id": "second", "metadata": {}}
+    for id in ("first", "second"):
+        assert daemon.wait(id).workflow.state == "completed"

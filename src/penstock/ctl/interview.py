@@ -82,7 +82,7 @@ class Interview:
                 self._settle_columns()
                 found = survey(self._source(), self._source_path())
             except SpecError as error:
-                if not self._asks or key in self._given:
+                if not self._asks or error.key == "structures" or {key, error.key} & self._given.keys():
                     raise click.UsageError(f"{option_for(error.key or key)}: {error.message}") from error
                 self._ctl.note(f"  {error.message}")
                 drop(self.document, key)
@@ -111,11 +111,11 @@ class Interview:
             drop(self.document, question.key) if before is None else put(self.document, question.key, before)
 
     def _prompt(self, question: Question, default: Any) -> str:
-        text = f"{clean(question.text)}{_listed(question.choices)}"
         shown = "" if default is None and not question.needed else default
         shown = msgspec.json.encode(shown).decode() if isinstance(shown, dict | list) else shown
-        answer = click.prompt(text, default=shown, show_default=shown != "", err=True, value_proc=str)
-        return str(answer).strip()
+        offered = f" [{shown}]" if shown not in {None, ""} else ""
+        text = clean(f"{question.text}{_listed(question.choices)}{offered}")
+        return str(click.prompt(text, default=shown, show_default=False, err=True, value_proc=str)).strip()
 
     def _value_of(self, question: Question, answer: str, default: Any) -> Any:
         if default is not None and answer == str(default):

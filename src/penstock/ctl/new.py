@@ -125,6 +125,8 @@ def _given(options: dict[str, Any], settings: tuple[str, ...], file: Path) -> di
     """What options say, by dotted key; `--structures` is relative to where we are, `--set` as the spec has it."""
     named = {key: options[option.removeprefix("--").replace("-", "_")] for key, option in OPTIONS.items()}
     given = {key: value for key, value in named.items() if value is not None}
+    if not HAS_RETENTION and (kept := [key for key in given if key.startswith("retention.")]):
+        raise click.UsageError(f"{option_for(kept[0])}: this release archives and deletes nothing by itself yet")
     if "structures.source" in given:
         given["structures.source"] = beside(given["structures.source"], file)
     for setting in settings:

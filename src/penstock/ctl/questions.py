@@ -34,7 +34,7 @@ BY_ENGINE: Final[dict[str, tuple[Question, ...]]] = {
     "emt": (_ASE_TASK,),
     "orca": (
         Question("engine.command", f"{_COMMAND} (a full path, or a name on the PATH)", "orca"),
-        Question("engine.method", "Method, such as r2SCAN-3c or B3LYP D3BJ"),
+        Question("engine.method", "Method, such as r2SCAN-3c or B3LYP D3BJ", unless="engine.template"),
         Question("engine.basis", _BASIS, needed=False),
         Question("engine.task", "Task", "opt", ("energy", "gradient", "opt", "freq", "opt+freq")),
     ),
@@ -57,7 +57,9 @@ BY_ENGINE: Final[dict[str, tuple[Question, ...]]] = {
         Question("engine.task", "Task", "relax", ("energy", "gradient", "relax", "vc-relax")),
         Question("engine.pseudo_dir", "Folder with the pseudopotentials (absolute)"),
         Question("engine.ecutwfc_ry", "Cut-off, Ry (empty: as the files suggest)", kind="value", needed=False),
-        Question("engine.kspacing_per_angstrom", "Distance of the k-points, 1/Å", 0.2, kind="value"),
+        Question(
+            "engine.kspacing_per_angstrom", "Distance of the k-points, 1/Å", 0.2, kind="value", unless="engine.kpoints"
+        ),
     ),
     "command": (
         Question("engine.command", "Command line of the program; $name, $charge, ... are filled in"),
@@ -66,6 +68,7 @@ BY_ENGINE: Final[dict[str, tuple[Question, ...]]] = {
             "engine.results.patterns.energy_hartree",
             "Regular expression whose one group is the energy in Eh (empty: none)",
             needed=False,
+            unless="engine.results.file",
         ),
     ),
 }
@@ -73,7 +76,7 @@ BY_RECIPE: Final[dict[str, tuple[Question, ...]]] = {
     "campaign": (),
     "crystal": (
         Question("engine.properties", "Command that starts properties", "Pproperties"),
-        Question("chain.template", "Steps", "full_electronic", tuple(TEMPLATES)),
+        Question("chain.template", "Steps", "full_electronic", tuple(TEMPLATES), unless="chain.steps"),
     ),
 }
 CRYSTAL_TASK: Final = Question("engine.task", "Task", "sp", ("sp", "opt", "freq"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from penstock.domain.errors import SpecError
@@ -35,7 +36,7 @@ def test_a_table_is_looked_at(tmp_path: Path) -> None:
     assert columns_at(source, path) == ["label", "structure", "q"]
     guessed = guess_columns(source, path)
     assert guessed == {"geometry_column": "structure", "charge_column": "q", "name_column": "label"}
-    found = survey(StructureSource(str(path), **guessed), path)
+    found = survey(msgspec.structs.replace(source, **guessed), path)
     assert (found.formats, found.files, found.records, found.rejected, found.is_all) == (("csv",), 1, 2, 1, True)
     assert "2 records; 1 of them cannot be taken in, the first: line 3: geometry" in str(found)
 
