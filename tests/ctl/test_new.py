@@ -219,6 +219,7 @@ def converse(*argv: str, typed: str, interrupt_at: str = "\0") -> tuple[int, str
             shown += data
             if interrupt_at.encode() in shown:
                 process.send_signal(signal.SIGINT)
+                os.write(ours, b"\n")  # where the signal came before the read, that ends with the line
                 interrupt_at = "\0"
     os.close(ours)
     return process.wait(60), shown.decode()
