@@ -105,6 +105,16 @@ def test_a_saved_template_has_nothing_of_its_workflows_own() -> None:
     assert list(tables["template"]["asks"]) == ["structures.source", "engine.command", 'engine.templates."job.inp"']
 
 
+def test_the_steps_of_a_chain_are_saved_without_their_files() -> None:
+    chain = {"template": "charge_analysis", "optional": ["SP"]}
+    step = {"engine": {"deck": "sp.d12", "scf": {"maxcycle": 9}}, "resources": {"walltime": "2d"}}
+    spec = SPEC | {"recipe": "crystal", "engine": {"name": "crystal"}, "chain": chain, "steps": {"SP": step}}
+    tables = msgspec.toml.decode(template_text(stored(spec), ""))
+    assert tables["chain"] == chain
+    assert tables["steps"] == {"SP": {"engine": {"scf": {"maxcycle": 9}}, "resources": {"walltime": "2d"}}}
+    assert list(tables["template"]["asks"]) == ["structures.source", "steps.SP.engine.deck"]
+
+
 def test_a_workflow_is_saved_shared_and_used(daemon: ScriptedDaemon, script: Script, run: Run, home: Path) -> None:
     script.answers[messages.GetSpec] = partial(_answer, messages.StoredSpec("g2", stored(SPEC)))
     ran = run("templates", "save", "ours", "--from-workflow", "g2")

@@ -16,6 +16,7 @@ from penstock.domain.spec import StructureSource, WorkflowSpec
 
 _ITS_OWN: Final = ("id", "metadata")
 _PATH: Final = re.compile(r"""(?:^|[\s'"=:])[/~]\w""")
+_OF_STEP: Final = re.compile(r"^steps\.[^.]+\.")
 _SOURCE: Final = "structures.source"
 _EMPTY: Final = msgspec.to_builtins(WorkflowSpec("", StructureSource(""), {}))
 """What a spec that says nothing has."""
@@ -30,8 +31,8 @@ def template_text(spec: Mapping[str, Any], description: str) -> str:
     said["structures"].pop("source")
     document = document_of({"recipe": said.pop("recipe"), **said})
     asks = {_SOURCE: "Structures: a file, a folder or a glob"}
-    for key, value in _leaves("engine", said["engine"]):
-        if names_file(key) or _holds_path(value):
+    for key, value in [*_leaves("engine", said["engine"]), *_leaves("steps", said.get("steps", {}))]:
+        if names_file(_OF_STEP.sub("", key)) or _holds_path(value):
             asks[key] = _question(key)
             drop(document, key)
     document[HEADER] = {"description": description, "asks": asks}
