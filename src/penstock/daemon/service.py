@@ -109,6 +109,8 @@ class Service:
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
+            case m.GetSpec(id=id_):
+                return m.StoredSpec(id_, msgspec.json.decode(await self._spec(id_)))
             case _:
                 return await self._answer(request)
 
@@ -273,11 +275,14 @@ class Service:
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
         info, record = await self._record(workflow_id, job)
-        spec = await anyio.to_thread.run_sync(queries.load_spec, Path(info.database), workflow_id)
-        decoded = msgspec.json.decode(spec, type=WorkflowSpec)
+        decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
+
+    async def _spec(self, workflow_id: str) -> str:
+        info = self._workflows.info(workflow_id)
+        return await anyio.to_thread.run_sync(queries.load_spec, Path(info.database), workflow_id)
 
     async def _table(self, workflow_id: str, limit: int, offset: int) -> m.Table:
         info = self._workflows.info(workflow_id)
