@@ -23,7 +23,7 @@ from penstock.domain.calculation import HARTREE_EV
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import parse_geometry
 from penstock.domain.views import Selection
-from penstock.store.queries import reading
+from penstock.store.connection import reading
 from penstock.store.schema import store_errors
 from penstock.store.selection import COLUMNS, where_selected
 from penstock.store.workflow_store import DATABASE_NAME
@@ -62,7 +62,7 @@ def export_jobs(
         partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with reading(directory) as db, _writing(path):
+            with reading(directory / DATABASE_NAME) as db, _writing(path):
                 written = _WRITERS[file_format](partial, _records(db, directory, workflow_id, selection), workflow_id)
             partial.replace(path)
         finally:

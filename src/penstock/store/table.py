@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.store.queries import reading
+from penstock.domain.context import DATABASE_NAME
+from penstock.store.connection import reading
 
 ROWS_MAX: Final = 10_000
 # The energy has a column of its own, which a property of that name never takes.
@@ -32,7 +33,7 @@ class MaterialTable(msgspec.Struct, frozen=True):
 
 def tabulate(directory: Path, workflow_id: str, *, limit: int = ROWS_MAX, offset: int = 0) -> MaterialTable:
     """The materials from number `offset` on, at most `limit` of them, in the order of the source."""
-    with reading(directory) as db:
+    with reading(directory / DATABASE_NAME) as db:
         steps = [key for (key,) in db.execute("SELECT key FROM step WHERE workflow_id = ? ORDER BY id", (workflow_id,))]
         total = db.execute("SELECT count(*) FROM material WHERE workflow_id = ?", (workflow_id,)).fetchone()[0]
         columns = _columns(db, steps, workflow_id)
