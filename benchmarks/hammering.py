@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -147,7 +147,7 @@ async def hammer(
         tally.longest_s = max(tally.longest_s, time.monotonic() - begin)
 
 
-KINDS: Final[dict[str, Callable[[Path, str, float], Awaitable[Tally]]]] = {
+KINDS: Final[dict[str, Callable[[Path, str, float], Coroutine[None, None, Tally]]]] = {
     "actor": actor,
     "writer": writer,
     "plain": plain,
@@ -161,8 +161,10 @@ def run_processes(database: Path, kinds: Sequence[str], seconds: float) -> dict[
     processes = {f"w{number}": _start(database, f"w{number}", seconds, kind) for number, kind in enumerate(kinds)}
     try:
         for process in processes.values():
+            assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
         for process in processes.values():
+            assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
         told = {name: process.communicate(timeout=seconds + 200)[0] for name, process in processes.items()}

@@ -94,7 +94,8 @@ def test_another_trouble_is_not_waited_for(tmp_path: Path) -> None:
 def test_pauses_grow_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    waiting, pauses = Patience(tmp_path / "x.db"), []
+    waiting = Patience(tmp_path / "x.db")
+    pauses: list[float] = []
 
     def wait() -> None:
         while len(pauses) < 100_000:

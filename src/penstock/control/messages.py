@@ -17,6 +17,7 @@ from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
+    DatabaseInfo,
     EventInfo,
     Finding,
     JobInfo,
@@ -113,6 +114,7 @@ class WorkflowStatus(Message, frozen=True):
     workflow: WorkflowInfo
     failures: tuple[JobInfo, ...]
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
+    database: DatabaseInfo | None = None  # None: its file system does not answer, or an older daemon
 
 
 class Jobs(Message, frozen=True):

@@ -226,11 +226,12 @@ class Service:
 
     async def _status(self, workflow_id: str) -> m.WorkflowStatus:
         info = self._workflows.info(workflow_id)
+        database = await self._workflows.database(workflow_id)
         failed = info.statuses.get("failed", 0) + info.statuses.get("timeout", 0)
         if info.state == WorkflowState.FAULTED or not (failed or info.rejected):
-            return m.WorkflowStatus(info, (), ())
+            return m.WorkflowStatus(info, (), (), database)
         failures, rejected = await anyio.to_thread.run_sync(_what_went_wrong, info, failed)
-        return m.WorkflowStatus(info, tuple(failures), tuple(rejected))
+        return m.WorkflowStatus(info, tuple(failures), tuple(rejected), database)
 
     def _desk_for(self, cluster: str) -> ClusterDesk:
         info = self._board.clusters.get(cluster)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
-from penstock.store.connection import open_writer, transaction
+from penstock.store.connection import open_writer, reading, transaction
 
 _JOBS: Final = "(SELECT id FROM job WHERE workflow_id = :id)"
 REMOVE_WORKFLOW: Final = (
@@ -33,3 +34,15 @@ def remove_workflow(database: Path, workflow_id: str, *, even_with_jobs: bool = 
         if even_with_jobs or not has_jobs:
             for statement in REMOVE_WORKFLOW:
                 db.execute(statement, {"id": workflow_id})
+
+
+def remove_empty(database: Path) -> None:
+    """Removes a database in which no workflow is left, and its folder if that has nothing else; harmless when gone."""
+    if database.is_file() and database.stat().st_size:
+        with reading(database) as db:
+            if db.execute("SELECT 1 FROM workflow LIMIT 1").fetchone():
+                return
+    for ending in ("", "-journal", "-wal", "-shm"):
+        database.with_name(f"{database.name}{ending}").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        database.parent.rmdir()
