@@ -87,6 +87,9 @@ def test_kept_in_place_there_is_no_wal_and_a_far_state_directory_is_refused(stop
     assert daemon.wait("w").workflow.statuses == {"completed": 3}
     assert f"in place, on a network file system ({kind}); journal mode truncate" in status(daemon, "w")
     assert daemon.client.jobs("w").total == 3
+    backup = daemon.client.backup("w")
+    assert (backup.workflows, backup.jobs) == (("w",), 3)
+    assert Path(backup.path).parent == directory / "exports"
     daemon.stop()
     assert journal_mode(directory / "workflow.db") == "delete"
     assert journal_mode(daemon.state / "catalogue.db") == "delete"

@@ -178,6 +178,15 @@ class Table(Message, frozen=True):
     total: int
 
 
+class BackupWritten(Message, frozen=True):
+    """Where a backup was written: the whole file, with all workflows that are in it."""
+
+    path: str
+    bytes: int
+    workflows: tuple[str, ...]
+    jobs: int  # of the workflow that was asked for
+
+
 class Exported(Message, frozen=True):
     """Where an export was written and how many jobs it holds."""
 
@@ -431,6 +440,15 @@ class Export(Request[Exported], frozen=True):
     reply = Exported
 
 
+class Backup(Request[BackupWritten], frozen=True):
+    """Copy a workflow's database, checked, to `path` (absolute; None = the workflow's own directory), as it runs."""
+
+    id: str
+    path: str | None = None
+    overwrite: bool = False
+    reply = BackupWritten
+
+
 class Explain(Request[Why], frozen=True):
     """Why is a job in the state it is in?"""
 
@@ -509,6 +527,7 @@ AnyRequest = (
     | Summarize
     | Tabulate
     | Export
+    | Backup
     | Explain
     | ListClusters
     | ReportCluster
@@ -531,6 +550,7 @@ AnyReply = (
     | Summary
     | Table
     | Exported
+    | BackupWritten
     | Why
     | Clusters
     | ClusterReported

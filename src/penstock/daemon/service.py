@@ -31,6 +31,7 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.control import messages as m
 from penstock.control.listener import Peer
+from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
 from penstock.daemon.metrics import Metrics
@@ -109,6 +110,8 @@ class Service:
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
+            case m.Backup():
+                return await back_up(self._workflows.info(request.id), request, self._workers)
             case _:
                 return await self._answer(request)
 
