@@ -17,6 +17,7 @@ from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
+    DatabaseInfo,
     EventInfo,
     Finding,
     JobInfo,
@@ -113,6 +114,7 @@ class WorkflowStatus(Message, frozen=True):
     workflow: WorkflowInfo
     failures: tuple[JobInfo, ...]
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
+    database: DatabaseInfo | None = None  # None: its file system does not answer, or an older daemon
 
 
 class Jobs(Message, frozen=True):
@@ -174,6 +176,15 @@ class Table(Message, frozen=True):
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     total: int
+
+
+class BackupWritten(Message, frozen=True):
+    """Where a backup was written: the whole file, with all workflows that are in it."""
+
+    path: str
+    bytes: int
+    workflows: tuple[str, ...]
+    jobs: int  # of the workflow that was asked for
 
 
 class Exported(Message, frozen=True):
@@ -436,6 +447,15 @@ class Export(Request[Exported], frozen=True):
     reply = Exported
 
 
+class Backup(Request[BackupWritten], frozen=True):
+    """Copy a workflow's database, checked, to `path` (absolute; None = the workflow's own directory), as it runs."""
+
+    id: str
+    path: str | None = None
+    overwrite: bool = False
+    reply = BackupWritten
+
+
 class Explain(Request[Why], frozen=True):
     """Why is a job in the state it is in?"""
 
@@ -521,6 +541,7 @@ AnyRequest = (
     | Summarize
     | Tabulate
     | Export
+    | Backup
     | Explain
     | ListClusters
     | ReportCluster
@@ -544,6 +565,7 @@ AnyReply = (
     | Summary
     | Table
     | Exported
+    | BackupWritten
     | Why
     | Clusters
     | ClusterReported

@@ -62,6 +62,7 @@ _MODULES: Final = {
     "set-job": "review",
     "set": "change",
     "export": "change",
+    "backup": "backup",
     "clusters": "cluster",
     "cluster": "cluster",
     "diagnose": "diagnose",

@@ -190,6 +190,7 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         ("cluster", f"{info.cluster}, slots {info.slots}, priority {info.priority}"),
         ("isolation", info.mode),
         ("directory", info.directory),
+        *_database(reply),
         ("created", local_time(info.created_at)),
         ("updated", local_time(info.updated_at)),
     ]
@@ -205,6 +206,14 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         rows = ((str(j.id), j.name, j.status, j.failure or "-", j.error_message or "-") for j in reply.failures)
         ctl.table(columns, rows)
     show_rejected(ctl, reply.rejected, info.rejected)
+
+
+def _database(reply: WorkflowStatus) -> list[tuple[str, str]]:
+    """Where the database is, if that is not where one would look."""
+    found = reply.database
+    if found is None or not found.why:
+        return []
+    return [("database", f"{found.path} ({found.why}; journal mode {found.journal})")]
 
 
 def show_rejected(ctl: Ctl, rejected: tuple[RejectedInfo, ...], total: int) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.errors import NotFoundError, StoreError
+from penstock.domain.errors import NotFoundError
 from penstock.domain.views import AttemptInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic
+from penstock.store.connection import reading
 from penstock.store.events import describe
-from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare, store_errors
 from penstock.store.selection import order_by, where_selected
 
 _JOB_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(JobInfo))
@@ -47,30 +45,6 @@ class CampaignSummary(msgspec.Struct, frozen=True):
     max_force_hartree_per_bohr: Statistic
     scf_cycles: Statistic
     wall_time_s: Statistic
-
-
-@contextlib.contextmanager
-def reading(database: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection; a database of an older schema is brought up to date before.
-
-    StoreError when it is missing, damaged, or newer than the program.
-    """
-    if not database.is_file():
-        raise StoreError(
-            f"{database} is missing; if it was moved, move it back, else restore it from a backup", healable=False
-        )
-    with store_errors(database):
-        with _opened(database) as db:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-        migrations = load_migrations(WORKFLOW_MIGRATIONS)
-        if version != len(migrations):
-            prepare(database, migrations, create=False)
-        with _opened(database) as db:
-            yield db
-
-
-def _opened(path: Path) -> contextlib.closing[sqlite3.Connection]:
-    return contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10))
 
 
 def list_jobs(
