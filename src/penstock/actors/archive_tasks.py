@@ -212,12 +212,14 @@ class UnpackArchive(_Vast, frozen=True):
         if head.workflow != context.workflow_id:
             (aside / _STRUCTURES).unlink(missing_ok=True)  # names the other in every row; it is made anew
         self._lay_out(aside)
-        if context.shares_database:
-            shift = transfer.insert_rows(copy, Path(context.database), context.workflow_id)
+        if not Path(context.database).is_relative_to(context.directory):
+            among_others = context.shares_database
+            shift = transfer.insert_rows(copy, Path(context.database), context.workflow_id, among_others=among_others)
             transfer.move_job_directories(aside, shift)
             if shift.job:
                 (aside / _STRUCTURES).unlink(missing_ok=True)
-            copy.unlink()
+            for ending in ("", "-journal", "-wal", "-shm"):
+                copy.with_name(f"{DATABASE_NAME}{ending}").unlink(missing_ok=True)
         sync_file_system(aside)
         return Unpacked(facts, digest, unpacker.left_out)
 

@@ -62,6 +62,7 @@ _MODULES: Final = {
     "set-job": "review",
     "set": "change",
     "export": "change",
+    "backup": "backup",
     "archive": "life",
     "archives": "life",
     "restore": "life",
@@ -75,6 +76,8 @@ _MODULES: Final = {
     "ping": "about",
     "version": "about",
     "completion": "about",
+    "new": "new",
+    "templates": "templates",
 }
 
 

@@ -50,7 +50,7 @@ from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue, CatalogueRow
-from penstock.store.removal import remove_workflow
+from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.transfer import is_at_rest
 
 LifeCycleRequest = m.Archive | m.Restore | m.Delete | m.ListArchives
@@ -203,8 +203,7 @@ class LifeCycle:
         trash = directory.with_name(f"{_TRASH}{workflow_id}-{operation.token}")
         async with self._carrying_out(workflow_id):
             await anyio.to_thread.run_sync(_put_aside, directory, trash)
-            if operation.shares_database:
-                await anyio.to_thread.run_sync(remove_workflow, Path(operation.database), workflow_id)
+            await anyio.to_thread.run_sync(_remove_rows, operation, workflow_id)
             self._workflows.detach(workflow_id)
             await self._workers.run(RemoveTree(str(trash)))
             await self._workflows.forget(workflow_id)
@@ -220,7 +219,7 @@ class LifeCycle:
         workflow_id = check_workflow_id(request.id or head.workflow)
         self._workflows.refuse_taken(workflow_id)
         mode = Mode(request.isolation or head.mode)
-        context = plan_context(mode, root, workflow_id)
+        context = await self._workflows.placed(plan_context(mode, root, workflow_id))
         operation = Operation(
             what=RESTORING,
             token=new_ulid(self._clock.time()),
@@ -381,6 +380,15 @@ def _statuses(states: Mapping[str, int]) -> dict[str, int]:
         status = str(PUBLIC_STATUS[JobState(state)])
         counted[status] = counted.get(status, 0) + jobs
     return counted
+
+
+def _remove_rows(operation: Operation, workflow_id: str) -> None:
+    """What is in a database elsewhere than in the directory."""
+    database = Path(operation.database)
+    if operation.database and not database.is_relative_to(operation.directory):
+        remove_workflow(database, workflow_id)
+        if not operation.shares_database:
+            remove_empty(database)
 
 
 def _put_aside(directory: Path, trash: Path) -> None:

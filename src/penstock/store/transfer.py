@@ -6,22 +6,23 @@ import contextlib
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from penstock.domain.context import Mode
 from penstock.domain.errors import SpecError, StoreError
 from penstock.domain.ids import new_ulid
 from penstock.domain.states import ACTIVE, ATTEMPT_ENDED, WorkflowState
+from penstock.store.connection import open_writer, reading, transaction
 from penstock.store.removal import REMOVE_WORKFLOW
 from penstock.store.rows import job_directory
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare, store_errors
 from penstock.store.sharing import SHARED_INDEXES
 
 RESTORED: Final = "workflow_restored"
-_OF_JOBS: Final = "job_id IN (SELECT id FROM {}.job WHERE workflow_id = ?)"
 _TABLES: Final = (
     *("workflow", "step", "material", "job", "submission", "attempt", "property", "file", "rejected", "event"),
     "tally",
@@ -53,7 +54,6 @@ _NEW_VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "job_id": "CASE WHEN job_id > 0 THEN job_id + :job ELSE job_id END",
         "data": _PASSED_ON.format("data"),
     },
-    "calculation": {"job_id": "job_id + :job"},
 }
 """What becomes of the columns that name rows or directories of jobs, when these get other numbers."""
 
@@ -87,40 +87,19 @@ class Shift(msgspec.Struct, frozen=True):
     jobs: list[int] = []
 
 
-@contextlib.contextmanager
-def _writing(database: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction."""
-    with store_errors(database):
-        db = sqlite3.connect(database, timeout=30, isolation_level=None)
-        try:
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("BEGIN IMMEDIATE")
-            yield db
-            db.execute("COMMIT")
-        finally:
-            db.close()
-
-
 def copy_rows(database: Path, workflow_id: str, target: Path, *, is_shared: bool) -> None:
     """Writes the workflow's rows, as one moment has them, to the new database `target`."""
-    with store_errors(database):
+    with reading(database) as source, store_errors(target):
         if is_shared:
             _copy_own_rows(database, workflow_id, target)
-            return
-        prepare(database, load_migrations(WORKFLOW_MIGRATIONS), create=False)
-        with (
-            contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as source,
-            contextlib.closing(sqlite3.connect(target)) as copy,
-        ):
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
+        else:
+            with contextlib.closing(sqlite3.connect(target)) as copy:
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
 
 
 def _copy_own_rows(database: Path, workflow_id: str, target: Path) -> None:
-    prepare(database, load_migrations(WORKFLOW_MIGRATIONS), create=False)
-    prepare(target, load_migrations(WORKFLOW_MIGRATIONS), create=True)
-    db = sqlite3.connect(target, isolation_level=None, timeout=30)
-    try:
+    with open_writer(target, create=True) as db:
         db.execute("ATTACH ? AS source", (str(database),))
         db.execute("BEGIN")
         for table in _TABLES:
@@ -129,15 +108,9 @@ def _copy_own_rows(database: Path, workflow_id: str, target: Path) -> None:
                 f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM source.{table} WHERE workflow_id = ?",
                 (workflow_id,),
             )
-        db.execute(
-            f"INSERT INTO calculation SELECT * FROM source.calculation WHERE {_OF_JOBS.format('source')}",
-            (workflow_id,),
-        )
         db.execute("COMMIT")
         db.execute("DETACH source")
         db.execute("PRAGMA journal_mode = DELETE")
-    finally:
-        db.close()
 
 
 def _columns(db: sqlite3.Connection, table: str) -> list[str]:
@@ -174,7 +147,7 @@ def is_at_rest(database: Path, workflow_id: str) -> str | None:
     """None when nothing of the workflow is under way anywhere, else what is. Without a database nothing is."""
     if not database.is_file():
         return None
-    with store_errors(database), contextlib.closing(sqlite3.connect(database, timeout=10)) as db:
+    with reading(database) as db:
         states = dict(
             db.execute("SELECT state, jobs FROM tally WHERE workflow_id = ? AND jobs", (workflow_id,)).fetchall()
         )
@@ -198,14 +171,16 @@ def retarget(copy: Path, was: str, target: Target, origin: Mapping[str, Any]) ->
     Unfinished ones are paused. StoreError when this program cannot read the database.
     """
     prepare(copy, load_migrations(WORKFLOW_MIGRATIONS), create=False)
-    with _writing(copy) as db:
+    with open_writer(copy) as db, transaction(db, copy):
         old_namespace = db.execute("SELECT namespace FROM workflow WHERE workflow_id = ?", (was,)).fetchone()[0]
         if was != target.workflow_id:
             for table in _TABLES:
                 db.execute(f"UPDATE {table} SET workflow_id = ? WHERE workflow_id = ?", (target.workflow_id, was))
         if old_namespace != target.namespace:
-            for table in ("material", "calculation"):
-                db.execute(f"UPDATE {table} SET namespace = ? WHERE namespace = ?", (target.namespace, old_namespace))
+            db.execute("UPDATE material SET namespace = ? WHERE namespace = ?", (target.namespace, old_namespace))
+        if target.mode != Mode.SHARED:  # nobody may take its results for the same as theirs
+            db.execute("UPDATE material SET key = NULL")
+            db.execute("UPDATE job SET calculation = NULL")
         own = (target.workflow_id,)
         db.execute(
             "UPDATE workflow SET mode = ?, namespace = ?, daemon = NULL, "
@@ -238,31 +213,25 @@ def _forget_others(db: sqlite3.Connection, workflow_id: str) -> None:
         )
 
 
-def insert_rows(copy: Path, database: Path, workflow_id: str) -> Shift:
+def insert_rows(copy: Path, database: Path, workflow_id: str, *, among_others: bool) -> Shift:
     """Brings all rows of `copy` into `database`, which others use, in one transaction; ids that are taken grow.
 
     SpecError when a workflow of that id is there already.
     """
     database.parent.mkdir(parents=True, exist_ok=True)
-    prepare(database, load_migrations(WORKFLOW_MIGRATIONS), create=True)
-    with store_errors(database):
-        db = sqlite3.connect(database, timeout=30, isolation_level=None)
-        try:
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("ATTACH ? AS copy", (str(copy),))
-            db.execute("BEGIN IMMEDIATE")
+    with open_writer(database, create=True) as db:
+        db.execute("ATTACH ? AS copy", (str(copy),))
+        with transaction(db, database):
             if db.execute("SELECT 1 FROM main.workflow WHERE workflow_id = ?", (workflow_id,)).fetchone():
                 raise SpecError(f"{database} holds a workflow {workflow_id!r} already; choose another id", key="id")
-            for index in SHARED_INDEXES:
-                db.execute(index)
+            if among_others:
+                for index in SHARED_INDEXES:
+                    db.execute(index)
             shift = {name: _shift(db, name) for name in ("step", "material", "job")}
             _name_things(db, shift["job"])
-            for table in (*_TABLES, "calculation"):
+            for table in _TABLES:
                 _insert_table(db, table, shift)
             jobs = [row[0] for row in db.execute("SELECT id FROM copy.job ORDER BY id")] if shift["job"] else []
-            db.execute("COMMIT")
-        finally:
-            db.close()
     return Shift(shift["job"], jobs)
 
 
@@ -298,8 +267,7 @@ def _insert_table(db: sqlite3.Connection, table: str, shift: Mapping[str, int]) 
     new = _NEW_VALUES.get(table, {})
     values = ", ".join(new.get(column, column) for column in columns)
     order = " ORDER BY seq" if table == "event" else ""
-    way = "INSERT OR IGNORE" if table == "calculation" else "INSERT"
-    db.execute(f"{way} INTO main.{table} ({', '.join(columns)}) SELECT {values} FROM copy.{table}{order}", shift)
+    db.execute(f"INSERT INTO main.{table} ({', '.join(columns)}) SELECT {values} FROM copy.{table}{order}", shift)
 
 
 def move_job_directories(directory: Path, shift: Shift) -> None:
@@ -324,7 +292,7 @@ def remove_restored(database: Path, workflow_id: str, token: str) -> None:
     """Removes the rows that the restoration `token` brought in; nothing when there are none of it."""
     if not database.is_file():
         return
-    with _writing(database) as db:
+    with open_writer(database) as db, transaction(db, database):
         ours = db.execute(
             "SELECT 1 FROM event WHERE workflow_id = ? AND kind = ? AND json_extract(data, '$.operation') = ?",
             (workflow_id, RESTORED, token),
