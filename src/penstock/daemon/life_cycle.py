@@ -144,6 +144,7 @@ class LifeCycle:
         head = await self._head(operation.location, missing_ok=True)
         if head is not None and head.token == operation.token:
             found: Archived = await self._workers.run(VerifyArchive(operation.location))
+            await self._clear_partial(operation)
             return found
         directory = Path(operation.directory)
         partial = partial_of(operation.location, directory, operation.token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -140,7 +141,7 @@ class _Reader:
         self._tar = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", self._body), read_size=PIECE)
         self._extended: dict[bytes, bytes] = {}
         self._files = self._directories = self._links = self._bytes = 0
-        self._checksums: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOLED_MAX)  # noqa: SIM115 - closed by `read`
+        self._checksums: IO[bytes] = io.BytesIO()
 
     def head(self) -> ArchiveHead:
         member = self._next()
@@ -156,7 +157,7 @@ class _Reader:
         return msgspec.json.decode(data, type=ArchiveHead)
 
     def read(self, taker: Taker) -> ArchiveDigest:
-        with self._checksums:
+        with tempfile.SpooledTemporaryFile(SPOOLED_MAX) as self._checksums:
             taker.begin(self.head())
             while (member := self._next()) is not None and member.name != CHECKSUMS_NAME:
                 self._take(member, taker)
