@@ -19,6 +19,7 @@ from penstock.actors.board import Board
 from penstock.actors.task import Task
 from penstock.control import messages as m
 from penstock.daemon.life_cycle import LifeCycle
+from penstock.daemon.retention import EVERY_S, Retention
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Context, Mode, plan_context, render_context
 from penstock.domain.ids import new_ulid
@@ -33,6 +34,8 @@ from penstock.store.rows import NewStep
 from penstock.store.workflow_store import WorkflowStore
 from penstock.testing.virtual_clock import VirtualClock
 
+DAY_S = 86_400.0
+START = VirtualClock().time()
 NOW = 1_800_000_000.0
 SPEC = (
     '{"recipe": "campaign", "structures": {"source": "source/m.csv"}, "engine": {"name": "emt"}, "id": "w", '
@@ -123,20 +126,23 @@ class House:
     @contextlib.asynccontextmanager
     async def life(self) -> AsyncIterator[tuple[LifeCycle, Workflows, Catalogue]]:
         """A daemon, after it has found everything again and ended what was begun."""
-        catalogue = Catalogue(self.state / "catalogue.db", contextlib.nullcontext)
+        clock = VirtualClock()
+        catalogue = Catalogue(self.state / "catalogue.db", clock.busy)
         await catalogue.open()
         around = SimpleNamespace(cluster=SimpleNamespace(post=lambda *_: None))
-        clock = VirtualClock()
         workflows = Workflows(
             catalogue, lambda _: cast("Any", around), Board(), clock, Placement(str(self.state), "in_place")
         )
         life_cycle = LifeCycle(workflows, catalogue, Inline(), clock)
-        async with workflows.supervisor:
-            await workflows.find_again()
-            await life_cycle.resume()
-            yield life_cycle, workflows, catalogue
-            await workflows.flush()
-        await catalogue.close()
+        try:
+            async with workflows.supervisor:
+                await workflows.find_again()
+                await life_cycle.resume()
+                yield life_cycle, workflows, catalogue
+                await workflows.flush()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await catalogue.close()
 
     def act(self, doing: Callable[[LifeCycle], Coroutine[Any, Any, object]]) -> None:
         """One daemon's life."""
@@ -290,3 +296,30 @@ def test_a_workflow_is_restored_as_a_whole_or_not_at_all(pattern: House) -> None
 
     assert storm(pattern, lambda life: life.restore(m.Restore("w")), check) > 15
     assert outcomes == {1, 2}
+
+
+def test_retention_archives_and_removes_in_its_time(pattern: House) -> None:
+    copied(pattern)
+    with sqlite3.connect(pattern.context.database) as db:
+        table = f'json(\'{{"archive_after": "2d", "delete_after": "5d", "destination": "{pattern.kept}"}}\')'
+        db.execute(f"UPDATE workflow SET spec = json_set(spec, '$.retention', {table}) WHERE workflow_id = 'w'")
+        db.execute("UPDATE workflow SET updated_at = ? WHERE workflow_id = 'w'", (START,))
+        db.execute("DELETE FROM event WHERE workflow_id = 'w' AND kind = 'workflow_state'")
+    db.close()
+
+    async def days() -> None:
+        async with pattern.life() as (life_cycle, workflows, catalogue), anyio.create_task_group() as tasks:
+            clock = life_cycle._clock
+            assert isinstance(clock, VirtualClock)
+            retention = Retention(life_cycle, workflows._board, catalogue, Inline(), clock)
+            tasks.start_soon(retention.keep)
+            await clock.run_until(lambda: bool(list(pattern.kept.iterdir())), 3 * DAY_S)
+            assert 2 * DAY_S <= clock.time() - START <= 2 * DAY_S + 2 * EVERY_S
+            assert pattern.directory.exists()
+            await clock.run_until(lambda: not pattern.directory.exists(), 5 * DAY_S)
+            assert 5 * DAY_S <= clock.time() - START <= 5 * DAY_S + 2 * EVERY_S
+            await clock.run_until(lambda: "w" not in workflows._board.workflows, DAY_S)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(days)
+    assert pattern.looks()[:2] == (["other"], {"other"})

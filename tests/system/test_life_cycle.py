@@ -122,6 +122,27 @@ def test_it_is_refused_while_anything_is_under_way(daemon: Penstockd, gate: Gate
     assert daemon.wait("w").workflow.statuses == {"completed": 2}
 
 
+def test_what_is_no_result_is_cleaned_away_and_what_is_left_is_measured(daemon: Penstockd) -> None:
+    again = 'test -e "$0" || { touch "$0"; exit 1; }; head -c 100000 /dev/zero > big; ln big same'
+    retry = {"max_attempts": 2, "delay": "0s"}
+    directory = daemon.submit_command("w", again, daemon.home / "tried", jobs=1, retry=retry)
+    assert daemon.wait("w").workflow.statuses == {"completed": 1}
+    before = exports(daemon, "w")
+    used = daemon.client.usage("w").workflows[0]
+    assert 100_000 <= used.steps["calculate"] < 200_000  # a file with two names is one file
+    parts = (used.database, *used.steps.values(), used.source, used.exports, used.storage, used.other)
+    assert used.bytes == sum(parts)
+    assert daemon.client.clean("w", dry_run=True).attempts == 1
+    assert (directory / "jobs" / "0000" / "1" / "1").exists()
+    cleaned = daemon.client.clean("w", exports=True)
+    assert (cleaned.attempts, cleaned.dry_run) == (1, False)
+    assert [path.name for path in (directory / "jobs" / "0000" / "1").iterdir()] == ["2"]
+    assert exports(daemon, "w") == before
+    assert daemon.client.clean("w").files == 0
+    assert "step calculate" in daemon.ctl("du", "w").stdout
+    assert daemon.ctl("du").stdout.splitlines()[1].startswith("w ")
+
+
 def test_a_directory_is_told_apart_from_a_workflows_own(daemon: Penstockd) -> None:
     directory = daemon.submit_command("w", SCRIPT, jobs=1)
     daemon.wait("w")

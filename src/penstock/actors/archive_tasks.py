@@ -16,7 +16,8 @@ from penstock.actors.task import Task
 from penstock.domain.context import CONTEXT_NAME, DATABASE_NAME, Context, render_context
 from penstock.domain.errors import SpecError, StoreError
 from penstock.domain.life_cycle import ArchiveDigest, ArchiveHead, is_url
-from penstock.store import archive_reader, remote, transfer
+from penstock.domain.views import UsageInfo
+from penstock.store import archive_reader, remote, transfer, usage
 from penstock.store.archive_format import FORMAT, SCRATCH
 from penstock.store.archive_unpacker import Unpacker, sync_file_system
 from penstock.store.archive_writer import write_archive
@@ -231,6 +232,35 @@ class UnpackArchive(_Vast, frozen=True):
         for place in (context.storage, context.locks):
             own = Path(place).is_relative_to(context.directory)
             (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
+
+
+class MeasureUsage(_Vast, frozen=True):
+    """Looks how much of the disk a workflow takes."""
+
+    workflow_id: str
+    directory: str
+    database: str
+    result = UsageInfo
+
+    def run(self) -> UsageInfo:
+        """In bytes, by what it is for."""
+        return usage.measure(self.workflow_id, Path(self.directory), Path(self.database))
+
+
+class CleanFiles(_Vast, frozen=True):
+    """Removes what is no result from a workflow's directory, or says what that would be."""
+
+    workflow_id: str
+    directory: str
+    database: str
+    cleaning: usage.Cleaning
+    dry_run: bool
+    result = usage.Cleaned
+
+    def run(self) -> usage.Cleaned:
+        """How much it is."""
+        directory, database = Path(self.directory), Path(self.database)
+        return usage.clean(self.workflow_id, directory, database, self.cleaning, dry_run=self.dry_run)
 
 
 class RemoveTree(_Vast, frozen=True):

@@ -22,6 +22,8 @@ import msgspec
 
 from penstock import __version__, engines
 from penstock.actors.archive_tasks import (
+    CleanFiles,
+    MeasureUsage,
     PublishArchive,
     ReadArchiveHead,
     RemoveTree,
@@ -411,6 +413,8 @@ AnyTask = (
     | ReadArchiveHead
     | UnpackArchive
     | RemoveTree
+    | MeasureUsage
+    | CleanFiles
 )
 
 

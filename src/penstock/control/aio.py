@@ -103,6 +103,9 @@ class AsyncClient:
     archives = _verb(messages.ListArchives)
     restore = _verb(messages.Restore)
     delete = _verb(messages.Delete)
+    usage = _verb(messages.MeasureUsage)
+    clean = _verb(messages.Clean)
+    retention = _verb(messages.ReviewRetention)
 
     def watch(
         self,

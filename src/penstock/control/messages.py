@@ -23,8 +23,10 @@ from penstock.domain.views import (
     Finding,
     JobInfo,
     RejectedInfo,
+    RetentionInfo,
     Selection,
     Statistic,
+    UsageInfo,
     WorkflowInfo,
 )
 
@@ -251,6 +253,28 @@ class Restored(Message, frozen=True):
     jobs: int
     files: int
     left_out: tuple[str, ...]
+
+
+class Usage(Message, frozen=True):
+    """What workflows take on the disk."""
+
+    workflows: tuple[UsageInfo, ...]
+
+
+class Cleaned(Message, frozen=True):
+    """What was removed because it is no result, or would be."""
+
+    attempts: int
+    files: int
+    bytes: int
+    dry_run: bool
+
+
+class Retention(Message, frozen=True):
+    """What retention will do, soonest first; `done`: what it has done just now."""
+
+    due: tuple[RetentionInfo, ...]
+    done: tuple[RetentionInfo, ...] = ()
 
 
 class Deleted(Message, frozen=True):
@@ -593,6 +617,33 @@ class Delete(Request[Deleted], frozen=True):
     reply = Deleted
 
 
+class MeasureUsage(Request[Usage], frozen=True):
+    """How much of the disk a workflow takes, or each of all."""
+
+    id: str | None = None
+    reply = Usage
+
+
+class Clean(Request[Cleaned], frozen=True):
+    """Remove what is no result from a workflow at rest: attempts that a completed job does not need, leftovers.
+
+    `failed`: also all attempts but the newest of jobs that ended badly; `exports`: also what was exported.
+    """
+
+    id: str
+    failed: bool = False
+    exports: bool = False
+    dry_run: bool = False
+    reply = Cleaned
+
+
+class ReviewRetention(Request[Retention], frozen=True):
+    """What retention will do and when; with `apply`, what is due is done now and not only within the hour."""
+
+    apply: bool = False
+    reply = Retention
+
+
 AnyRequest = (
     Ping
     | Submit
@@ -628,6 +679,9 @@ AnyRequest = (
     | ListArchives
     | Restore
     | Delete
+    | MeasureUsage
+    | Clean
+    | ReviewRetention
 )
 StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
@@ -654,6 +708,9 @@ AnyReply = (
     | Archives
     | Restored
     | Deleted
+    | Usage
+    | Cleaned
+    | Retention
 )
 AnyItem = EventInfo | LogChunk | Lagged | Finding
 

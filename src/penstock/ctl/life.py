@@ -1,4 +1,4 @@
-"""Commands about a workflow as a whole: archive, archives, restore, delete."""
+"""Commands about a workflow as a whole: archive, archives, restore, delete, clean, du, retention."""
 
 from __future__ import annotations
 
@@ -109,6 +109,56 @@ def delete(ctl: Ctl, id: str, force: bool, yes: bool) -> int | None:
     return None
 
 
+@command("clean")
+@id_argument()
+@click.option("--failed", is_flag=True, help="Also all attempts but the newest of jobs that ended badly.")
+@click.option("--exports", is_flag=True, help="Also what was exported into the workflow's directory.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def clean(ctl: Ctl, id: str, failed: bool, exports: bool, dry_run: bool) -> None:
+    """Remove what is no result: attempts that a completed job does not need, and leftovers."""
+    reply = ctl.client.clean(id, failed, exports, dry_run)
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    done = "would be removed" if dry_run else "removed"
+    ctl.line(f"{id}: {reply.attempts} attempts, {reply.files} files, {size(reply.bytes)} {done}")
+
+
+@command("du")
+@id_argument(required=False)
+def du(ctl: Ctl, id: str | None) -> None:
+    """Show what a workflow takes on the disk, by step, or what each of all takes."""
+    reply = ctl.client.usage(id)
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    if id is None:
+        rows = ((u.id, size(u.bytes), str(u.files)) for u in sorted(reply.workflows, key=lambda u: -u.bytes))
+        ctl.table(("workflow", ">size", ">files"), rows)
+        return
+    found = reply.workflows[0]
+    parts = [(f"step {key}", taken) for key, taken in found.steps.items()]
+    beside = "" if found.database_is_inside else ", not in the total: others may use it"
+    parts += [(f"database{beside}", found.database), ("source", found.source), ("exports", found.exports)]
+    parts += [("storage", found.storage), ("other", found.other), ("in all", found.bytes)]
+    ctl.table(("part", ">size"), ((name, size(taken)) for name, taken in parts))
+
+
+@command("retention")
+@click.option("--now", is_flag=True, help="Do what is due now, and not only within the hour.")
+@click.option("--dry-run", is_flag=True, help="Only show it; that is what it does without --now, too.")
+def retention(ctl: Ctl, now: bool, dry_run: bool) -> None:
+    """Show what [retention] will do to workflows that have ended, and when."""
+    reply = ctl.client.retention(now and not dry_run)
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    for done in reply.done:
+        ctl.line(f"{done.id}: {done.action}d")
+    rows = ((d.id, d.action, "spared (keep_last)" if d.spared else local_time(d.at)) for d in reply.due)
+    ctl.table(("workflow", "action", "when"), rows)
+
+
 def _absolute(place: str) -> str:
     """A path from the working directory; a directory keeps its last slash, and a URL stays as it is."""
     if is_url(place):
@@ -116,4 +166,12 @@ def _absolute(place: str) -> str:
     return str(Path(place).absolute()) + ("/" if place.endswith("/") else "")
 
 
-COMMANDS: Final = {"archive": archive, "archives": archives, "restore": restore, "delete": delete}
+COMMANDS: Final = {
+    "archive": archive,
+    "archives": archives,
+    "restore": restore,
+    "delete": delete,
+    "clean": clean,
+    "du": du,
+    "retention": retention,
+}

@@ -27,6 +27,7 @@ from penstock.daemon.config import Config, find_config, load_config, merge_reloa
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
+from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
 from penstock.daemon.workflows import Workflows
 from penstock.domain.errors import PenstockError, SpecError
@@ -88,8 +89,9 @@ class Daemon:
         self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
         self._placement = Placement(str(self._state_dir), config.daemon.network_databases)
         self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock, self._placement)
-        self._movers = WorkerPool(1, self._clock)  # for archives, which may take hours
+        self._movers = WorkerPool(2, self._clock)  # for archives, which may take hours
         self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
+        self._retention = Retention(self._life_cycle, self._board, self._catalogue, self._movers, self._clock)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
         self._database = self._metrics.timed(self._clock.busy)
 
@@ -118,7 +120,7 @@ class Daemon:
                         self._metrics,
                         self._layers,
                         self._clusters,
-                        self._life_cycle,
+                        self._retention,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
@@ -126,6 +128,7 @@ class Daemon:
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
                     tasks.start_soon(self._workflows.keep_catalogue)
                     tasks.start_soon(self._life_cycle.resume)
+                    tasks.start_soon(self._retention.keep)
                     tasks.start_soon(self._measure_lag)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)

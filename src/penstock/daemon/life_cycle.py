@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
@@ -15,6 +15,8 @@ import structlog
 
 from penstock.actors.archive_tasks import (
     Archived,
+    CleanFiles,
+    MeasureUsage,
     PublishArchive,
     ReadArchiveHead,
     RemoveTree,
@@ -38,6 +40,7 @@ from penstock.domain.ids import check_workflow_id, new_ulid
 from penstock.domain.life_cycle import (
     ARCHIVE_SUFFIX,
     ARCHIVING,
+    CLEANING,
     DELETING,
     RESTORING,
     ArchiveHead,
@@ -52,8 +55,11 @@ from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue, CatalogueRow
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.transfer import is_at_rest
+from penstock.store.usage import Cleaned, Cleaning, cleaning_of
 
-LifeCycleRequest = m.Archive | m.Restore | m.Delete | m.ListArchives
+LifeCycleRequest = m.Archive | m.Restore | m.Delete | m.Clean | m.ListArchives | m.MeasureUsage
+T = TypeVar("T")
+P = TypeVarTuple("P")
 _TRASH: Final = ".deleted-"
 
 
@@ -77,6 +83,10 @@ class LifeCycle:
                 return await self.restore(request)
             case m.Delete():
                 return await self.delete(request)
+            case m.Clean():
+                return await self.clean(request)
+            case m.MeasureUsage(id=id_):
+                return await self.usage(id_)
             case m.ListArchives(id=id_):
                 return m.Archives(tuple(await self._catalogue.archives(id_)))
 
@@ -96,6 +106,8 @@ class LifeCycle:
                     await self._archive(workflow_id, operation)
                 case "deleting":
                     await self._delete(workflow_id, operation)
+                case "cleaning":
+                    await self._clean(workflow_id, operation)
         except PenstockError as error:
             self._log.error("cannot be ended", workflow=workflow_id, operation=operation.what, error=str(error))
 
@@ -105,7 +117,7 @@ class LifeCycle:
         """Writes, verifies and records an archive; then, and only then, deletes the workflow where that is wished."""
         info = self._workflows.info(request.id)
         operation = self._planned(info, ARCHIVING)
-        location = await anyio.to_thread.run_sync(_location, request.destination, info)
+        location = await self._in_thread(_location, request.destination, info)
         operation = msgspec.structs.replace(operation, location=location, then_delete=request.delete)
         await self._begin(info, operation)
         return await self._archive(request.id, operation)
@@ -181,8 +193,8 @@ class LifeCycle:
         """Nothing is left of the writing but the archive itself."""
         directory = Path(operation.directory)
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(_remove_quietly, partial_of(operation.location, directory, operation.token))
-            await anyio.to_thread.run_sync(_remove_quietly, scratch_of(directory, operation.token))
+            await self._in_thread(_remove_quietly, partial_of(operation.location, directory, operation.token))
+            await self._in_thread(_remove_quietly, scratch_of(directory, operation.token))
 
     # ---- delete -----------------------------------------------------------------------------------------------------
 
@@ -203,12 +215,41 @@ class LifeCycle:
         directory = Path(operation.directory)
         trash = directory.with_name(f"{_TRASH}{workflow_id}-{operation.token}")
         async with self._carrying_out(workflow_id):
-            await anyio.to_thread.run_sync(_put_aside, directory, trash)
-            await anyio.to_thread.run_sync(_remove_rows, operation, workflow_id)
+            await self._in_thread(_put_aside, directory, trash)
+            await self._in_thread(_remove_rows, operation, workflow_id)
             self._workflows.detach(workflow_id)
             await self._workers.run(RemoveTree(str(trash)))
             await self._workflows.forget(workflow_id)
         self._log.info("deleted", workflow=workflow_id, directory=operation.directory)
+
+    # ---- clean ------------------------------------------------------------------------------------------------------
+
+    async def clean(self, request: m.Clean) -> m.Cleaned:
+        """Removes what is no result; a dry run only looks, and needs no rest."""
+        info = self._workflows.info(request.id)
+        cleaning = Cleaning(request.failed, request.exports)
+        if request.dry_run:
+            found = await self._workers.run(CleanFiles(info.id, info.directory, info.database, cleaning, dry_run=True))
+        else:
+            operation = self._planned(info, CLEANING)
+            operation = msgspec.structs.replace(operation, options=msgspec.to_builtins(cleaning))
+            await self._begin(info, operation)
+            found = await self._clean(info.id, operation)
+        return m.Cleaned(found.attempts, found.files, found.bytes, request.dry_run)
+
+    async def _clean(self, workflow_id: str, operation: Operation) -> Cleaned:
+        cleaning = cleaning_of(operation.options)
+        try:
+            async with self._carrying_out(workflow_id):
+                cleaned: Cleaned = await self._workers.run(
+                    CleanFiles(workflow_id, operation.directory, operation.database, cleaning, dry_run=False)
+                )
+        except PenstockError:
+            await self._workflows.let_go(workflow_id)
+            raise
+        await self._workflows.let_go(workflow_id)
+        self._log.info("cleaned", workflow=workflow_id, files=cleaned.files, bytes=cleaned.bytes)
+        return cleaned
 
     # ---- restore ----------------------------------------------------------------------------------------------------
 
@@ -254,7 +295,7 @@ class LifeCycle:
             unpacked: Unpacked = await self._workers.run(
                 UnpackArchive(operation.location, str(aside), context, operation.token, outside_links)
             )
-            await anyio.to_thread.run_sync(reveal, aside, directory)
+            await self._in_thread(reveal, aside, directory)
         except OSError as error:
             raise SpecError(f"cannot create {directory}: {error}; it must be writable and have room") from error
         return unpacked
@@ -272,6 +313,15 @@ class LifeCycle:
             raise SpecError(f"the work directory {root or '(none)'} is not a directory; say --work-root DIR")
         return place, root
 
+    # ---- looking ----------------------------------------------------------------------------------------------------
+
+    async def usage(self, workflow_id: str | None) -> m.Usage:
+        """What a workflow takes on the disk, or each of all."""
+        ids = [workflow_id] if workflow_id is not None else self._workflows.ids()
+        infos = [self._workflows.info(one) for one in ids]
+        found = [await self._workers.run(MeasureUsage(i.id, i.directory, i.database)) for i in infos]
+        return m.Usage(tuple(found))
+
     # ---- beginning and ending ---------------------------------------------------------------------------------------
 
     async def _begin(self, info: WorkflowInfo, operation: Operation, *, force: bool = False) -> None:
@@ -282,11 +332,15 @@ class LifeCycle:
         try:
             await self._workflows.supervisor.stop_child(info.id)
             if info.state != WorkflowState.FAULTED:
-                await anyio.to_thread.run_sync(_refuse_unrest, info)
+                await self._in_thread(_refuse_unrest, info)
             await self._catalogue.set_operation(info.id, operation)
         except BaseException:
             await self._workflows.let_go(info.id)
             raise
+
+    async def _in_thread(self, function: Callable[[Unpack[P]], T], *arguments: Unpack[P]) -> T:
+        with self._clock.busy():
+            return await anyio.to_thread.run_sync(function, *arguments)
 
     @contextlib.asynccontextmanager
     async def _carrying_out(self, workflow_id: str) -> AsyncIterator[None]:

@@ -34,8 +34,8 @@ from penstock.control.listener import Peer
 from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
-from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.metrics import Metrics
+from penstock.daemon.retention import WHOLE, Retention
 from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
@@ -89,7 +89,7 @@ class Service:
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
         desk: ClusterDesk,
-        life_cycle: LifeCycle | None = None,
+        whole: Retention | None = None,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -97,7 +97,7 @@ class Service:
         self._metrics = metrics
         self._layers = layers
         self._desk = desk
-        self._life_cycle = life_cycle
+        self._whole = whole  # what is done to workflows as a whole
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
@@ -110,8 +110,8 @@ class Service:
                 return await self._change(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
-            case m.Archive() | m.ListArchives() | m.Restore() | m.Delete() if self._life_cycle is not None:
-                return await self._life_cycle.answer(request)
+            case _ if isinstance(request, WHOLE) and self._whole is not None:
+                return await self._whole.answer(request)
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)

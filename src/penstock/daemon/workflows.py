@@ -223,6 +223,10 @@ class Workflows:
         except KeyError:
             raise NotFoundError(f"there is no workflow {workflow_id!r}; see 'penstockctl list'") from None
 
+    def ids(self) -> list[str]:
+        """All that are known."""
+        return list(self._board.workflows)
+
     def running(self) -> dict[str, Ref[Message]]:
         """The actors that run now."""
         return {name: ref for name, ref in list(self._refs.items()) if self.supervisor.has_child(name)}

@@ -19,6 +19,7 @@ from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
 from penstock.domain.remedy import Change, RemedyTable, Rule, check_table
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
+from penstock.domain.retention import RetentionTable, check_retention
 from penstock.domain.scheduling import SchedulerOptions, check_options
 
 
@@ -165,6 +166,7 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     remedies: RemedyTable = RemedyTable()
     limits: LimitTable = LimitTable()
     chain: ChainTable = ChainTable()
+    retention: RetentionTable = RetentionTable()
     steps: dict[str, StepTable] = {}
     metadata: dict[str, Any] = {}
 
@@ -244,6 +246,7 @@ _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "remedies": RemedyTable,
     "limits": LimitTable,
     "chain": ChainTable,
+    "retention": RetentionTable,
 }
 
 
@@ -381,6 +384,7 @@ def _check_values(spec: WorkflowSpec) -> None:
     _check_retry(spec.retry)
     check_table(spec.remedies)
     _check_limits(spec.limits)
+    check_retention(spec.retention)
     if not 1 <= spec.batch.size <= BATCH_MAX:
         raise SpecError(f"must be between 1 and {BATCH_MAX}, not {spec.batch.size}", key="batch.size")
     spec.scheduler.options()

@@ -51,6 +51,34 @@ class WorkflowInfo(View, frozen=True):
     operation: str = ""  # what is done to it as a whole now: archiving, restoring, deleting, cleaning
 
 
+class UsageInfo(View, frozen=True):
+    """What a workflow takes on the disk, in bytes; `steps`: the directories of its jobs by step.
+
+    `database` counts in `bytes` only where it is inside the workflow's directory; elsewhere others may use it too.
+    """
+
+    id: str
+    bytes: int
+    files: int
+    database: int
+    database_is_inside: bool
+    steps: dict[str, int]
+    source: int
+    exports: int
+    storage: int
+    other: int
+
+
+class RetentionInfo(View, frozen=True):
+    """What retention will do to a workflow (`archive`, `delete`), and when; not while it is `spared`."""
+
+    id: str
+    action: str
+    at: float
+    spared: bool
+    destination: str
+
+
 class ArchiveInfo(View, frozen=True):
     """An archive that was written and verified. `changed_at` is when the workflow in it had last changed."""
 
