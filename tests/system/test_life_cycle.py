@@ -124,7 +124,7 @@ def test_it_is_refused_while_anything_is_under_way(daemon: Penstockd, gate: Gate
 
 def test_what_is_no_result_is_cleaned_away_and_what_is_left_is_measured(daemon: Penstockd) -> None:
     again = 'test -e "$0" || { touch "$0"; exit 1; }; head -c 100000 /dev/zero > big; ln big same'
-    retry = {"max_attempts": 2, "delay": "0s"}
+    retry = {"max_attempts": 2, "delay": "1s"}
     directory = daemon.submit_command("w", again, daemon.home / "tried", jobs=1, retry=retry)
     assert daemon.wait("w").workflow.statuses == {"completed": 1}
     before = exports(daemon, "w")

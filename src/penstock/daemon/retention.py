@@ -99,7 +99,8 @@ class Retention:
         must_be_archived = bool(due.policy.archive_after)
         if due.action == ARCHIVE or (must_be_archived and not await self._is_safe(due.id)):
             info = self._board.workflows[due.id]
-            place = await anyio.to_thread.run_sync(_place, info, due, self._clock.time())
+            with self._clock.busy():
+                place = await anyio.to_thread.run_sync(_place, info, due, self._clock.time())
             await self._life_cycle.archive(m.Archive(due.id, place, delete=due.action == DELETE))
         else:
             await self._life_cycle.delete(m.Delete(due.id))
