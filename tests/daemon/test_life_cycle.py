@@ -192,26 +192,27 @@ class House:
 def pattern(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> House:
     house = House(tmp_path_factory.mktemp("pattern") / "house", request.param)
     house.build()
+    shutil.copytree(house.root, house.root.with_name("original"), symlinks=True)
     return house
 
 
-def copied(pattern: House) -> None:
-    """The house as it was built, in the same place, for every moment anew."""
-    original = pattern.root.with_name("original")
-    if not original.exists():
-        shutil.copytree(pattern.root, original, symlinks=True)
+def copied(pattern: House, original: str = "original") -> None:
+    """The house as it was built, or as it was kept under another name, in the same place, for every moment anew."""
     shutil.rmtree(pattern.root)
-    shutil.copytree(original, pattern.root, symlinks=True)
+    shutil.copytree(pattern.root.with_name(original), pattern.root, symlinks=True)
 
 
 def storm(
-    pattern: House, doing: Callable[[LifeCycle], Coroutine[Any, Any, object]], check: Callable[[str], None]
+    pattern: House,
+    doing: Callable[[LifeCycle], Coroutine[Any, Any, object]],
+    check: Callable[[str], None],
+    original: str = "original",
 ) -> int:
     """Kills `doing` at each of its moments, and now and then the recovery too; `check` looks at what is left."""
     moment = 0
     while True:
         moment += 1
-        copied(pattern)
+        copied(pattern, original)
         if not run_killed(lambda: pattern.act(doing), pattern.root, moment):
             return moment - 1
         if moment % 3 == 0:
@@ -279,9 +280,7 @@ def test_a_workflow_is_restored_as_a_whole_or_not_at_all(pattern: House) -> None
     copied(pattern)
     before, files = pattern.exported("w"), pattern.files("w")
     pattern.act(lambda life: life.archive(m.Archive("w", str(pattern.archive), delete=True)))
-    original = pattern.root.with_name("original")
-    shutil.rmtree(original)
-    shutil.copytree(pattern.root, original, symlinks=True)
+    shutil.copytree(pattern.root, pattern.root.with_name("archived"), symlinks=True)
     outcomes = set()
 
     def check(when: str) -> None:
@@ -294,7 +293,7 @@ def test_a_workflow_is_restored_as_a_whole_or_not_at_all(pattern: House) -> None
             pattern.act(lambda life: life.restore(m.Restore("w")))
         assert (pattern.exported("w"), pattern.files("w")) == (before, files), when
 
-    assert storm(pattern, lambda life: life.restore(m.Restore("w")), check) > 15
+    assert storm(pattern, lambda life: life.restore(m.Restore("w")), check, "archived") > 15
     assert outcomes == {1, 2}
 
 

@@ -11,17 +11,18 @@ from tests.system.conftest import Gate, Penstockd, eventually
 
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 
-FORMATS = ("csv", "json", "extxyz", "ase")
+FORMATS = ("csv", "json", "extxyz", "ase", "folder")
 SCRIPT = 'echo "job $PENSTOCK_JOB_ID" > made; ln -s made beside; test $PENSTOCK_JOB_ID != 2'
 
 
 def exports(daemon: Penstockd, id: str) -> dict[str, bytes]:
     """Every export of a workflow, byte for byte."""
-    found = {}
+    found: dict[str, bytes] = {}
     for format_ in FORMATS:
         path = daemon.home / f"{id}-export.{format_}"
         daemon.client.export(id, format_, str(path), overwrite=True)
-        found[format_] = path.read_bytes()
+        files = sorted(path.iterdir()) if format_ == "folder" else [path]
+        found |= {f"{format_}/{file.name}": file.read_bytes() for file in files}
     return found
 
 

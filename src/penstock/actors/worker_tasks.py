@@ -51,6 +51,7 @@ from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import Selection
 from penstock.recipes import structures
 from penstock.store import backup, export
+from penstock.store.export_folder import FOLDER, export_folder
 from penstock.store.reviews import Look, ReviewKind, Seen
 
 _READ_LIMIT_S: Final = 30.0  # for one attempt's outputs; a pattern that takes longer never ends
@@ -371,6 +372,9 @@ class ExportJobs(Task[int], frozen=True):
 
     def run(self) -> int:
         """How many jobs were written."""
+        if self.format == FOLDER:
+            path, overwrite = Path(self.path), self.overwrite
+            return export_folder(Path(self.database), self.workflow_id, path, self.selection, overwrite=overwrite)
         return export.export_jobs(
             Path(self.database),
             self.workflow_id,

@@ -496,7 +496,7 @@ class Export(Request[Exported], frozen=True):
     """Write results to `path` (absolute; None = the workflow's own directory)."""
 
     id: str
-    format: str  # csv, json, extxyz, ase
+    format: str  # csv, json, extxyz, ase, or folder: one with all of them
     path: str | None = None
     selection: Selection = Selection()
     overwrite: bool = False

@@ -338,7 +338,7 @@ class LifeCycle:
             await self._workflows.let_go(info.id)
             raise
 
-    async def _in_thread(self, function: Callable[[Unpack[P]], T], *arguments: Unpack[P]) -> T:
+    async def _in_thread(self, function: Callable[[Unpack[P]], T], *arguments: *P) -> T:
         with self._clock.busy():
             return await anyio.to_thread.run_sync(function, *arguments)
 

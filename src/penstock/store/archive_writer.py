@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import queue
 import tempfile
@@ -31,6 +32,7 @@ from penstock.store.tar_codec import BLOCK, DIRECTORY, FILE, LINK, Member, encod
 
 _OWN_NAMES: Final = (HEAD_NAME, CHECKSUMS_NAME, END_NAME)
 _LEFT_ASIDE: Final = (DATABASE_MEMBER, DATABASE_MEMBER + b"-wal", DATABASE_MEMBER + b"-shm")
+_BY_NAME: Final = operator.attrgetter("name")
 _LEVEL: Final = 3
 _PIECES_AHEAD: Final = 8
 
@@ -181,7 +183,7 @@ class _TreeWriter:
     @staticmethod
     def _entries(path: bytes, name: bytes, skip: tuple[bytes, ...]) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
         with os.scandir(path) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+            entries = sorted(found, key=_BY_NAME)
         return iter([(name, e) for e in entries if name or not _is_aside(e.name, skip)])
 
     def add_file(self, name: bytes, path: bytes) -> None:

@@ -41,11 +41,12 @@ FORMATS: Final = tuple(_SUFFIXES)
 def default_path(directory: Path, workflow_id: str, file_format: str) -> Path:
     """Where an export goes when nobody says otherwise; SpecError for an unknown format."""
     _check_format(file_format)
-    return directory / "exports" / f"{workflow_id}.{_SUFFIXES[file_format]}"
+    name = f"{workflow_id}.{_SUFFIXES[file_format]}" if file_format in _SUFFIXES else workflow_id
+    return directory / "exports" / name
 
 
 def _check_format(file_format: str) -> None:
-    if file_format not in _SUFFIXES:
+    if file_format not in (*FORMATS, "folder"):
         raise SpecError(f"unknown format {file_format!r}; use one of {', '.join(FORMATS)}", key="format")
 
 

@@ -87,8 +87,12 @@ def _remote_errors(url: str, done: str) -> Iterator[None]:
     """Whatever a store says goes no further than this, and without what must stay secret."""
     try:
         yield
-    except (SpecError, StoreError, FileNotFoundError):
+    except (SpecError, StoreError):
         raise
+    except FileNotFoundError as error:
+        if done == "read":
+            raise
+        raise SpecError(f"{url} cannot be {done}: {error}; create what holds it first", key="destination") from None
     except Exception as error:  # noqa: BLE001 - every store has errors of its own
         reason = without_secrets(f"{type(error).__name__}: {error}", os.environ)
         raise SpecError(f"{url} cannot be {done}: {reason[:500]}") from None

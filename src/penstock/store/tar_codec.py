@@ -21,7 +21,8 @@ _SIZE_MAX: Final = 8 << 30
 _TIME_MAX: Final = 8 << 30
 _PAX_MAX: Final = 1 << 20
 _ENDING: Final = b"ustar\x0000" + b"\0" * (BLOCK - 265)
-_BLANKS: Final = b" " * 8
+_REST: Final = sum(_ENDING) + 8 * ord(" ")
+"""What the constant parts of a header add to its checksum, its own field counted as blanks."""
 _TYPES: Final = {FILE: tarfile.REGTYPE, LINK: tarfile.SYMTYPE, DIRECTORY: tarfile.DIRTYPE}
 
 
@@ -43,9 +44,17 @@ def encode(member: Member) -> bytes:
         return _encode_unusual(member)
     if not (name.isascii() and target.isascii()):
         return _encode_unusual(member)
-    head = b"%s%07o\x000000000\x000000000\x00%011o\x00%011o\x00" % (name.ljust(_NAME_MAX, b"\0"), mode, size, mtime)
-    tail = b"%s%s%s" % (kind, target.ljust(_NAME_MAX, b"\0"), _ENDING)
-    return b"%s%06o\x00 %s" % (head, sum(head) + 256 + sum(tail), tail)
+    numbers = b"%07o\x000000000\x000000000\x00%011o\x00%011o\x00" % (mode, size, mtime)
+    checksum = sum(name) + sum(numbers) + sum(target) + kind[0] + _REST
+    # what fills a field is zero, and adds nothing
+    return b"%s%s%06o\x00 %s%s%s" % (
+        name.ljust(_NAME_MAX, b"\0"),
+        numbers,
+        checksum,
+        kind,
+        target.ljust(_NAME_MAX, b"\0"),
+        _ENDING,
+    )
 
 
 def _encode_unusual(member: Member) -> bytes:
@@ -62,11 +71,11 @@ def padding(size: int) -> bytes:
 
 def decode(header: bytes, extended: dict[bytes, bytes]) -> Member:
     """The member of a header of 512 bytes, with what pax headers before it said. StoreError for what is no header."""
-    checksum = sum(header) - sum(header[148:156]) + 256
-    if number(header[148:156]) != checksum:
+    own = header[148:156]
+    if number(own) != sum(header.replace(b"\0", b"")) - sum(own) + 256:
         raise StoreError("a header is damaged", healable=False)
     name, target = header[:_NAME_MAX].split(b"\0", 1)[0], header[157:257].split(b"\0", 1)[0]
-    if prefix := header[345:500].split(b"\0", 1)[0]:
+    if header[345] and (prefix := header[345:500].split(b"\0", 1)[0]):
         name = prefix + b"/" + name
     size, mtime = number(header[124:136]), number(header[136:148])
     if extended:
@@ -104,9 +113,7 @@ def pax_records(data: bytes) -> dict[bytes, bytes]:
 
 
 def number(field: bytes) -> int:
-    """An octal field, or one in base 256; StoreError for what is neither."""
-    if field[0] & 0x80:
-        return int.from_bytes(field[1:])
+    """An octal field; StoreError for what is none."""
     try:
         return int(field.rstrip(b"\0 ") or b"0", 8)
     except ValueError as error:
