@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +23,14 @@ from penstock.domain.errors import ConflictError
 from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
+from penstock.domain.revision import Revision
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.states import ACTIVE, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import Step, StepView, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.events import Event, counted
+from penstock.store.resuming import go_on
 from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
@@ -88,18 +91,8 @@ class Ledger:
         view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))
         wanted = get_recipe(self.row.recipe).steps(view)
         if {step.key for step in wanted} - {step.key for step in steps}:
-            steps = await self.store.add_steps([self._new_step(step) for step in wanted])
+            steps = await self.store.add_steps([_new_step(step, self.row.parameters) for step in wanted])
         return steps
-
-    def _new_step(self, step: Step) -> NewStep:
-        return NewStep(
-            step.key,
-            step.kind,
-            step.after,
-            step.parameters_over(self.row.parameters) if step.engine else None,
-            msgspec.json.encode(step.resources).decode() if step.resources else None,
-            step.optional,
-        )
 
     def _planned(self, row: StepRow) -> PlannedStep:
         needs = msgspec.json.decode(row.resources, type=Resources) if row.resources else self.spec.needs()
@@ -186,11 +179,44 @@ class Ledger:
             return await self._switch(WorkflowState.RUNNING, WorkflowState.PAUSED, "paused by request")
         return await self._move(selection, JobState.READY, JobState.HELD, "jobs_held")
 
-    async def resume(self, selection: Selection | None) -> Touched:
-        """Undoes a pause."""
-        if selection is None:
+    async def resume(self, selection: Selection | None, revision: Revision | None = None) -> Touched:
+        """Undoes a pause, or goes on with a workflow that failed or was cancelled; `revision`: with another spec."""
+        if selection is not None:
+            return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
+        if revision is None and self.state in (WorkflowState.RUNNING, WorkflowState.PAUSED):
             return await self._switch(WorkflowState.PAUSED, WorkflowState.RUNNING, None)
-        return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
+        self._refuse_revision(revision)
+        steps = () if revision is None else self._revised_steps(revision)
+        goes_on = partial(go_on, workflow_id=self.workflow_id, revision=revision, steps=steps)
+        amendment, events = await self.store.amend(goes_on)
+        self.emit(events)
+        if not amendment.events:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is {self.state} and nothing of it is left to do; "
+                f"to run jobs again: penstockctl retry {self.workflow_id} --job N"
+            )
+        await self.load()
+        return Touched(len(amendment.changed))
+
+    def _refuse_revision(self, revision: Revision | None) -> None:
+        """ConflictError while attempts are under way: what they leave is read as what they were begun with."""
+        if self.state is WorkflowState.RUNNING:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is running; pause it, and change it when what runs now has ended"
+            )
+        if active := sum(self.store.tally[state] for state in ACTIVE):
+            raise ConflictError(
+                f"{counted(active)} of workflow {self.workflow_id} {'is' if active == 1 else 'are'} still under way; "
+                "say it again when they have ended"
+            )
+        if revision is not None and revision.before != self.row.spec:
+            raise ConflictError(f"workflow {self.workflow_id} was changed meanwhile; look at it and say it again")
+
+    def _revised_steps(self, revision: Revision) -> list[NewStep]:
+        """What the steps have of their own under a revision."""
+        spec = msgspec.json.decode(revision.spec, type=WorkflowSpec)
+        steps = get_recipe(self.row.recipe).steps(View(spec, ()))
+        return [_new_step(step, revision.parameters) for step in steps]
 
     async def mark(self, selection: Selection, *, never_rerun: bool) -> Touched:
         """Sets or clears the never-rerun mark."""
@@ -302,6 +328,18 @@ class Ledger:
         """Records where the step stands."""
         await self.store.set_step(self.step, state)
         self.step = msgspec.structs.replace(self.step, state=state)
+
+
+def _new_step(step: Step, parameters: str) -> NewStep:
+    """A step as it is stored, where `parameters` (JSON) are the workflow's."""
+    return NewStep(
+        step.key,
+        step.kind,
+        step.after,
+        step.parameters_over(parameters) if step.engine else None,
+        msgspec.json.encode(step.resources).decode() if step.resources else None,
+        step.optional,
+    )
 
 
 def _left_note(left: int, marked: int) -> str | None:

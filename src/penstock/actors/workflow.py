@@ -533,8 +533,8 @@ class WorkflowActor(Actor[Message]):
         match message:
             case PauseWorkflow(selection):
                 return await self._ledger.pause(selection)
-            case ResumeWorkflow(selection):
-                return await self._ledger.resume(selection)
+            case ResumeWorkflow(selection, revision):
+                return await self._ledger.resume(selection, revision)
             case CancelWorkflow(selection):
                 return await self._cancel(selection)
             case RetryJobs(selection):

@@ -81,6 +81,7 @@ class AsyncClient:
     job = _verb(messages.GetJob)
     pause = _verb(messages.Pause)
     resume = _verb(messages.Resume)
+    revise = _verb(messages.Revise)
     cancel = _verb(messages.Cancel)
     retry = _verb(messages.Retry)
     mark = _verb(messages.Mark)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
+from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
@@ -140,6 +141,18 @@ class Changed(Message, frozen=True):
     changed: int
     left: int = 0
     note: str | None = None
+
+
+class Revised(Message, frozen=True):
+    """What a revision of a spec changed, or would change in a dry run.
+
+    `jobs` are ready again by it; of all that will run, `keeping` have engine parameters of their own, by a remedy.
+    """
+
+    changes: tuple[SpecChange, ...]
+    jobs: int
+    keeping: int
+    dry_run: bool
 
 
 class Reviewed(Message, frozen=True):
@@ -311,11 +324,29 @@ class Pause(Request[Changed], frozen=True):
 
 
 class Resume(Request[Changed], frozen=True):
-    """Undo a pause (or heal a fault); with a selection, release those jobs only."""
+    """Go on: undo a pause, heal a fault, run again what failed or was cancelled and read the rest of the source.
+
+    With a selection, release those jobs only, where they are held.
+    """
 
     id: str
     selection: Selection | None = None
     reply = Changed
+
+
+class Revise(Request[Revised], frozen=True):
+    """Go on with a workflow under a changed spec: one that failed, was cancelled, or is paused and has come to rest.
+
+    `text` is that of a spec file whose keys replace the stored ones, `file` its absolute path (or any file beside the
+    templates), `values` are single keys by dotted name and come last. With `dry_run` nothing is changed.
+    """
+
+    id: str
+    values: dict[str, Any] = {}
+    text: str = ""
+    file: str = ""
+    dry_run: bool = False
+    reply = Revised
 
 
 class Cancel(Request[Changed], frozen=True):
@@ -495,6 +526,7 @@ AnyRequest = (
     | GetJob
     | Pause
     | Resume
+    | Revise
     | Cancel
     | Retry
     | Mark
@@ -525,6 +557,7 @@ AnyReply = (
     | Jobs
     | JobDetail
     | Changed
+    | Revised
     | Reviewed
     | Summary
     | Table

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
+import msgspec
 
-from penstock.control.messages import Changed
+from penstock.control.messages import Changed, Revised
+from penstock.ctl.layers import read_text
 from penstock.ctl.options import Whole, command, id_argument, selection_options
 from penstock.ctl.output import Ctl
 from penstock.ctl.query import show_status
@@ -46,9 +48,56 @@ def pause(ctl: Ctl, id: str, selection: Selection) -> None:
 @command("resume")
 @id_argument()
 @selection_options
-def resume(ctl: Ctl, id: str, selection: Selection) -> None:
-    """Undo a pause, or release some held jobs."""
-    _changed(ctl, f"{id}: resumed", ctl.client.resume(id, _or_all(selection)))
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as engine.accuracy=0.1; repeatable."
+)
+@click.option("--spec", type=click.Path(), metavar="FILE", help="A spec file; its keys replace the workflow's.")
+@click.option("--dry-run", is_flag=True, help="Show what would change and how many jobs would run; nothing is changed.")
+def resume(
+    ctl: Ctl, id: str, selection: Selection, assignments: tuple[str, ...], spec: str | None, dry_run: bool
+) -> None:
+    """Go on with a workflow: one that is paused, faulted, failed or cancelled; or release some held jobs.
+
+    What failed or was cancelled runs again from where it stands, except jobs marked never-rerun, with a changed spec if
+    you wish; the rest of the source is read.
+    """
+    if not (assignments or spec or dry_run):
+        _changed(ctl, f"{id}: resumed", ctl.client.resume(id, _or_all(selection)))
+        return
+    if selection != _NOTHING:
+        raise click.UsageError("--set, --spec and --dry-run are for the whole workflow; leave the selection out")
+    path = Path(spec or "spec.toml").absolute()
+    text = read_text(path) if spec else ""
+    _revised(ctl, id, ctl.client.revise(id, dict(map(_assignment, assignments)), text, str(path), dry_run))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """A dotted key and its value: what TOML reads as a value is one, anything else is a text."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    if not (equals and key.strip()):
+        raise click.BadParameter(f"{text!r} is no KEY=VALUE", param_hint="--set")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _revised(ctl: Ctl, id: str, reply: Revised) -> None:
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    jobs = f"{reply.jobs} {'job' if reply.jobs == 1 else 'jobs'} again"
+    ctl.line(f"{id}: would run {jobs}; nothing was changed" if reply.dry_run else f"{id}: resumed, {jobs}")
+    if reply.changes:
+        ctl.table(("key", "was", "is"), ((c.key, _written(c.old), _written(c.new)) for c in reply.changes))
+    if reply.keeping and any(change.key.startswith("engine.") for change in reply.changes):
+        ctl.note(f"{reply.keeping} of them keep the engine's parameters that a remedy gave them")
+
+
+def _written(value: Any) -> str:
+    return "-" if value is None else msgspec.json.encode(value).decode()
 
 
 @command("cancel")

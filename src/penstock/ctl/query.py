@@ -305,6 +305,8 @@ def _show_job(ctl: Ctl, detail: JobDetail) -> None:
             if attempt.remedy:
                 changes = ", ".join(attempt.remedy["changes"])
                 ctl.line(f"attempt {attempt.number} ran with what rule {attempt.remedy['rule']} changed: {changes}")
+            if attempt.revision:
+                ctl.line(f"attempt {attempt.number} ran with revision {attempt.revision} of the workflow's spec")
             if attempt.evidence:
                 place = attempt.evidence
                 ctl.line(f"attempt {attempt.number} failed by {place['file']}, line {place['line']}: {place['text']}")

@@ -34,6 +34,7 @@ from penstock.control.listener import Peer
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
 from penstock.daemon.metrics import Metrics
+from penstock.daemon.resuming import resume_revised
 from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
@@ -106,6 +107,10 @@ class Service:
                 return await self._change(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
+            case m.Revise():
+                return await resume_revised(
+                    request, self._workflows, self._desk.refuse_impossible, self._board.clusters
+                )
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)

@@ -59,10 +59,8 @@ class Workflows:
         workflow_id, cluster = request.workflow_id, request.spec.cluster
         await self._forget_if_gone(workflow_id, request.directory)
         self._refuse_taken(workflow_id)
-        for needs in request.needs():
-            check_fits(needs, clusters[cluster])
+        await self.check(request, clusters)
         workers = self._surroundings(cluster).workers
-        await workers.run(check_task(request, clusters[cluster]))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
@@ -71,12 +69,16 @@ class Workflows:
     async def plan(self, request: Request, clusters: dict[str, ClusterInfo]) -> SourcePlan:
         """What `create` would make; nothing is written."""
         self._refuse_taken(request.workflow_id)
-        spec = request.spec
-        for needs in request.needs():
-            check_fits(needs, clusters[spec.cluster])
-        workers = self._surroundings(spec.cluster).workers
-        await workers.run(check_task(request, clusters[spec.cluster]))
+        await self.check(request, clusters)
+        spec, workers = request.spec, self._surroundings(request.spec.cluster).workers
         return await workers.run(PlanSource(spec.structures, str(request.source), spec.engine_name, request.inputs()))
+
+    async def check(self, request: Request, clusters: dict[str, ClusterInfo]) -> None:
+        """SpecError when its cluster has not what one job asks for, or the source or the engine is not there."""
+        cluster = clusters[request.spec.cluster]
+        for needs in request.needs():
+            check_fits(needs, cluster)
+        await self._surroundings(cluster.name).workers.run(check_task(request, cluster))
 
     def _surroundings(self, cluster: str) -> Surroundings:
         around = self._around(cluster)

@@ -93,6 +93,7 @@ class AttemptInfo(View, frozen=True):
     position: int = 0  # in the submission
     remedy: dict[str, Any] | None = None  # the newest change that it ran with: rule, changes, after (attempt)
     evidence: dict[str, Any] | None = None  # where its failure is told: file, line, text
+    revision: int = 0  # of the workflow's spec that it was begun with; 0: as submitted
 
 
 class EventInfo(View, frozen=True, tag=True):

@@ -258,7 +258,8 @@ class WorkflowStore:
             )
             await db.executemany(
                 "INSERT INTO attempt (workflow_id, job_id, number, submission, position, directory, state, created_at, "
-                "remedy) VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, json_extract(?, '$[#-1]'))",
+                "remedy, revision) SELECT workflow_id, ?2, ?3, ?4, ?5, ?6, 'intent', ?7, json_extract(?8, '$[#-1]'), "
+                "revision FROM workflow WHERE workflow_id = ?1",
                 [
                     (self.workflow_id, a.job_id, a.number, submission.ulid, a.position, a.directory, now, job.remedies)
                     for a, job in zip(attempts, jobs, strict=True)

@@ -14,3 +14,7 @@ CREATE TABLE calculation (
     job_id INTEGER NOT NULL,
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
+
+-- a spec that was changed after its submission
+ALTER TABLE workflow ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;  -- how often
+ALTER TABLE attempt ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;   -- of the spec that it was begun with
