@@ -24,6 +24,7 @@ from penstock.control.framing import encode
 from penstock.control.messages import AnyItem, Fail, Pong, Watch, Welcome, WorkflowStatus
 from penstock.control.session import error_of, fail_of, retry_delays_s
 from penstock.domain import errors
+from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import EventInfo, Filter, Finding, JobInfo, Selection, Statistic, WorkflowInfo
@@ -106,6 +107,12 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         DETAIL,
     ),
     "set": (("g2",), {"slots": 4}, messages.SetWorkflow("g2", slots=4), STATUS),
+    "revise": (
+        ("g2", {"slots": 3}),
+        {"dry_run": True},
+        messages.Revise("g2", {"slots": 3}, dry_run=True),
+        messages.Revised((SpecChange("slots", 1, 3),), 2, 0, dry_run=True),
+    ),
     "summary": (
         ("g2",),
         {},

@@ -62,7 +62,7 @@ def test_a_file_replaces_the_engine_and_adds_to_settings() -> None:
     ],
 )
 def test_what_a_workflow_is_cannot_change(key: str, value: Any) -> None:
-    with pytest.raises(SpecError, match="cannot change from .* to .*workflow for that") as raised:
+    with pytest.raises(SpecError, match=r"cannot change from .* to .*workflow for that") as raised:
         revise(stored(), {}, {key: value}, "", "command line")
     assert raised.value.key == key
 
