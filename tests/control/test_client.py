@@ -107,6 +107,7 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         DETAIL,
     ),
     "set": (("g2",), {"slots": 4}, messages.SetWorkflow("g2", slots=4), STATUS),
+    "repeat_completion": (("g2",), {"position": 2}, messages.RepeatCompletion("g2", 2), STATUS),
     "revise": (
         ("g2", {"slots": 3}),
         {"dry_run": True},

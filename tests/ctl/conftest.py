@@ -19,6 +19,7 @@ from penstock.ctl.main import main
 from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
+    CompletionInfo,
     EventInfo,
     Finding,
     JobInfo,
@@ -100,6 +101,9 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Resolve: CHANGED,
     messages.GetSettings: messages.Settings((messages.SettingInfo("slots", 1, "built-in"),)),
     messages.SetWorkflow: WorkflowStatus(INFO, (), ()),
+    messages.RepeatCompletion: WorkflowStatus(
+        INFO, (), (), (CompletionInfo(1, "export csv", "failed", EVIL, 1_700_000_100.0),)
+    ),
     messages.Export: messages.Exported("/w/out.csv", 30),
     messages.Pause: CHANGED,
     messages.Resume: CHANGED,

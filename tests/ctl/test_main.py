@@ -65,6 +65,8 @@ COMMANDS: list[tuple[str, messages.AnyRequest]] = [
     ("set-job g2 --job 7 --status failed --reason x", messages.SetJob("g2", 7, "failed", reason="x")),
     ("set-job g2 --job 7 --energy -1.5", messages.SetJob("g2", 7, energy_hartree=-1.5)),
     ("set g2 --slots 4 --priority -1", messages.SetWorkflow("g2", 4, -1)),
+    ("on-complete g2 --retry", messages.RepeatCompletion("g2")),
+    ("on-complete g2 --again 2", messages.RepeatCompletion("g2", 2)),
     ("export g2 --to csv", messages.Export("g2", "csv")),
     ("export g2 --to ase --overwrite --job 4", messages.Export("g2", "ase", None, Selection((4,)), overwrite=True)),
     ("resolve g2 --job 7 --as not-run", messages.Resolve("g2", Selection((7,)), Resolution.NOT_RUN)),

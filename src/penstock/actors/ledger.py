@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
+from penstock.domain.completion import CompletionAction
 from penstock.domain.context import Context
 from penstock.domain.errors import ConflictError
 from penstock.domain.remedy import effective_rules
@@ -295,11 +297,28 @@ class Ledger:
             )
             await self.set_state(WorkflowState.PAUSED, reason, Event("workflow_paused", 0, {"reason": reason}))
 
-    async def set_state(self, state: WorkflowState, reason: str | None, event: Event | None = None) -> None:
-        """Records the workflow's state and why."""
+    async def set_state(
+        self,
+        state: WorkflowState,
+        reason: str | None,
+        event: Event | None = None,
+        actions: Sequence[CompletionAction] = (),
+    ) -> None:
+        """Records the workflow's state and why, and what is to be done at its end."""
         event = event or Event("workflow_state", 0, {"state": state, "reason": reason})
-        self.emit(await self.store.set_workflow(event, state=state, reason=reason))
+        self.emit(await self.store.set_workflow(event, actions=actions, state=state, reason=reason))
         self.row = msgspec.structs.replace(self.row, state=state, reason=reason, updated_at=self._clock.time())
+
+    async def end(self) -> None:
+        """Records how the workflow has ended, and with it what is to be done then."""
+        state, reason = await self.verdict()
+        if self.step.state != "failed":
+            await self.set_step("completed")
+        failed = state is WorkflowState.FAILED
+        actions = [action for action in self.spec.on_complete if action.is_due(failed=failed)]
+        if state is WorkflowState.CANCELLED:
+            actions = []
+        await self.set_state(state, reason, actions=actions)
 
     async def verdict(self) -> tuple[WorkflowState, str | None]:
         """How a workflow ends that has nothing left to do. Optional steps may fail."""
@@ -380,6 +399,7 @@ def describe_workflow(ledger: Ledger) -> WorkflowInfo:
         created_at=row.created_at,
         updated_at=row.updated_at,
         database=ledger.context.database,
+        completions=dict(store.completions),
     )
 
 

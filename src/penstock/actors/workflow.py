@@ -344,10 +344,7 @@ class WorkflowActor(Actor[Message]):
         if self._ledger.row.state == WorkflowState.RUNNING:
             if any(self._store.tally[state] for state in _NOT_BEGUN) or self._ledger.step.state == "expanding":
                 return
-            state, reason = await self._ledger.verdict()
-            if self._ledger.step.state != "failed":
-                await self._ledger.set_step("completed")
-            await self._ledger.set_state(state, reason)
+            await self._ledger.end()
         if self._view_is_due():
             self._results_changed = False
             self._projecting = True

@@ -91,6 +91,7 @@ class AsyncClient:
     reset_missing = _verb(messages.ResetMissing)
     set_job = _verb(messages.SetJob)
     set = _verb(messages.SetWorkflow)
+    repeat_completion = _verb(messages.RepeatCompletion)
     summary = _verb(messages.Summarize)
     table = _verb(messages.Tabulate)
     export = _verb(messages.Export)

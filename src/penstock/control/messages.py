@@ -18,6 +18,7 @@ from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
+    CompletionInfo,
     EventInfo,
     Finding,
     JobInfo,
@@ -114,6 +115,7 @@ class WorkflowStatus(Message, frozen=True):
     workflow: WorkflowInfo
     failures: tuple[JobInfo, ...]
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
+    completions: tuple[CompletionInfo, ...] = ()  # what was done at its newest end, or will be
 
 
 class Jobs(Message, frozen=True):
@@ -433,6 +435,14 @@ class SetWorkflow(Request[WorkflowStatus], frozen=True):
     reply = WorkflowStatus
 
 
+class RepeatCompletion(Request[WorkflowStatus], frozen=True):
+    """Do again what failed of a workflow's `[[on_complete]]` and what was held back for it, or one action by number."""
+
+    id: str
+    position: int | None = None
+    reply = WorkflowStatus
+
+
 class Summarize(Request[Summary], frozen=True):
     """Counts and statistics."""
 
@@ -536,6 +546,7 @@ AnyRequest = (
     | ResetMissing
     | SetJob
     | SetWorkflow
+    | RepeatCompletion
     | Summarize
     | Tabulate
     | Export

@@ -13,7 +13,7 @@ from penstock.control.messages import Changed, Revised
 from penstock.ctl.layers import read_text
 from penstock.ctl.options import Whole, command, id_argument, selection_options
 from penstock.ctl.output import Ctl
-from penstock.ctl.query import show_status
+from penstock.ctl.query import show_completions, show_status
 from penstock.domain.states import Resolution, Status
 from penstock.domain.views import Selection
 
@@ -179,6 +179,23 @@ def set_(ctl: Ctl, id: str, slots: int | None, priority: int | None) -> None:
         show_status(ctl, reply)
 
 
+@command("on-complete")
+@id_argument()
+@click.option("--retry", is_flag=True, help="Do again what failed, and then what was held back for it.")
+@click.option("--again", type=Whole(1), metavar="N", help="Do action N again, whatever it came to.")
+def on_complete(ctl: Ctl, id: str, retry: bool, again: int | None) -> None:
+    """Show what was done at a workflow's end ([[on_complete]]), or do it again."""
+    if retry and again is not None:
+        raise click.UsageError("--retry and --again exclude each other")
+    reply = ctl.client.repeat_completion(id, again) if retry or again is not None else ctl.client.status(id)
+    if ctl.json:
+        ctl.emit(reply)
+    elif reply.completions:
+        show_completions(ctl, reply.completions)
+    else:
+        ctl.note(f"{id} has had nothing to do at its end")
+
+
 @command("export")
 @id_argument()
 @selection_options
@@ -219,5 +236,6 @@ COMMANDS: Final = {
     "mark": mark,
     "resolve": resolve,
     "set": set_,
+    "on-complete": on_complete,
     "export": export,
 }

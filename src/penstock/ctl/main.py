@@ -61,6 +61,7 @@ _MODULES: Final = {
     "reset-missing": "review",
     "set-job": "review",
     "set": "change",
+    "on-complete": "change",
     "export": "change",
     "clusters": "cluster",
     "cluster": "cluster",

@@ -22,7 +22,7 @@ from penstock.ctl.text import (
     percentage,
 )
 from penstock.domain.states import JobState, WorkflowState
-from penstock.domain.views import EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
+from penstock.domain.views import CompletionInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
 
 _REJECTED_SHOWN: Final = 20
 _BAR_WIDTH: Final = 30
@@ -204,6 +204,17 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         rows = ((str(j.id), j.name, j.status, j.failure or "-", j.error_message or "-") for j in reply.failures)
         ctl.table(columns, rows)
     show_rejected(ctl, reply.rejected, info.rejected)
+    show_completions(ctl, reply.completions)
+
+
+def show_completions(ctl: Ctl, completions: tuple[CompletionInfo, ...]) -> None:
+    """What was done at the workflow's end, or will be."""
+    if not completions:
+        return
+    ctl.line()
+    ctl.line("on completion:")
+    rows = ((str(c.position), c.action, c.state, local_time(c.at), c.result or "-") for c in completions)
+    ctl.table((">n", "action", "state", "at", "message"), rows)
 
 
 def show_rejected(ctl: Ctl, rejected: tuple[RejectedInfo, ...], total: int) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import CheckWork, KeepSource, StepInputs
 from penstock.actors.workers import Workers
 from penstock.daemon.cluster_tables import LOCAL
+from penstock.domain.completion import CompletionAction
 from penstock.domain.context import (
     CONTEXT_NAME,
     DATABASE_NAME,
@@ -37,6 +39,7 @@ from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
+from penstock.store.export import FORMATS
 from penstock.store.removal import remove_workflow
 from penstock.store.rows import WorkflowRow
 from penstock.store.sharing import SHARED_INDEXES
@@ -94,6 +97,7 @@ def check_request(
     for step in steps:
         _check_step(engine, parameters, step)
     _check_remedies(spec.remedies, engine, parameters)
+    _check_formats(spec.on_complete)
     root = Path(work_root)
     if not root.is_absolute() or not root.is_dir():
         raise SpecError(f"the work directory {work_root} is not a directory")
@@ -153,6 +157,14 @@ def _check_change(
             msgspec.convert(remedy.parameters, engine.parameters_type)
     except msgspec.ValidationError as error:
         raise SpecError(f"rule {rule.name!r}: {name}: {error}", key=key) from error
+
+
+def _check_formats(actions: Sequence[CompletionAction]) -> None:
+    """SpecError where results cannot be exported so."""
+    for number, action in enumerate(actions):
+        if action.action == "export" and action.format not in FORMATS:
+            hint = nearest(action.format, FORMATS) or f"use one of {', '.join(FORMATS)}"
+            raise SpecError(f"unknown format {action.format!r}; {hint}", key=f"on_complete[{number}].format")
 
 
 def check_fits(needs: Resources, cluster: ClusterInfo) -> None:

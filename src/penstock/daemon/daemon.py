@@ -23,6 +23,7 @@ from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
 from penstock.control.listener import bind_listener
 from penstock.control.server import serve
 from penstock.daemon.clusters import Clusters
+from penstock.daemon.completion import Completions, export_act
 from penstock.daemon.config import Config, find_config, load_config, merge_reload
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
@@ -102,14 +103,18 @@ class Daemon:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
                     await self._workflows.find_again()
+                    acts = {"export": export_act(self._workers)}
+                    completions = Completions(self._workflows, self._board, self._clock, acts)
                     service = Service(
-                        self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters
+                        *(self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters),
+                        completions=completions,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
                     served = anyio.Event()
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
                     tasks.start_soon(self._workflows.keep_catalogue)
+                    tasks.start_soon(completions.run)
                     tasks.start_soon(self._measure_lag)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)

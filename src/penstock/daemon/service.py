@@ -32,6 +32,7 @@ from penstock.actors.workflow_messages import (
 from penstock.control import messages as m
 from penstock.control.listener import Peer
 from penstock.daemon.cluster_tables import LOCAL
+from penstock.daemon.completion import Completions
 from penstock.daemon.creation import Request, check_request
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.resuming import resume_revised
@@ -43,9 +44,10 @@ from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
 from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
-from penstock.domain.views import ClusterReport, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
+from penstock.domain.views import ClusterReport, CompletionInfo, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
 from penstock.store import export, queries, table
+from penstock.store.completion import load_completions
 
 _DEADLINE_S: Final = 60.0
 _FAILURES_SHOWN: Final = 10
@@ -88,6 +90,7 @@ class Service:
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
         desk: ClusterDesk,
+        completions: Completions,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -95,6 +98,7 @@ class Service:
         self._metrics = metrics
         self._layers = layers
         self._desk = desk
+        self._completions = completions
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
@@ -105,12 +109,10 @@ class Service:
                 return await self._before_creation(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
+            case m.Revise() | m.RepeatCompletion():
+                return await self._go_on(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
-            case m.Revise():
-                return await resume_revised(
-                    request, self._workflows, self._desk.refuse_impossible, self._board.clusters
-                )
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
@@ -145,6 +147,15 @@ class Service:
                 return await self._status(id_)
             case _:
                 return await self._touch(request.id, _command_of(request))
+
+    async def _go_on(self, request: m.Revise | m.RepeatCompletion) -> m.Revised | m.WorkflowStatus:
+        match request:
+            case m.Revise():
+                refuse = self._desk.refuse_impossible
+                return await resume_revised(request, self._workflows, refuse, self._board.clusters)
+            case m.RepeatCompletion(id=id_, position=position):
+                await self._completions.again(id_, position)
+                return await self._status(id_)
 
     async def _answer(self, request: m.Request[Any]) -> m.AnyReply:
         match request:
@@ -232,10 +243,10 @@ class Service:
     async def _status(self, workflow_id: str) -> m.WorkflowStatus:
         info = self._workflows.info(workflow_id)
         failed = info.statuses.get("failed", 0) + info.statuses.get("timeout", 0)
-        if info.state == WorkflowState.FAULTED or not (failed or info.rejected):
+        if info.state == WorkflowState.FAULTED or not (failed or info.rejected or info.completions):
             return m.WorkflowStatus(info, (), ())
-        failures, rejected = await anyio.to_thread.run_sync(_what_went_wrong, info, failed)
-        return m.WorkflowStatus(info, tuple(failures), tuple(rejected))
+        failures, rejected, completions = await anyio.to_thread.run_sync(_what_became, info, failed)
+        return m.WorkflowStatus(info, tuple(failures), tuple(rejected), tuple(completions))
 
     def _desk_for(self, cluster: str) -> ClusterDesk:
         info = self._board.clusters.get(cluster)
@@ -390,11 +401,12 @@ class Service:
             attempt = next(a for a in record.attempts if a.number == number)
 
 
-def _what_went_wrong(info: WorkflowInfo, failed: int) -> tuple[list[JobInfo], list[RejectedInfo]]:
-    """The newest of `failed` jobs, and the records of the source that could not be taken in."""
+def _what_became(info: WorkflowInfo, failed: int) -> tuple[list[JobInfo], list[RejectedInfo], list[CompletionInfo]]:
+    """The newest of `failed` jobs, the records that could not be taken in, and what was done at the end."""
     database = Path(info.database)
     failures = queries.recent_failures(database, info.id, _FAILURES_SHOWN) if failed else []
-    return failures, queries.list_rejected(database, info.id, REJECTED_SHOWN) if info.rejected else []
+    rejected = queries.list_rejected(database, info.id, REJECTED_SHOWN) if info.rejected else []
+    return failures, rejected, load_completions(database, info.id) if info.completions else []
 
 
 def _command_of(request: m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.Resolve) -> JobCommand:

@@ -48,6 +48,17 @@ class WorkflowInfo(View, frozen=True):
     created_at: float
     updated_at: float
     database: str = ""  # the file that its rows are in, absolute
+    completions: dict[str, int] = {}  # actions of its newest end by state
+
+
+class CompletionInfo(View, frozen=True):
+    """An action of `[[on_complete]]` at a workflow's newest end, and what it came to."""
+
+    position: int  # from 1
+    action: str
+    state: str  # pending, begun, done, failed, held, dropped
+    result: str | None
+    at: float
 
 
 class JobInfo(View, frozen=True):

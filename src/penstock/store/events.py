@@ -71,6 +71,9 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         + (f": {d['reason']}" if d.get("reason") else "")
     ),
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
+    "action_done": lambda d: f"{d['action']}: {d['result']}",
+    "action_failed": lambda d: f"{d['action']} failed: {d['result']}",
+    "action_held": lambda d: f"{d['action']} held back: {d['result']}",
     "workflow_paused": lambda d: f"workflow is paused: {d['reason']}",
     "workflow_changed": lambda d: (
         _revised(d["revision"], d["changes"])

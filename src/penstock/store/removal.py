@@ -14,7 +14,7 @@ REMOVE_WORKFLOW: Final = (
     *(
         f"DELETE FROM {table} WHERE workflow_id = :id"
         for table in (
-            *("property", "file", "attempt", "submission", "event", "rejected", "tally"),
+            *("property", "file", "attempt", "submission", "event", "rejected", "tally", "completion"),
             *("job", "material", "step", "workflow"),
         )
     ),

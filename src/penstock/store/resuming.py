@@ -13,6 +13,7 @@ import msgspec
 
 from penstock.domain.revision import Revision
 from penstock.domain.states import JobState, Status, WorkflowState
+from penstock.store.completion import drop_completions
 from penstock.store.events import Event
 from penstock.store.queries import reading
 from penstock.store.reviews import Amendment
@@ -93,6 +94,7 @@ async def go_on(
         )
         if not ready and not list(unread):
             return Amendment()
+    await drop_completions(db, workflow_id)
     events = []
     if revision is not None:
         events.append(await _revise(db, workflow_id, revision, number + 1, steps))

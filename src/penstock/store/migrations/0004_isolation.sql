@@ -15,6 +15,18 @@ CREATE TABLE calculation (
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
 
+-- what is done when the workflow has ended: each action of each end, in its order
+CREATE TABLE completion (
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    run INTEGER NOT NULL,             -- number of the end, from 1
+    position INTEGER NOT NULL,        -- of the action, from 1
+    action TEXT NOT NULL,             -- JSON
+    state TEXT NOT NULL,              -- pending, begun, done, failed, held, dropped
+    result TEXT,
+    at REAL NOT NULL,
+    PRIMARY KEY (workflow_id, run, position)
+) WITHOUT ROWID;
+
 -- a spec that was changed after its submission
 ALTER TABLE workflow ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;  -- how often
 ALTER TABLE attempt ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;   -- of the spec that it was begun with
