@@ -22,6 +22,7 @@ NAMES: Final = (
     "memory",
     "orca_parse",
     "rescan",
+    "shared_hammer",
     "status_latency",
     "turnaround",
     "slurm_jobs",

@@ -102,9 +102,10 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.GetSettings: messages.Settings((messages.SettingInfo("slots", 1, "built-in"),)),
     messages.SetWorkflow: WorkflowStatus(INFO, (), ()),
     messages.RepeatCompletion: WorkflowStatus(
-        INFO, (), (), (CompletionInfo(1, "export csv", "failed", EVIL, 1_700_000_100.0),)
+        INFO, (), (), None, (CompletionInfo(1, "export csv", "failed", EVIL, 1_700_000_100.0),)
     ),
     messages.Export: messages.Exported("/w/out.csv", 30),
+    messages.Backup: messages.BackupWritten("/w/b.db", 8192, ("g2", EVIL), 30),
     messages.Pause: CHANGED,
     messages.Resume: CHANGED,
     messages.Cancel: CHANGED,

@@ -63,6 +63,7 @@ _MODULES: Final = {
     "set": "change",
     "on-complete": "change",
     "export": "change",
+    "backup": "backup",
     "clusters": "cluster",
     "cluster": "cluster",
     "diagnose": "diagnose",
@@ -72,6 +73,8 @@ _MODULES: Final = {
     "ping": "about",
     "version": "about",
     "completion": "about",
+    "new": "new",
+    "templates": "templates",
 }
 
 

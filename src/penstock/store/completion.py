@@ -12,9 +12,9 @@ import msgspec
 
 from penstock.domain.completion import Completion, CompletionAction, CompletionState
 from penstock.domain.views import CompletionInfo, EventInfo
+from penstock.store.connection import reading
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
-from penstock.store.queries import reading
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 
 _NEWEST: Final = "(SELECT max(run) FROM completion WHERE workflow_id = ?1)"

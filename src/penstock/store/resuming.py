@@ -14,8 +14,8 @@ import msgspec
 from penstock.domain.revision import Revision
 from penstock.domain.states import JobState, Status, WorkflowState
 from penstock.store.completion import drop_completions
+from penstock.store.connection import reading
 from penstock.store.events import Event
-from penstock.store.queries import reading
 from penstock.store.reviews import Amendment
 from penstock.store.rows import NewStep
 from penstock.store.selection import in_states
@@ -26,7 +26,7 @@ _AGAIN: Final = in_states(*_UNFINISHED)
 # What an attempt left to go on from, and what remedies changed, stays; only the count of failures begins anew.
 _REVIVE: Final = f"""
     UPDATE job SET state = 'ready', status = 'ready', failure = NULL, error_message = NULL, blamed = 0, blameless = 0,
-        not_before = NULL, cancel_requested = 0, updated_at = ?
+        not_before = NULL, cancel_requested = 0, awaits = NULL, updated_at = ?
     WHERE workflow_id = ? AND never_rerun = 0 AND {_AGAIN.sql} RETURNING id
 """
 
@@ -123,4 +123,10 @@ async def _revise(
         "UPDATE step SET parameters = ?, resources = ?, optional = ? WHERE workflow_id = ? AND key = ?",
         [(step.parameters, step.resources, step.optional, workflow_id, step.key) for step in steps],
     )
+    if any(change.key.startswith(("engine.", "steps.")) for change in revision.changes):
+        # Their keys named the method as it was, of which some of the steps before them may still be results.
+        await db.execute(
+            "UPDATE job SET calculation = NULL WHERE workflow_id = ? AND status != ? AND calculation IS NOT NULL",
+            (workflow_id, Status.COMPLETED),
+        )
     return Event("workflow_changed", 0, {"revision": number, "changes": msgspec.to_builtins(revision.changes)})
