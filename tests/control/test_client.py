@@ -27,7 +27,17 @@ from penstock.domain import errors
 from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
-from penstock.domain.views import EventInfo, Filter, Finding, JobInfo, Selection, Statistic, WorkflowInfo
+from penstock.domain.views import (
+    EventInfo,
+    Filter,
+    Finding,
+    JobInfo,
+    Selection,
+    Statistic,
+    SweepInfo,
+    SweepPointInfo,
+    WorkflowInfo,
+)
 from penstock.testing.scripted_daemon import ScriptedDaemon
 
 FAILED = Selection((1, 2), ("failed",), (Filter("natoms", ">", "50"),))
@@ -75,6 +85,10 @@ JOB = JobInfo(
 )
 NOTHING = Statistic(0, None, None, None, None)
 STATUS = WorkflowStatus(INFO, (), ())
+SWEEP = messages.SweepStatus(
+    SweepInfo("s", ("slots",), 1, {"running": 1}, complete=True, created_at=1.0),
+    (SweepPointInfo(1, "s-001", {"slots": 2}, "running", 0, {}),),
+)
 CHANGED = messages.Changed(2, 1, "note")
 DETAIL = messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ())
 REVIEWED = messages.Reviewed(9, 7, 1, {"truncated": 1}, (messages.LeftAlone(3, "truncated", "jobs/0000/3/1: cut"),))
@@ -108,6 +122,14 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     ),
     "set": (("g2",), {"slots": 4}, messages.SetWorkflow("g2", slots=4), STATUS),
     "repeat_completion": (("g2",), {"position": 2}, messages.RepeatCompletion("g2", 2), STATUS),
+    "submit_sweep": (
+        ("[sweep]", "/f", "/w"),
+        {"dry_run": True},
+        messages.SubmitSweep("[sweep]", "/f", "/w", dry_run=True),
+        SWEEP,
+    ),
+    "sweeps": ((), {}, messages.ListSweeps(), messages.Sweeps((SWEEP.sweep,))),
+    "sweep": (("s",), {}, messages.GetSweep("s"), SWEEP),
     "revise": (
         ("g2", {"slots": 3}),
         {"dry_run": True},

@@ -74,6 +74,9 @@ class AsyncClient:
 
     ping = _verb(messages.Ping)
     submit = _verb(messages.Submit)
+    submit_sweep = _verb(messages.SubmitSweep)
+    sweeps = _verb(messages.ListSweeps)
+    sweep = _verb(messages.GetSweep)
     plan = _verb(messages.Plan)
     list_workflows = _verb(messages.ListWorkflows)
     status = _verb(messages.GetStatus)

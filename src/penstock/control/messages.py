@@ -26,6 +26,8 @@ from penstock.domain.views import (
     RejectedInfo,
     Selection,
     Statistic,
+    SweepInfo,
+    SweepPointInfo,
     WorkflowInfo,
 )
 
@@ -102,6 +104,19 @@ class Planned(Message, frozen=True):
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
     rejected_total: int
     core_hours_limit: float
+
+
+class SweepStatus(Message, frozen=True):
+    """A sweep and where the workflow of each of its points stands."""
+
+    sweep: SweepInfo
+    points: tuple[SweepPointInfo, ...]
+
+
+class Sweeps(Message, frozen=True):
+    """Sweeps, newest last."""
+
+    sweeps: tuple[SweepInfo, ...]
 
 
 class Workflows(Message, frozen=True):
@@ -290,6 +305,34 @@ class Submit(Request[Accepted], frozen=True):
     work_root: str
     layers: tuple[Layer, ...] = ()
     reply = Accepted
+
+
+class SubmitSweep(Request[SweepStatus], frozen=True):
+    """Run the workflows of a spec with a `[sweep]`, all of them or none; fields as in `Submit`.
+
+    Of a sweep that was broken off while it was made, the same request makes those that are missing. With `dry_run`
+    everything is checked and nothing is made.
+    """
+
+    text: str
+    file: str
+    work_root: str
+    layers: tuple[Layer, ...] = ()
+    dry_run: bool = False
+    reply = SweepStatus
+
+
+class ListSweeps(Request[Sweeps], frozen=True):
+    """All sweeps the daemon knows."""
+
+    reply = Sweeps
+
+
+class GetSweep(Request[SweepStatus], frozen=True):
+    """One sweep with its points."""
+
+    name: str
+    reply = SweepStatus
 
 
 class Plan(Request[Planned], frozen=True):
@@ -563,6 +606,9 @@ class Logs(Request[Done], frozen=True):
 AnyRequest = (
     Ping
     | Submit
+    | SubmitSweep
+    | ListSweeps
+    | GetSweep
     | Plan
     | ListWorkflows
     | GetStatus
@@ -598,6 +644,8 @@ StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
     Pong
     | Accepted
+    | SweepStatus
+    | Sweeps
     | Planned
     | Workflows
     | WorkflowStatus

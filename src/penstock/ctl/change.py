@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from penstock.ctl.layers import read_text
 from penstock.ctl.options import Whole, command, id_argument, selection_options
 from penstock.ctl.output import Ctl
 from penstock.ctl.query import show_completions, show_status
+from penstock.ctl.sweep import for_all_points
 from penstock.domain.states import Resolution, Status
 from penstock.domain.views import Selection
 
@@ -37,16 +39,21 @@ _FATES: Final = {
 """What a person may say, and what comes of it."""
 
 
+_sweep_option = click.option("--sweep", metavar="NAME", help="All workflows of this sweep, instead of ID.")
+
+
 @command("pause")
-@id_argument()
+@id_argument(required=False)
+@_sweep_option
 @selection_options
-def pause(ctl: Ctl, id: str, selection: Selection) -> None:
+def pause(ctl: Ctl, id: str | None, sweep: str | None, selection: Selection) -> int | None:
     """Start nothing more of a workflow, or hold some of its jobs."""
-    _changed(ctl, f"{id}: paused", ctl.client.pause(id, _or_all(selection)))
+    return _change(ctl, id, sweep, "paused", lambda one: ctl.client.pause(one, _or_all(selection)))
 
 
 @command("resume")
-@id_argument()
+@id_argument(required=False)
+@_sweep_option
 @selection_options
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as engine.accuracy=0.1; repeatable."
@@ -54,21 +61,27 @@ def pause(ctl: Ctl, id: str, selection: Selection) -> None:
 @click.option("--spec", type=click.Path(), metavar="FILE", help="A spec file; its keys replace the workflow's.")
 @click.option("--dry-run", is_flag=True, help="Show what would change and how many jobs would run; nothing is changed.")
 def resume(
-    ctl: Ctl, id: str, selection: Selection, assignments: tuple[str, ...], spec: str | None, dry_run: bool
-) -> None:
+    ctl: Ctl,
+    id: str | None,
+    sweep: str | None,
+    selection: Selection,
+    assignments: tuple[str, ...],
+    spec: str | None,
+    dry_run: bool,
+) -> int | None:
     """Go on with a workflow: one that is paused, faulted, failed or cancelled; or release some held jobs.
 
     What failed or was cancelled runs again from where it stands, except jobs marked never-rerun, with a changed spec if
     you wish; the rest of the source is read.
     """
     if not (assignments or spec or dry_run):
-        _changed(ctl, f"{id}: resumed", ctl.client.resume(id, _or_all(selection)))
-        return
-    if selection != _NOTHING:
-        raise click.UsageError("--set, --spec and --dry-run are for the whole workflow; leave the selection out")
+        return _change(ctl, id, sweep, "resumed", lambda one: ctl.client.resume(one, _or_all(selection)))
+    if selection != _NOTHING or sweep or id is None:
+        raise click.UsageError("--set, --spec and --dry-run are for one whole workflow; give its ID alone")
     path = Path(spec or "spec.toml").absolute()
     text = read_text(path) if spec else ""
     _revised(ctl, id, ctl.client.revise(id, dict(map(_assignment, assignments)), text, str(path), dry_run))
+    return None
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -101,25 +114,28 @@ def _written(value: Any) -> str:
 
 
 @command("cancel")
-@id_argument()
+@id_argument(required=False)
+@_sweep_option
 @selection_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def cancel(ctl: Ctl, id: str, selection: Selection, yes: bool) -> int | None:
+def cancel(ctl: Ctl, id: str | None, sweep: str | None, selection: Selection, yes: bool) -> int | None:
     """Stop a workflow, or some of its jobs, running ones included."""
     asks = selection == _NOTHING and not yes and sys.stdin.isatty() and sys.stdout.isatty()
-    if asks and not click.confirm(f"Cancel the whole workflow {id}, its running jobs included?"):
+    what = f"all workflows of sweep {sweep}, their" if sweep else f"the whole workflow {id}, its"
+    if asks and not click.confirm(f"Cancel {what} running jobs included?"):
         ctl.note("nothing was cancelled")
         return _NOT_CONFIRMED
-    _changed(ctl, f"{id}: cancelled", ctl.client.cancel(id, _or_all(selection)))
-    return None
+    return _change(ctl, id, sweep, "cancelled", lambda one: ctl.client.cancel(one, _or_all(selection)))
 
 
 @command("retry")
-@id_argument()
+@id_argument(required=False)
+@_sweep_option
 @selection_options
-def retry(ctl: Ctl, id: str, selection: Selection) -> None:
+def retry(ctl: Ctl, id: str | None, sweep: str | None, selection: Selection) -> int | None:
     """Make ended jobs ready again: those selected, else all that failed or ran out of time."""
-    _changed(ctl, f"{id}: to be tried again", ctl.client.retry(id, _FAILED if selection == _NOTHING else selection))
+    wanted = _FAILED if selection == _NOTHING else selection
+    return _change(ctl, id, sweep, "to be tried again", lambda one: ctl.client.retry(one, wanted))
 
 
 @command("mark")
@@ -217,6 +233,16 @@ def export(ctl: Ctl, id: str, selection: Selection, format_: str, output: str | 
 def _or_all(selection: Selection) -> Selection | None:
     """No selection means the workflow itself, which is more than all of its jobs."""
     return None if selection == _NOTHING else selection
+
+
+def _change(ctl: Ctl, id: str | None, sweep: str | None, done: str, act: Callable[[str], Changed]) -> int | None:
+    """Changes a workflow, or all of a sweep."""
+    if sweep is not None:
+        return for_all_points(ctl, sweep, done, act)
+    if id is None:
+        raise click.UsageError("give a workflow's ID, or --sweep NAME")
+    _changed(ctl, f"{id}: {done}", act(id))
+    return None
 
 
 def _changed(ctl: Ctl, what: str, reply: Changed) -> None:

@@ -194,22 +194,41 @@ async def create_workflow(request: Request, catalogue: Catalogue, workers: Worke
     The catalogue knows of it before anything is written, so that a crash at any point leaves either a workflow that
     runs or traces that the next start removes. ConflictError when the id or the directory is taken.
     """
-    directory = request.directory
-    await catalogue.add(request.workflow_id, str(directory))
-    try:
-        await _refuse_existing(directory)
-        info = await _build(request, _aside(directory), workers, clock)
-        await anyio.to_thread.run_sync(_reveal, _aside(directory), directory)
-    except (OSError, StoreError) as error:
-        await discard(catalogue, request.workflow_id, directory)
-        cause = error.__cause__ or error
-        raise SpecError(f"cannot create {directory}: {cause}; it must be writable and have room") from error
-    except BaseException:
-        await discard(catalogue, request.workflow_id, directory)
-        raise
-    with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
-        await catalogue.update(info)
+    (info,) = await create_workflows([request], catalogue, workers, clock)
     return info
+
+
+async def create_workflows(
+    requests: Sequence[Request], catalogue: Catalogue, workers: Workers, clock: Clock
+) -> list[WorkflowInfo]:
+    """The same for several, of which none appears before all are built; where one cannot be, there are none.
+
+    A crash while they appear leaves some of them.
+    """
+    begun: list[Request] = []
+    infos = []
+    try:
+        for request in requests:
+            await catalogue.add(request.workflow_id, str(request.directory))
+            begun.append(request)
+            await _refuse_existing(request.directory)
+            infos.append(await _build(request, _aside(request.directory), workers, clock))
+        await anyio.to_thread.run_sync(_reveal_all, [request.directory for request in requests])
+    except (OSError, StoreError) as error:
+        if not begun:
+            raise
+        for request in begun:
+            await discard(catalogue, request.workflow_id, request.directory)
+        cause = error.__cause__ or error
+        raise SpecError(f"cannot create {begun[-1].directory}: {cause}; it must be writable and have room") from error
+    except BaseException:
+        for request in begun:
+            await discard(catalogue, request.workflow_id, request.directory)
+        raise
+    for info in infos:
+        with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
+            await catalogue.update(info)
+    return infos
 
 
 async def _refuse_existing(directory: Path) -> None:
@@ -308,6 +327,19 @@ def _lay_out(aside: Path, context: Context) -> None:
         (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
     if not Path(context.database).is_relative_to(context.directory):
         Path(context.database).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _reveal_all(directories: Sequence[Path]) -> None:
+    """Gives every directory its name, or none."""
+    revealed: list[Path] = []
+    try:
+        for directory in directories:
+            _reveal(_aside(directory), directory)
+            revealed.append(directory)
+    except BaseException:
+        for directory in revealed:
+            directory.rename(_aside(directory))
+        raise
 
 
 def _reveal(aside: Path, directory: Path) -> None:

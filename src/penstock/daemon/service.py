@@ -38,6 +38,7 @@ from penstock.daemon.creation import Request, check_request
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.resuming import resume_revised
 from penstock.daemon.reviews import review, word_on_job
+from penstock.daemon.sweeps import find_sweep, list_sweeps, refuse_sweep, submit_sweep
 from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
@@ -106,7 +107,7 @@ class Service:
         """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
         self._metrics.requests.labels(type(request).__name__).inc()
         match request:
-            case m.Submit() | m.Plan() | m.GetSettings():
+            case m.Submit() | m.SubmitSweep() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
@@ -120,8 +121,10 @@ class Service:
             case _:
                 return await self._answer(request)
 
-    async def _before_creation(self, request: m.Submit | m.Plan | m.GetSettings) -> m.AnyReply:
+    async def _before_creation(self, request: m.Submit | m.SubmitSweep | m.Plan | m.GetSettings) -> m.AnyReply:
         match request:
+            case m.SubmitSweep():
+                return await submit_sweep(request, self._wish, self._workflows, self._board.clusters)
             case m.Submit():
                 wish = await anyio.to_thread.run_sync(self._checked, request)
                 try:
@@ -158,7 +161,7 @@ class Service:
                 await self._completions.again(id_, position)
                 return await self._status(id_)
 
-    async def _answer(self, request: m.Request[Any]) -> m.AnyReply:
+    async def _answer(self, request: m.Request[Any]) -> m.AnyReply:  # noqa: PLR0911 - one line a request
         match request:
             case m.Ping():
                 return m.Pong(os.getpid(), __version__, time.monotonic() - self._started_at)
@@ -167,6 +170,10 @@ class Service:
                 return m.Workflows(tuple(found))
             case m.GetStatus(id=id_):
                 return await self._status(id_)
+            case m.ListSweeps():
+                return await list_sweeps(self._workflows)
+            case m.GetSweep(name=name):
+                return await find_sweep(name, self._workflows)
             case m.ListClusters():
                 return m.Clusters(tuple(self._board.clusters.values()))
             case m.ReportCluster(name=name):
@@ -204,7 +211,17 @@ class Service:
 
     def _checked(self, request: m.Submit | m.Plan) -> Request:
         tables = parse_toml(request.text, request.file)
-        layers = self._all_layers(request.layers)
+        try:
+            refuse_sweep(tables)
+        except SpecError as error:
+            raise _in_file(error, request.text, request.file) from error
+        return self._wish(tables, request, request.layers)
+
+    def _wish(
+        self, tables: dict[str, Any], request: m.Submit | m.SubmitSweep | m.Plan, given: tuple[settings.Layer, ...]
+    ) -> Request:
+        """A spec's tables with the layers around them, checked as far as that goes without reading the source."""
+        layers = self._all_layers(given)
         spec = decode_spec(settings.apply(tables, layers), request.text, request.file)
         own = settings.Layer(request.file, tables)
         above = [layer for layer in layers if layer.origin == settings.COMMAND_LINE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +21,13 @@ from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import PlanSource, SourcePlan
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
-from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, discard
+from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, create_workflows, discard
 from penstock.domain.context import Context, read_context
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
 from penstock.domain.views import ClusterInfo, DatabaseInfo, WorkflowInfo
-from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow
+from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow, SweepRow
 from penstock.store.placement import Placement, describe_database
 from penstock.store.queries import load_spec, load_state
 
@@ -58,6 +58,7 @@ class Workflows:
         self._databases: dict[str, DatabaseInfo] = {}
         self._refs: dict[str, Ref[Message]] = {}
         self._faults: dict[str, tuple[float, float]] = {}  # when it last broke, and how long was waited then
+        self._sweeping = anyio.Lock()
         self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
         self._log = structlog.get_logger()
         self.supervisor = Supervisor("workflows", clock, _POLICY, self._given_up, hopeless=_is_hopeless)
@@ -76,6 +77,49 @@ class Workflows:
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
+
+    async def sweeps(self) -> list[SweepRow]:
+        """All sweeps, oldest first."""
+        return await self._catalogue.sweeps()
+
+    async def create_sweep(self, row: SweepRow, requests: Sequence[Request]) -> None:
+        """Makes and starts the workflows of a sweep, all or none; those that an earlier try has left stay as they are.
+
+        ConflictError when there is another of that name.
+        """
+        async with self._sweeping:
+            present = {point.id for point in row.points if point.id in self._board.workflows}
+            known = next((known for known in await self.sweeps() if known.name == row.name), None)
+            if known is not None and any(point.id in self._board.workflows for point in known.points):
+                _refuse_other_sweep(row, known)
+            else:
+                for request in requests:
+                    await self._forget_if_gone(request.workflow_id, request.directory)
+                    self._refuse_taken(request.workflow_id)
+                present = set()
+            row = msgspec.structs.replace(row, created_at=known.created_at if known else self._clock.time())
+            await self._catalogue.put_sweep(row)
+            missing = [request for request in requests if request.workflow_id not in present]
+            try:
+                await self._create_all(missing)
+            except BaseException:
+                if not present:
+                    with anyio.CancelScope(shield=True):
+                        await self._catalogue.remove_sweep(row.name)
+                raise
+            await self._catalogue.put_sweep(msgspec.structs.replace(row, complete=True))
+
+    async def _create_all(self, requests: Sequence[Request]) -> None:
+        """All of them are built before any has its name, and all have their names before any starts."""
+        if not requests:
+            return
+        placed = [msgspec.structs.replace(r, context=await self._placed(r.context)) for r in requests]
+        workers = self._surroundings(requests[0].spec.cluster).workers
+        for request, info in zip(
+            placed, await create_workflows(placed, self._catalogue, workers, self._clock), strict=True
+        ):
+            self._board.pin(info)
+            self.start(request.workflow_id, request.directory, request.spec.cluster)
 
     async def _placed(self, context: Context) -> Context:
         """The context with its database where this daemon is to have it; what is unusual is logged."""
@@ -255,6 +299,16 @@ class Workflows:
                     self._board.changed |= changed
                     self._log.warning("catalogue cannot be written, trying again", error=str(error))
                     return
+
+
+def _refuse_other_sweep(row: SweepRow, known: SweepRow) -> None:
+    """ConflictError where `row` is not what is left to do of the sweep that is `known` by its name."""
+    if known.complete:
+        message = f"sweep {row.name!r} exists already; choose another id, or see 'penstockctl sweep {row.name}'"
+        raise ConflictError(message)
+    if known.digest != row.digest:
+        message = f"sweep {row.name!r} was begun with another spec and broken off"
+        raise ConflictError(f"{message}; submit that spec again for the rest of it, or choose another id")
 
 
 def _has_work(info: WorkflowInfo) -> bool:

@@ -70,6 +70,28 @@ class DatabaseInfo(View, frozen=True):
     why: str  # it is there, or is kept so; empty where all is as usual
 
 
+class SweepInfo(View, frozen=True):
+    """A sweep: the keys that differ between its points, and its workflows counted by state (`missing`: not there)."""
+
+    name: str
+    keys: tuple[str, ...]
+    points: int
+    states: dict[str, int]
+    complete: bool  # whether all its workflows have been made; else submitting it again makes the rest
+    created_at: float
+
+
+class SweepPointInfo(View, frozen=True):
+    """One workflow of a sweep, and what it has of its own."""
+
+    number: int  # from 1
+    id: str
+    values: dict[str, Any]
+    state: str
+    jobs: int
+    statuses: dict[str, int]
+
+
 class JobInfo(View, frozen=True):
     """One row of the public job table."""
 
