@@ -24,7 +24,6 @@ from penstock.domain.errors import PenstockError
 from penstock.store.connection import open_writer, reading, transaction
 from penstock.store.rows import WorkflowRow
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare
-from penstock.store.sharing import SHARED_INDEXES
 from penstock.store.workflow_store import WorkflowStore
 
 ROWS: Final = 5  # of one transaction
@@ -67,7 +66,7 @@ async def actor(database: Path, name: str, seconds: float) -> Tally:
     tally = Tally()
     store = WorkflowStore(database, name, contextlib.nullcontext)
     try:
-        await store.create(workflow_row(name), [], indexes=SHARED_INDEXES)
+        await store.create(workflow_row(name), [])
 
         async def write() -> None:
             async with store._db.transaction() as db:  # noqa: SLF001 - one size of transaction for all

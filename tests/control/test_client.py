@@ -129,6 +129,7 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     "clusters": ((), {}, messages.ListClusters(), messages.Clusters(())),
     "report_cluster": (("hpc",), {}, messages.ReportCluster("hpc"), messages.ClusterReported(REPORT)),
     "settings": ((LAYERS,), {}, messages.GetSettings(LAYERS), messages.Settings(())),
+    "spec": (("g2",), {}, messages.GetSpec("g2"), messages.StoredSpec("g2", {"recipe": "campaign"})),
 }
 
 

@@ -199,11 +199,13 @@ class ReadChunk(Task[PackedChunk], frozen=True):
     path: str
     cursor: str
     limit: int
+    with_keys: bool = False  # of the materials, for those who share results
     result = PackedChunk
 
     def run(self) -> PackedChunk:
         """At most `limit` records from `cursor` on."""
-        return pack_chunk(structures.read_chunk(self.source, self.path, self.cursor, self.limit))
+        chunk = structures.read_chunk(self.source, self.path, self.cursor, self.limit)
+        return pack_chunk(chunk, with_keys=self.with_keys)
 
 
 class RenderItem(msgspec.Struct, frozen=True, array_like=True):

@@ -98,6 +98,7 @@ class AsyncClient:
     clusters = _verb(messages.ListClusters)
     report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
+    spec = _verb(messages.GetSpec)
 
     def watch(
         self,

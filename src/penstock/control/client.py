@@ -94,6 +94,7 @@ class Client:
     clusters = _verb(messages.ListClusters)
     report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
+    spec = _verb(messages.GetSpec)
 
     def watch(
         self,

@@ -221,6 +221,13 @@ class Settings(Message, frozen=True):
     settings: tuple[SettingInfo, ...]
 
 
+class StoredSpec(Message, frozen=True):
+    """A workflow's spec as it was accepted: every key, defaults included, settings and the source's copy put in."""
+
+    id: str
+    spec: dict[str, Any]
+
+
 class Done(Message, frozen=True):
     """The end of a stream, or a request done that has nothing to say."""
 
@@ -483,6 +490,13 @@ class GetSettings(Request[Settings], frozen=True):
     reply = Settings
 
 
+class GetSpec(Request[StoredSpec], frozen=True):
+    """What a workflow was asked to do."""
+
+    id: str
+    reply = StoredSpec
+
+
 class Watch(Request[Done], frozen=True):
     """Stream `EventInfo` (and `Lagged`) of one workflow or all, until the client leaves.
 
@@ -533,6 +547,7 @@ AnyRequest = (
     | ReportCluster
     | CheckCluster
     | GetSettings
+    | GetSpec
     | Watch
     | Logs
 )
@@ -555,6 +570,7 @@ AnyReply = (
     | Clusters
     | ClusterReported
     | Settings
+    | StoredSpec
     | Done
 )
 AnyItem = EventInfo | LogChunk | Lagged | Finding

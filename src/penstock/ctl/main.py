@@ -72,6 +72,8 @@ _MODULES: Final = {
     "ping": "about",
     "version": "about",
     "completion": "about",
+    "new": "new",
+    "templates": "templates",
 }
 
 

@@ -188,6 +188,7 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         ("jobs", f"{info.jobs} ({counts(info.statuses)})" + (", more are being read" if info.ingesting else "")),
         ("recipe", f"{info.recipe}, engine {info.engine}"),
         ("cluster", f"{info.cluster}, slots {info.slots}, priority {info.priority}"),
+        ("isolation", info.mode),
         ("directory", info.directory),
         *_database(reply),
         ("created", local_time(info.created_at)),
@@ -290,6 +291,7 @@ def _show_job(ctl: Ctl, detail: JobDetail) -> None:
             ("wall time", duration(job.wall_time_s)),
             ("failure", f"{job.failure}: {job.error_message or '-'}" if job.failure else "-"),
             ("directory", job.job_dir or "-"),
+            *([("taken from", f"workflow {job.origin['workflow']}, job {job.origin['job']}")] if job.origin else []),
             ("source row", str(job.orig_index)),
             ("updated", local_time_of(job.updated_at)),
         ]

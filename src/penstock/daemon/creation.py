@@ -39,7 +39,6 @@ from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.rows import WorkflowRow
-from penstock.store.sharing import SHARED_INDEXES
 from penstock.store.workflow_store import WorkflowStore
 
 _TEMPLATE_MAX: Final = 1 << 20
@@ -253,7 +252,7 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
     store = WorkflowStore(database, request.workflow_id, clock.busy)
     try:
         files = [(file.path, file.bytes, file.sha256) for file in kept.files]
-        await store.create(row, files, indexes=SHARED_INDEXES if context.shares_database else ())
+        await store.create(row, files, among_others=context.shares_database)
     finally:
         await store.close()
     return _new_info(row, spec, context)

@@ -110,8 +110,8 @@ class Service:
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
-            case m.Backup():
-                return await back_up(self._workflows.info(request.id), request, self._workers)
+            case m.GetSpec() | m.Backup():
+                return await self._stored(request)
             case _:
                 return await self._answer(request)
 
@@ -159,6 +159,12 @@ class Service:
                 return m.ClusterReported(await self._desk_for(name).report(name))
             case _:
                 return await self._look_up(request)
+
+    async def _stored(self, request: m.GetSpec | m.Backup) -> m.StoredSpec | m.BackupWritten:
+        """What is in a workflow's database, as it is there."""
+        if isinstance(request, m.Backup):
+            return await back_up(self._workflows.info(request.id), request, self._workers)
+        return m.StoredSpec(request.id, msgspec.json.decode(await self._spec(request.id)))
 
     async def _look_up(self, request: m.Request[Any]) -> m.AnyReply:
         """What only a workflow's database knows."""
@@ -277,11 +283,14 @@ class Service:
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
         info, record = await self._record(workflow_id, job)
-        spec = await anyio.to_thread.run_sync(queries.load_spec, Path(info.database), workflow_id)
-        decoded = msgspec.json.decode(spec, type=WorkflowSpec)
+        decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
+
+    async def _spec(self, workflow_id: str) -> str:
+        info = self._workflows.info(workflow_id)
+        return await anyio.to_thread.run_sync(queries.load_spec, Path(info.database), workflow_id)
 
     async def _table(self, workflow_id: str, limit: int, offset: int) -> m.Table:
         info = self._workflows.info(workflow_id)

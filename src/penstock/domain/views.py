@@ -83,6 +83,7 @@ class JobInfo(View, frozen=True):
     created_at: str
     updated_at: str
     step: str | None = None  # of a chain
+    origin: dict[str, Any] | None = None  # where its result was taken over from: workflow, job, attempt, directory
 
 
 class AttemptInfo(View, frozen=True):

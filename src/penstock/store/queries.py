@@ -34,6 +34,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
     parent: JobInfo | None = None  # the job that it goes on from
+    awaited: tuple[str, int] | None = None  # workflow and number of the job that calculates the same
 
 
 class CampaignSummary(msgspec.Struct, frozen=True):
@@ -93,6 +94,7 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         if row is None:
             raise NotFoundError(f"workflow {workflow_id} has no job {job_id}; see 'penstockctl jobs {workflow_id}'")
         parent = db.execute(f"SELECT {_JOB_COLUMNS} FROM job WHERE id = ?", (row[-1],)).fetchone()
+        awaited = db.execute(_AWAITED, (job_id,)).fetchone()
         attempts = db.execute(
             f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE job_id = ? ORDER BY number",
             (job_id,),
@@ -113,6 +115,7 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         tuple(str(directory / path) for (path,) in files),
         tuple(map(_event, events)),
         _job(parent) if parent else None,
+        awaited,
     )
 
 
@@ -168,6 +171,9 @@ def _statistic(db: sqlite3.Connection, workflow_id: str, column: str) -> Statist
     return Statistic(count, mean, middle, least, greatest)
 
 
+_AWAITED: Final = """
+    SELECT o.workflow_id, o.id FROM job j JOIN job o ON o.id = j.awaits WHERE j.id = ? AND j.state = 'waiting'
+"""
 _EVENTS: Final = "SELECT workflow_id, seq, at, kind, job_id, data FROM event"
 
 
@@ -180,6 +186,7 @@ def _event(row: tuple[Any, ...]) -> EventInfo:
 def _job(row: Any) -> JobInfo:
     values = dict(zip(JobInfo.__struct_fields__, row, strict=True))
     values["never_rerun"] = bool(values["never_rerun"])
+    values["origin"] = msgspec.json.decode(values["origin"]) if values["origin"] else None
     return JobInfo(**values)
 
 

@@ -8,16 +8,12 @@ from typing import Final
 
 from penstock.store.connection import open_writer, reading, transaction
 
-_JOBS: Final = "(SELECT id FROM job WHERE workflow_id = :id)"
-REMOVE_WORKFLOW: Final = (
-    f"DELETE FROM calculation WHERE job_id IN {_JOBS}",
-    *(
-        f"DELETE FROM {table} WHERE workflow_id = :id"
-        for table in (
-            *("property", "file", "attempt", "submission", "event", "rejected", "tally"),
-            *("job", "material", "step", "workflow"),
-        )
-    ),
+REMOVE_WORKFLOW: Final = tuple(
+    f"DELETE FROM {table} WHERE workflow_id = :id"
+    for table in (
+        *("property", "file", "attempt", "submission", "event", "rejected", "tally"),
+        *("job", "material", "step", "workflow"),
+    )
 )
 """Statements that leave nothing of workflow `:id`. Results that other workflows took from it are copies, and stay."""
 

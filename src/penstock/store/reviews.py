@@ -243,9 +243,11 @@ async def set_job(
 CLEARED: Final = (
     ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0, "
     "final_energy = NULL, max_forces = NULL, scf_steps = NULL, wall_time_s = NULL, final_geometry = NULL, "
-    "final_deck = NULL, checkpoint = NULL, resume = NULL, parameters = NULL, remedies = NULL"
+    "final_deck = NULL, checkpoint = NULL, resume = NULL, parameters = NULL, remedies = NULL, awaits = NULL, "
+    "origin = NULL, calculation = CASE WHEN state != 'completed' THEN calculation END"
 )
-"""A job's columns as for a fresh start."""
+"""A job's columns as for a fresh start. Who wants another result than there is gets one of
+his own, which nobody takes over."""
 _METRICS: Final = (
     "final_energy = ?, max_forces = ?, scf_steps = ?, final_geometry = ?, final_deck = ?, checkpoint = ?, "
     "updated_at = ?"
