@@ -66,7 +66,7 @@ async def actor(database: Path, name: str, seconds: float) -> Tally:
     tally = Tally()
     store = WorkflowStore(database, name, contextlib.nullcontext)
     try:
-        await store.create(workflow_row(name), [])
+        await store.create(workflow_row(name), [], among_others=True)
 
         async def write() -> None:
             async with store._db.transaction() as db:  # noqa: SLF001 - one size of transaction for all
