@@ -158,7 +158,7 @@ async def test_chains_share_every_step(tmp_path: Path) -> None:
             chain=ChainTable(steps=steps),
         )
         campaign.workers._rule = lambda item: (
-            Outcome(None, final_energy_hartree=-2.0, checkpoint=("fort.9",))
+            Outcome(None, final_energy_hartree=-2.0, checkpoint=["fort.9"])
             if item.exit.code == 0
             else outcome_of_exit(item)
         )

@@ -110,8 +110,6 @@ class Service:
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
-            case m.GetSpec() | m.Backup():
-                return await self._stored(request)
             case _:
                 return await self._answer(request)
 
@@ -160,13 +158,7 @@ class Service:
             case _:
                 return await self._look_up(request)
 
-    async def _stored(self, request: m.GetSpec | m.Backup) -> m.StoredSpec | m.BackupWritten:
-        """What is in a workflow's database, as it is there."""
-        if isinstance(request, m.Backup):
-            return await back_up(self._workflows.info(request.id), request, self._workers)
-        return m.StoredSpec(request.id, msgspec.json.decode(await self._spec(request.id)))
-
-    async def _look_up(self, request: m.Request[Any]) -> m.AnyReply:
+    async def _look_up(self, request: m.Request[Any]) -> m.AnyReply:  # noqa: PLR0911 - one line a request
         """What only a workflow's database knows."""
         match request:
             case m.ListJobs():
@@ -183,6 +175,10 @@ class Service:
                 return await self._export(request)
             case m.Explain(id=id_, job=job):
                 return await self._why(id_, job)
+            case m.GetSpec(id=id_):
+                return m.StoredSpec(id_, msgspec.json.decode(await self._spec(id_)))
+            case m.Backup():
+                return await back_up(self._workflows.info(request.id), request, self._workers)
         raise NotFoundError(f"this daemon does not know the request {type(request).__name__}; upgrade it")
 
     # ---- submitting -------------------------------------------------------------------------------------------------
