@@ -32,7 +32,7 @@ MARK = "PENSTOCK_TEST_SESSION"
 KEPT = {"PENSTOCK_SAMPLES", "PENSTOCK_FLUX", "PENSTOCK_REQUIRE_SERVICES"}
 """What the environment may tell the suite itself."""
 
-pytest_plugins = ["tests.services.fixtures"]
+pytest_plugins = ["tests.services.fixtures", "tests.sharing"]
 
 hypothesis.settings.register_profile("penstock", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("penstock")
