@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SLURMS: Final = "the real Slurms"
 _NEEDS_SLURM: Final = re.compile(
-    r"tests/services/test_(slurm|fixtures)\.py|tests/system/(test_slurm_storm\.py|.*\[(.*-)?(slurm|harsh)[-\]])"
+    r"tests/services/test_(slurm|fixtures)\.py|tests/system/(test_slurm_\w+\.py|.*\[(.*-)?(slurm|harsh)[-\]])"
 )
 _LONG: Final = ("tests/system/", "tests/examples/", "tests/actors/")
 
