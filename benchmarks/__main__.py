@@ -25,6 +25,7 @@ NAMES: Final = (
     "shared_hammer",
     "status_latency",
     "turnaround",
+    "workflow_list",
     "slurm_jobs",
     "staging",
     "chains",

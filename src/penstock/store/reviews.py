@@ -97,7 +97,7 @@ def where_looked(kind: ReviewKind) -> Where:
         case ReviewKind.RESCAN:
             return in_states(*AT_REST)
         case ReviewKind.RECOMPUTE:
-            return in_states(JobState.COMPLETED)
+            return in_states(JobState.COMPLETED) & Where("origin IS NULL")
         case ReviewKind.RESET_MISSING:
             return in_states(JobState.COMPLETED) & Where("never_rerun = 0")
 
@@ -108,7 +108,7 @@ def where_barred(kind: ReviewKind) -> tuple[str, Where | None]:
         case ReviewKind.RESCAN:
             return "active", in_states(*ACTIVE)
         case ReviewKind.RECOMPUTE:
-            return "", None
+            return "taken over from another workflow", in_states(JobState.COMPLETED) & Where("origin IS NOT NULL")
         case ReviewKind.RESET_MISSING:
             return "marked never-rerun", in_states(JobState.COMPLETED) & Where("never_rerun = 1")
 
