@@ -83,6 +83,12 @@ class Ledger:
         self.steps = {row.id: self._planned(row) for row in rows}
         return open_submissions
 
+    async def claim(self, daemon: str | None) -> None:
+        """Writes down whose the workflow is, where something else is written: it was moved, or is of an old release."""
+        if daemon is not None and self.row.daemon != daemon:
+            await self.store.set_workflow(daemon=daemon)
+            self.row = msgspec.structs.replace(self.row, daemon=daemon)
+
     async def _plan(self, steps: list[StepRow]) -> list[StepRow]:
         """Inserts the steps that the recipe wants and that do not exist; returns all."""
         view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))

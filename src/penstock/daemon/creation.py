@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import stat
 from pathlib import Path
 from typing import Any, Final
@@ -18,15 +19,7 @@ from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import CheckWork, KeepSource, StepInputs
 from penstock.actors.workers import Workers
 from penstock.daemon.cluster_tables import LOCAL
-from penstock.domain.context import (
-    CONTEXT_NAME,
-    DATABASE_NAME,
-    Context,
-    Mode,
-    plan_context,
-    read_context,
-    render_context,
-)
+from penstock.domain.context import DATABASE_NAME, Context, DaemonPlace, Mode, plan_context, read_context
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
 from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules, leads_somewhere
@@ -37,6 +30,7 @@ from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
+from penstock.store.layout import aside_of, lay_out, reveal
 from penstock.store.removal import remove_workflow
 from penstock.store.rows import WorkflowRow
 from penstock.store.sharing import SHARED_INDEXES
@@ -187,8 +181,8 @@ async def create_workflow(request: Request, catalogue: Catalogue, workers: Worke
     await catalogue.add(request.workflow_id, str(directory))
     try:
         await _refuse_existing(directory)
-        info = await _build(request, _aside(directory), workers, clock)
-        await anyio.to_thread.run_sync(_reveal, _aside(directory), directory)
+        info = await _build(request, aside_of(directory), workers, clock, claim_of(catalogue.state_dir))
+        await anyio.to_thread.run_sync(reveal, aside_of(directory), directory)
     except (OSError, StoreError) as error:
         await discard(catalogue, request.workflow_id, directory)
         cause = error.__cause__ or error
@@ -199,6 +193,11 @@ async def create_workflow(request: Request, catalogue: Catalogue, workers: Worke
     with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
         await catalogue.update(info)
     return info
+
+
+def claim_of(state_dir: Path) -> str:
+    """What a daemon writes into the rows of its workflows, so that others know who works on them."""
+    return msgspec.json.encode(DaemonPlace(socket.gethostname(), str(state_dir))).decode()
 
 
 async def _refuse_existing(directory: Path) -> None:
@@ -215,7 +214,7 @@ async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> No
 
 def _clear_away(directory: Path) -> None:
     """Of the workflow that was to be in `directory`: what was built aside, and its rows among those of others."""
-    aside = _aside(directory)
+    aside = aside_of(directory)
     with contextlib.suppress(StoreError):
         context = read_context(aside)
         if context.shares_database and not directory.exists():
@@ -223,9 +222,9 @@ def _clear_away(directory: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) -> WorkflowInfo:
+async def _build(request: Request, aside: Path, workers: Workers, clock: Clock, claim: str) -> WorkflowInfo:
     context = request.context
-    await anyio.to_thread.run_sync(_lay_out, aside, context)
+    await anyio.to_thread.run_sync(lay_out, aside, context)
     kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
     structures = msgspec.structs.replace(request.spec.structures, source=kept.path)
     spec = msgspec.structs.replace(request.spec, id=request.workflow_id, structures=structures)
@@ -245,6 +244,7 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
         priority=spec.priority,
         created_at=now,
         updated_at=now,
+        daemon=claim,
     )
     database = aside / DATABASE_NAME if context.mode is Mode.ISOLATED else Path(context.database)
     store = WorkflowStore(database, request.workflow_id, clock.busy)
@@ -254,11 +254,6 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
     finally:
         await store.close()
     return _new_info(row, spec, context)
-
-
-def _aside(directory: Path) -> Path:
-    """Where a workflow is built; the name cannot be a workflow's."""
-    return directory.with_name(f".new-{directory.name}")
 
 
 def _read_template(path: Path, name: str) -> str:
@@ -280,42 +275,6 @@ def _read_template(path: Path, name: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
-
-
-def _lay_out(aside: Path, context: Context) -> None:
-    shutil.rmtree(aside, ignore_errors=True)  # of a creation that was killed
-    aside.parent.mkdir(exist_ok=True)
-    aside.mkdir()
-    (aside / CONTEXT_NAME).write_text(render_context(context), encoding="utf-8")
-    for name in ("jobs", "exports"):
-        (aside / name).mkdir()
-    for place in (context.storage, context.locks):
-        own = Path(place).is_relative_to(context.directory)
-        (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
-    if context.shares_database:
-        Path(context.database).parent.mkdir(exist_ok=True)
-
-
-def _reveal(aside: Path, directory: Path) -> None:
-    """Gives the directory its name, for good, or not at all.
-
-    Its entries and its name are on disk before anybody is told.
-    """
-    _sync(aside)
-    aside.rename(directory)
-    try:
-        _sync(directory.parent)
-    except BaseException:
-        directory.rename(aside)
-        raise
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:

@@ -8,9 +8,10 @@ from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
 from penstock.recipes.crystal import CrystalChain
+from penstock.recipes.library import Library
 from penstock.recipes.recipe import Recipe
 
-_RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaign(), CrystalChain())}
+_RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaign(), CrystalChain(), Library())}
 
 
 def get_recipe(name: str) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,10 @@ def reading(database: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _opened(path: Path) -> contextlib.closing[sqlite3.Connection]:
-    return contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10))
+    # Beside a file in WAL mode SQLite wants to write, unless it is told that nobody will.
+    is_still = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    options = "mode=ro&immutable=1" if is_still else "mode=ro"
+    return contextlib.closing(sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, timeout=10))
 
 
 def list_jobs(
@@ -154,6 +158,12 @@ def load_state(database: Path, workflow_id: str) -> tuple[str, dict[str, int]]:
         (state,) = db.execute("SELECT state FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()
         tally = db.execute("SELECT state, jobs FROM tally WHERE workflow_id = ? AND jobs", (workflow_id,)).fetchall()
     return str(state), dict(tally)
+
+
+def list_states(database: Path) -> dict[str, str]:
+    """The state of every workflow in a database, by its name."""
+    with reading(database) as db:
+        return dict(db.execute("SELECT workflow_id, state FROM workflow").fetchall())
 
 
 def events_since(database: Path, workflow_id: str, seq: int, limit: int) -> list[EventInfo]:

@@ -14,3 +14,7 @@ CREATE TABLE calculation (
     job_id INTEGER NOT NULL,
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
+
+-- what a library user brings (penstock.open_context)
+ALTER TABLE material ADD COLUMN structure TEXT;     -- JSON: what it is, where no job says so
+ALTER TABLE job ADD COLUMN method TEXT;             -- JSON: engine and parameters of who calculates it; NULL: the step's
