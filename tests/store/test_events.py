@@ -50,6 +50,12 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "job_in_doubt": [({"attempt": 1, "reason": "no answer"}, "attempt 1 is in doubt: no answer")],
     "job_doubt_settled": [({"attempt": 1, "by": "it runs"}, "attempt 1 is no longer in doubt: it runs")],
     "job_not_run": [({"attempt": 1, "reason": "lost"}, "attempt 1 never started (lost); it costs nothing")],
+    "job_reused": [
+        (
+            {"workflow": "a", "of_job": 3, "energy_hartree": -1.5},
+            "the result of job 3 of workflow a is taken over, energy -1.50000000 Eh",
+        )
+    ],
     "job_cancelled": [({"attempt": 1}, "attempt 1 cancelled")],
     "jobs_cancelled": [({"jobs": 1}, "1 waiting job cancelled")],
     "jobs_held": [({"jobs": 2}, "2 jobs held")],
@@ -70,6 +76,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "outputs of attempt 1 read again",
         )
     ],
+    "job_added": [({"engine": "mine"}, "made through the library, to be calculated with mine")],
     "job_set": [
         (
             {"set": {"status": "completed", "final_energy": -1.5}, "by": "uid 7", "reason": "by hand"},
