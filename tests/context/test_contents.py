@@ -128,6 +128,8 @@ def test_structures_come_as_text_file_and_atoms(root: Path) -> None:
 
 
 def test_results_are_recorded_queried_and_exported(root: Path) -> None:
+    import numpy as np
+
     with penstock.open_context("alpha") as context:
         for n in range(1, 5):
             material = context.materials.add(f"h{n}", "\n".join(f"H 0 0 {i}" for i in range(2 * n)))
@@ -136,14 +138,19 @@ def test_results_are_recorded_queried_and_exported(root: Path) -> None:
                 calculation.fail("it did not converge", "scf_not_converged")
             else:
                 forces = [[0.0, 0.0, -0.01 * n]] * (2 * n)
-                calculation.complete(energy_hartree=-n, forces_hartree_per_bohr=forces, scf_cycles=n, wall_time_s=0.5)
-        calculation.set_properties(seen=True)
+                calculation.complete(
+                    energy_hartree=np.float64(-n), forces_hartree_per_bohr=forces, scf_cycles=n, wall_time_s=0.5
+                )
+        calculation.set_properties(seen=True, where={"at": np.array([1, 2]), "far": np.float64(0.5)})
         assert [record["name"] for record in context.results.where("natoms > 2", status="completed")] == ["h2", "h3"]
         assert len(context.results.completed.where("final_energy <= -2")) == 2
         assert [record["name"] for record in context.results.where(jobs=(1, 2)).where(jobs=(2, 3))] == ["h2"]
         assert len(context.results.where(jobs=(1,)).where(jobs=(2,))) == 0
         [failed] = context.results.where(status="failed")
-        assert (failed["failure"], failed["properties"]) == ("scf_not_converged", {"seen": True})
+        assert (failed["failure"], failed["properties"]) == (
+            "scf_not_converged",
+            {"seen": True, "where": {"at": [1, 2], "far": 0.5}},
+        )
         assert context.calculations.get(3).record().properties["forces_hartree_per_bohr"][0] == [0, 0, -0.03]
         assert context.calculations.get(3).info.max_forces == pytest.approx(0.03)
         with pytest.raises(SpecError, match="no condition"):

@@ -56,6 +56,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "the result of job 3 of workflow a is taken over, energy -1.50000000 Eh",
         )
     ],
+    "job_awaits": [({"workflow": "a", "of_job": 3}, "waits for job 3 of workflow a, which calculates the same")],
     "job_cancelled": [({"attempt": 1}, "attempt 1 cancelled")],
     "jobs_cancelled": [({"jobs": 1}, "1 waiting job cancelled")],
     "jobs_held": [({"jobs": 2}, "2 jobs held")],

@@ -11,8 +11,8 @@ import msgspec
 
 from penstock.domain.context import LOCK_NAME, Context, DaemonPlace
 from penstock.domain.errors import StoreError
+from penstock.store.connection import reading
 from penstock.store.library import find_daemon
-from penstock.store.queries import reading
 
 _LOCKS: Final = Path("/proc/locks")
 

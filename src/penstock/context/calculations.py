@@ -99,8 +99,8 @@ class Calculation:
         """
         columns: dict[str, Any] = {"failure": None, "error_message": None, "origin": None}
         columns |= {
-            "final_energy": _finite("energy_hartree", energy_hartree),
-            "scf_steps": scf_cycles,
+            "final_energy": (energy := _finite("energy_hartree", energy_hartree)),
+            "scf_steps": None if scf_cycles is None else int(scf_cycles),
             "wall_time_s": _finite("wall_time_s", wall_time_s),
             "final_geometry": None if geometry is None else _block(geometry),
         }
@@ -110,7 +110,7 @@ class Calculation:
             values[FORCES] = forces
             columns["max_forces"] = max(abs(x) for row in forces for x in row)
         encoded = {name: _encoded(name, value) for name, value in values.items()}
-        data = {"status": "completed"} | ({} if energy_hartree is None else {"energy_hartree": energy_hartree})
+        data = {"status": "completed"} | ({} if energy is None else {"energy_hartree": energy})
         listed = self._listed(files)
         with self._context.writing() as db:
             self._refuse_daemons(db)
@@ -270,7 +270,7 @@ def _method(engine: str, parameters: Mapping[str, Any] | None) -> str:
         raise SpecError(f"{engine!r} is no engine's name", key="engine")
     value = {"engine": engine, "parameters": dict(parameters or {})}
     try:
-        return msgspec.json.encode(value, order="sorted").decode()
+        return msgspec.json.encode(value, order="sorted", enc_hook=_plain).decode()
     except (TypeError, ValueError) as error:
         raise SpecError(f"JSON cannot hold them: {error}", key="parameters") from error
 
@@ -322,10 +322,16 @@ def _block(geometry: str) -> str:
         raise SpecError(str(error), key="geometry") from None
 
 
+def _plain(value: Any) -> Any:
+    """What numpy's numbers and arrays are to JSON."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is nothing that JSON knows")
+
+
 def _encoded(name: str, value: Any) -> str:
-    plain = value.tolist() if hasattr(value, "tolist") else value
     try:
-        text = msgspec.json.encode(plain).decode()
+        text = msgspec.json.encode(value, enc_hook=_plain).decode()
     except (TypeError, ValueError) as error:
         raise SpecError(f"JSON cannot hold it: {error}", key=f"properties.{name}") from error
     return text

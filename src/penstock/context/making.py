@@ -17,10 +17,10 @@ from penstock.domain.ids import new_ulid
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.states import WorkflowState
 from penstock.recipes.library import LIBRARY
+from penstock.store.connection import open_writer, transaction
 from penstock.store.layout import aside_of, lay_out, reveal
 from penstock.store.library import insert_workflow
 from penstock.store.rows import WorkflowRow
-from penstock.store.writing import writing
 
 _REASON: Final = "made through the library, which calculates its jobs itself"
 _REFUSAL: Final = (
@@ -64,7 +64,7 @@ def _reveal(aside: Path, directory: Path) -> bool:
 def _insert(context: Context, aside: Path) -> None:
     """In a database of its own or in the shared one, where it may be from a creation that was killed."""
     database = aside / DATABASE_NAME if context.mode is Mode.ISOLATED else Path(context.database)
-    with writing(database, create=True) as db:
+    with open_writer(database, create=True) as connection, transaction(connection, database) as db:
         made = insert_workflow(db, _row(context), context)
         holds = (
             "SELECT 1 FROM job WHERE workflow_id = ?1 UNION ALL SELECT 1 FROM material WHERE workflow_id = ?1 LIMIT 1"

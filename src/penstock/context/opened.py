@@ -25,17 +25,18 @@ from penstock.context.place import (
     as_mode,
     find_place,
     known_ids,
+    plan_place,
     read_place,
     settled_mode,
 )
 from penstock.context.results import Results
 from penstock.context.status import ContextStatus, status_of
-from penstock.domain.context import Context, DaemonPlace, Mode, plan_context
+from penstock.domain.context import Context, DaemonPlace, Mode
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.spec import nearest
 from penstock.domain.views import Selection
-from penstock.store import export, queries
-from penstock.store.writing import writing
+from penstock.store import export
+from penstock.store.connection import open_writer, reading, transaction
 
 
 def open_context(
@@ -136,7 +137,7 @@ class OpenContext:
         if place.directory.exists():
             raise ConflictError(f"{place.directory} exists, but is no workflow; choose another id or move it away")
         wanted = mode or settled_mode(os.environ, place.work_root)
-        make_workflow(plan_context(wanted, str(place.work_root), place.workflow_id))
+        make_workflow(plan_place(place, wanted))
 
     # ---- what it is -------------------------------------------------------------------------------------------------
 
@@ -263,7 +264,7 @@ class OpenContext:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that only reads. Raises StoreError."""
         self.check_open()
-        with queries.reading(self.database) as db:
+        with reading(self.database) as db:
             yield db
 
     @contextlib.contextmanager
@@ -272,5 +273,5 @@ class OpenContext:
         self.check_open()
         if (because := self.read_only_because) is not None:
             raise ConflictError(f"context {self.id} is read-only: {because}")
-        with writing(self.database) as db:
+        with open_writer(self.database) as connection, transaction(connection, self.database) as db:
             yield db

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,17 @@ from typing import Final
 import msgspec
 
 from penstock.context.current import current_context
-from penstock.domain.context import CONTEXT_NAME, DATABASE_NAME, SHARED, WORK_FOLDER, Context, Mode, read_context
-from penstock.domain.errors import ConflictError, SpecError
+from penstock.domain.context import (
+    CONTEXT_NAME,
+    DATABASE_NAME,
+    SHARED,
+    WORK_FOLDER,
+    Context,
+    Mode,
+    plan_context,
+    read_context,
+)
+from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
 from penstock.domain.settings import (
     Layer,
@@ -123,6 +133,22 @@ def read_place(place: Place, mode: Mode | None) -> Context:
             f"workflow {context.workflow_id!r} in {place.directory} is {context.mode}, not {mode}; "
             "leave the mode out, or choose another id: what it shares was decided when it was made"
         )
+    return context
+
+
+def plan_place(place: Place, mode: Mode) -> Context:
+    """The context of a new workflow; its shared database is the one that others below the same root use already.
+
+    That is not in its usual place where a daemon keeps it in its state directory, away from a network file system.
+    """
+    context = plan_context(mode, str(place.work_root), place.workflow_id)
+    if not context.shares_database or Path(context.database).exists():
+        return context
+    for name in known_ids(place.work_root):
+        with contextlib.suppress(StoreError):
+            other = read_context(place.directory.with_name(name))
+            if other.shares_database and Path(other.database).exists():
+                return msgspec.structs.replace(context, database=other.database)
     return context
 
 

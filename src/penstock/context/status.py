@@ -9,8 +9,9 @@ import msgspec
 
 from penstock.domain.context import Context, DaemonPlace, Mode
 from penstock.domain.states import PUBLIC_STATUS, JobState
+from penstock.store.connection import reading
 from penstock.store.library import count_materials
-from penstock.store.queries import load_state, reading
+from penstock.store.queries import load_state
 
 
 class ContextStatus(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from penstock.domain.calculation import HARTREE_EV
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import parse_geometry
 from penstock.domain.views import Selection
-from penstock.store.queries import reading
+from penstock.store.connection import reading
 from penstock.store.schema import store_errors
 from penstock.store.selection import COLUMNS, where_selected
 
@@ -77,7 +77,6 @@ def export_jobs(
 def read_records(database: Path, workflow_id: str, selection: Selection) -> Iterator[Record]:
     """The selected jobs one after another, from one moment: the public columns, both geometries, and properties."""
     with reading(database) as db:
-        db.execute("BEGIN")
         yield from _records(db, database, workflow_id, selection)
 
 

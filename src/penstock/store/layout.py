@@ -25,8 +25,8 @@ def lay_out(aside: Path, context: Context) -> None:
     for place in (context.storage, context.locks):
         own = Path(place).is_relative_to(context.directory)
         (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
-    if context.shares_database:
-        Path(context.database).parent.mkdir(exist_ok=True)
+    if not Path(context.database).is_relative_to(context.directory):
+        Path(context.database).parent.mkdir(parents=True, exist_ok=True)
 
 
 def reveal(aside: Path, directory: Path) -> None:

@@ -7,14 +7,6 @@ ALTER TABLE job ADD COLUMN origin TEXT;             -- JSON: where a result that
 CREATE INDEX job_calculation ON job (calculation) WHERE calculation IS NOT NULL;
 CREATE INDEX job_awaits ON job (awaits) WHERE awaits IS NOT NULL;
 
--- who calculates what: of all jobs of a namespace with the same key, one
-CREATE TABLE calculation (
-    namespace TEXT NOT NULL,
-    key TEXT NOT NULL,
-    job_id INTEGER NOT NULL,
-    PRIMARY KEY (namespace, key)
-) WITHOUT ROWID;
-
 -- what a library user brings (penstock.open_context)
 ALTER TABLE material ADD COLUMN structure TEXT;     -- JSON: what it is, where no job says so
 ALTER TABLE job ADD COLUMN method TEXT;             -- JSON: engine and parameters of who calculates it; NULL: the step's
