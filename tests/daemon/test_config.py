@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from penstock.daemon.cluster_tables import LocalTable
-from penstock.daemon.config import Config, DaemonTable, find_config, load_config, merge_reload, parse_config
+from penstock.daemon.config import Config, DaemonTable, load_config, merge_reload, parse_config
 from penstock.domain.errors import SpecError
-from penstock.domain.settings import BUILT_IN, KEYS, resolve
+from penstock.domain.settings import BUILT_IN, KEYS, find_config, resolve
 
 EXAMPLE = Path(__file__).parents[2] / "config.toml"
 

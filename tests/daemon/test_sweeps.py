@@ -23,10 +23,10 @@ IDS = [point.id for point in POINTS]
 ROW = SweepRow("s", "digest", POINTS, complete=False, created_at=0.0)
 STEPS = {
     "add": (Catalogue, "add"),
-    "lay_out": (creation, "_lay_out"),
+    "lay_out": (creation, "lay_out"),
     "keep": (KeepingWorkers, "run"),
     "store": (WorkflowStore, "create"),
-    "reveal": (creation, "_reveal"),
+    "reveal": (creation, "reveal"),
     "update": (Catalogue, "update"),
     "record": (Catalogue, "put_sweep"),
 }

@@ -77,6 +77,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "outputs of attempt 1 read again",
         )
     ],
+    "job_added": [({"engine": "mine"}, "made through the library, to be calculated with mine")],
     "job_set": [
         (
             {"set": {"status": "completed", "final_energy": -1.5}, "by": "uid 7", "reason": "by hand"},

@@ -90,6 +90,12 @@ class Ledger:
         self._methods = self._name_methods(rows) if self.shares_results else {}
         return open_submissions
 
+    async def claim(self, daemon: str | None) -> None:
+        """Writes down whose the workflow is, where something else is written: it was moved, or is of an old release."""
+        if daemon is not None and self.row.daemon != daemon:
+            await self.store.set_workflow(daemon=daemon)
+            self.row = msgspec.structs.replace(self.row, daemon=daemon)
+
     @property
     def shares_results(self) -> bool:
         """Whether what other workflows have calculated is not calculated again."""

@@ -102,6 +102,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     cluster: Ref[Any]
     loading: anyio.Semaphore  # how many workflows may open their databases at the same time at start
     database: BusyGuard  # held while a database thread works
+    claim: str | None = None  # JSON: the daemon, for the rows of its workflows
 
 
 class WorkflowActor(Actor[Message]):
@@ -136,6 +137,7 @@ class WorkflowActor(Actor[Message]):
         """Loads what is known and asks the cluster about everything that was open."""
         async with self._around.loading:
             open_submissions = await self._ledger.load()
+            await self._ledger.claim(self._around.claim)
         for opened in open_submissions:
             step = self._ledger.step_of(opened.step_id)
             submission = self._submission(

@@ -11,11 +11,11 @@ import click
 import msgspec
 
 from penstock.control.messages import Changed, Revised
-from penstock.ctl.layers import read_text
 from penstock.ctl.options import Whole, command, id_argument, selection_options
 from penstock.ctl.output import Ctl
 from penstock.ctl.query import show_completions, show_status
 from penstock.ctl.sweep import for_all_points
+from penstock.domain.settings import read_text
 from penstock.domain.states import Resolution, Status
 from penstock.domain.views import Selection
 

@@ -72,6 +72,7 @@ _MODULES: Final = {
     "diagnose": "diagnose",
     "remedies": "diagnose",
     "trace": "trace",
+    "contexts": "contexts",
     "config": "about",
     "ping": "about",
     "version": "about",

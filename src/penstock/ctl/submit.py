@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from penstock.control.messages import Planned, StepPlan, SubmitSweep
-from penstock.ctl.layers import client_layers, read_text
+from penstock.ctl.layers import client_layers
 from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
 from penstock.ctl.progress import follow_to_end
@@ -16,6 +16,7 @@ from penstock.ctl.query import show_rejected, show_table
 from penstock.ctl.sweep import is_sweep, submit_points
 from penstock.ctl.text import clean_block
 from penstock.domain.context import Mode
+from penstock.domain.settings import read_text
 from penstock.domain.states import WorkflowState
 
 _WORK_FAILED: Final = 1

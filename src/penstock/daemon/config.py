@@ -85,15 +85,6 @@ class _Clusters(msgspec.Struct, frozen=True):
     clusters: dict[str, Any]
 
 
-def find_config(environ: Mapping[str, str]) -> Path | None:
-    """PENSTOCK_CONFIG, else ~/.config/penstock/config.toml where that exists."""
-    if given := environ.get("PENSTOCK_CONFIG"):
-        return Path(given).expanduser()
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".config")
-    path = Path(base) / "penstock" / "config.toml"
-    return path if path.is_file() else None
-
-
 def load_config(path: Path | None) -> Config:
     """The checked configuration; None gives the defaults. Raises SpecError."""
     if path is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +21,7 @@ from penstock.actors.worker_tasks import CheckWork, KeepSource, StepInputs
 from penstock.actors.workers import Workers
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.domain.completion import CompletionAction
-from penstock.domain.context import (
-    CONTEXT_NAME,
-    DATABASE_NAME,
-    Context,
-    Mode,
-    plan_context,
-    read_context,
-    render_context,
-)
+from penstock.domain.context import DATABASE_NAME, Context, DaemonPlace, Mode, plan_context, read_context
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
 from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules, leads_somewhere
@@ -40,6 +33,7 @@ from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
 from penstock.store.export import FORMATS
+from penstock.store.layout import aside_of, lay_out, reveal
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.rows import WorkflowRow
 from penstock.store.workflow_store import WorkflowStore
@@ -206,13 +200,14 @@ async def create_workflows(
     A crash while they appear leaves some of them.
     """
     begun: list[Request] = []
+    claim = claim_of(catalogue.state_dir)
     infos = []
     try:
         for request in requests:
             await catalogue.add(request.workflow_id, str(request.directory))
             begun.append(request)
             await _refuse_existing(request.directory)
-            infos.append(await _build(request, _aside(request.directory), workers, clock))
+            infos.append(await _build(request, aside_of(request.directory), workers, clock, claim))
         await anyio.to_thread.run_sync(_reveal_all, [request.directory for request in requests])
     except (OSError, StoreError) as error:
         if not begun:
@@ -231,6 +226,11 @@ async def create_workflows(
     return infos
 
 
+def claim_of(state_dir: Path) -> str:
+    """What a daemon writes into the rows of its workflows, so that others know who works on them."""
+    return msgspec.json.encode(DaemonPlace(socket.gethostname(), str(state_dir))).decode()
+
+
 async def _refuse_existing(directory: Path) -> None:
     if await anyio.Path(directory).exists():
         raise ConflictError(f"{directory} exists, but no workflow of this daemon; choose another id or move it away")
@@ -245,7 +245,7 @@ async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> No
 
 def _clear_away(directory: Path) -> None:
     """Of the workflow that was to be in `directory`: what was built aside, and its rows among those of others."""
-    aside = _aside(directory)
+    aside = aside_of(directory)
     with contextlib.suppress(StoreError):
         context = read_context(aside)
         if not Path(context.database).is_relative_to(aside) and not directory.exists():
@@ -255,9 +255,9 @@ def _clear_away(directory: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) -> WorkflowInfo:
+async def _build(request: Request, aside: Path, workers: Workers, clock: Clock, claim: str) -> WorkflowInfo:
     context = request.context
-    await anyio.to_thread.run_sync(_lay_out, aside, context)
+    await anyio.to_thread.run_sync(lay_out, aside, context)
     kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
     structures = msgspec.structs.replace(request.spec.structures, source=kept.path)
     spec = msgspec.structs.replace(request.spec, id=request.workflow_id, structures=structures)
@@ -277,6 +277,7 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
         priority=spec.priority,
         created_at=now,
         updated_at=now,
+        daemon=claim,
     )
     is_inside = Path(context.database).is_relative_to(context.directory)
     database = aside / DATABASE_NAME if is_inside else Path(context.database)
@@ -287,11 +288,6 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
     finally:
         await store.close()
     return _new_info(row, spec, context)
-
-
-def _aside(directory: Path) -> Path:
-    """Where a workflow is built; the name cannot be a workflow's."""
-    return directory.with_name(f".new-{directory.name}")
 
 
 def _read_template(path: Path, name: str) -> str:
@@ -315,53 +311,17 @@ def _read_template(path: Path, name: str) -> str:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
 
 
-def _lay_out(aside: Path, context: Context) -> None:
-    shutil.rmtree(aside, ignore_errors=True)  # of a creation that was killed
-    aside.parent.mkdir(exist_ok=True)
-    aside.mkdir()
-    (aside / CONTEXT_NAME).write_text(render_context(context), encoding="utf-8")
-    for name in ("jobs", "exports"):
-        (aside / name).mkdir()
-    for place in (context.storage, context.locks):
-        own = Path(place).is_relative_to(context.directory)
-        (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
-    if not Path(context.database).is_relative_to(context.directory):
-        Path(context.database).parent.mkdir(parents=True, exist_ok=True)
-
-
 def _reveal_all(directories: Sequence[Path]) -> None:
     """Gives every directory its name, or none."""
     revealed: list[Path] = []
     try:
         for directory in directories:
-            _reveal(_aside(directory), directory)
+            reveal(aside_of(directory), directory)
             revealed.append(directory)
     except BaseException:
         for directory in revealed:
-            directory.rename(_aside(directory))
+            directory.rename(aside_of(directory))
         raise
-
-
-def _reveal(aside: Path, directory: Path) -> None:
-    """Gives the directory its name, for good, or not at all.
-
-    Its entries and its name are on disk before anybody is told.
-    """
-    _sync(aside)
-    aside.rename(directory)
-    try:
-        _sync(directory.parent)
-    except BaseException:
-        directory.rename(aside)
-        raise
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:

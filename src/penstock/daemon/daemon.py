@@ -24,13 +24,15 @@ from penstock.control.listener import bind_listener
 from penstock.control.server import serve
 from penstock.daemon.clusters import Clusters
 from penstock.daemon.completion import Completions, export_act
-from penstock.daemon.config import Config, find_config, load_config, merge_reload
+from penstock.daemon.config import Config, load_config, merge_reload
+from penstock.daemon.creation import claim_of
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service
 from penstock.daemon.workflows import Workflows
+from penstock.domain.context import LOCK_NAME
 from penstock.domain.errors import PenstockError, SpecError
-from penstock.domain.settings import BUILT_IN, Layer, resolve
+from penstock.domain.settings import BUILT_IN, Layer, find_config, resolve
 from penstock.store.catalogue import Catalogue
 from penstock.store.file_system import ENVIRONMENT as NETWORK_TYPES
 from penstock.store.file_system import file_system_of, network_types
@@ -50,7 +52,7 @@ class AlreadyRunningError(PenstockError):
 @contextmanager
 def locked(state_dir: Path) -> Iterator[None]:
     """Holds the state directory for one daemon. The kernel releases it with the process, however that ends."""
-    path = state_dir / "penstockd.lock"
+    path = state_dir / LOCK_NAME
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -211,7 +213,13 @@ class Daemon:
         if cluster not in self._clusters.refs:
             return None
         return Surroundings(
-            self._clock, self._workers, self._board, self._clusters.refs[cluster], self._loading, self._database
+            self._clock,
+            self._workers,
+            self._board,
+            self._clusters.refs[cluster],
+            self._loading,
+            self._database,
+            claim_of(self._state_dir),
         )
 
     # ---- figures ----------------------------------------------------------------------------------------------------

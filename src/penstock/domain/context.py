@@ -15,6 +15,8 @@ from penstock.domain.errors import StoreError
 WORK_FOLDER: Final = ".penstock"
 DATABASE_NAME: Final = "workflow.db"
 CONTEXT_NAME: Final = "context.toml"
+LOCK_NAME: Final = "penstockd.lock"
+"""In a daemon's state directory, locked for as long as the daemon runs."""
 SHARED: Final = "shared"
 """The folder, and the namespace, of all workflows in shared mode; no workflow may have it for an id."""
 
@@ -42,6 +44,13 @@ class Context(msgspec.Struct, frozen=True):
     def shares_database(self) -> bool:
         """Whether rows of other workflows may be in the same file."""
         return self.mode is not Mode.ISOLATED
+
+
+class DaemonPlace(msgspec.Struct, frozen=True):
+    """The daemon that works on a workflow, running or not: the host's name, and the state directory (absolute)."""
+
+    host: str
+    state_dir: str
 
 
 def plan_context(mode: Mode, work_root: str, workflow_id: str) -> Context:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import msgspec
+
+_FILTER: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*")
 
 
 class View(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -17,6 +20,14 @@ class Filter(View, frozen=True):
     column: str
     op: str
     value: str
+
+
+def parse_filter(text: str) -> Filter:
+    """A condition from text such as `natoms>50`; ValueError says what is wrong with it."""
+    match = _FILTER.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no condition; write it like 'natoms>50'")
+    return Filter(match[1], match[2], match[3])
 
 
 class Selection(View, frozen=True):

@@ -43,6 +43,11 @@ class Catalogue:
     def __init__(self, path: Path, busy: BusyGuard) -> None:
         self._db = Database(path, load_migrations(CATALOGUE_MIGRATIONS), busy)
 
+    @property
+    def state_dir(self) -> Path:
+        """The daemon's state directory."""
+        return self._db.path.parent
+
     async def open(self) -> None:
         """Creates it when needed and checks that this program may use it."""
         await self._db.create()

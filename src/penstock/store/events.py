@@ -67,6 +67,7 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "jobs_reset": lambda d: f"{counted(d['jobs'])} made ready again" + (f": {d['reason']}" if "reason" in d else ""),
     "job_adopted": lambda d: f"taken for completed by what is in {d['directory']}" + _energy(d),
     "metrics_recomputed": lambda d: f"outputs of attempt {d['attempt']} read again" + _energy(d),
+    "job_added": lambda d: f"made through the library, to be calculated with {d['engine']}",
     "job_set": lambda d: (
         ", ".join(f"{name} = {value}" for name, value in d["set"].items())
         + f" by {d['by']}"

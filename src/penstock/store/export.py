@@ -74,6 +74,12 @@ def export_jobs(
     return written
 
 
+def read_records(database: Path, workflow_id: str, selection: Selection) -> Iterator[Record]:
+    """The selected jobs one after another, from one moment: the public columns, both geometries, and properties."""
+    with reading(database) as db:
+        yield from _records(db, database, workflow_id, selection)
+
+
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """What goes wrong with the file that is written is said of that file, not of the database that is read."""

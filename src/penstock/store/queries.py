@@ -133,6 +133,12 @@ def load_state(database: Path, workflow_id: str) -> tuple[str, dict[str, int]]:
     return str(state), dict(tally)
 
 
+def list_states(database: Path) -> dict[str, str]:
+    """The state of every workflow in a database, by its name."""
+    with reading(database) as db:
+        return dict(db.execute("SELECT workflow_id, state FROM workflow").fetchall())
+
+
 def events_since(database: Path, workflow_id: str, seq: int, limit: int) -> list[EventInfo]:
     """The history after event number `seq`, oldest first."""
     with reading(database) as db:

@@ -23,11 +23,12 @@ from penstock.store.workflow_store import timestamp
 
 _UNFINISHED: Final = (JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED)
 _AGAIN: Final = in_states(*_UNFINISHED)
+_OWN: Final = "workflow_id = ? AND never_rerun = 0 AND method IS NULL"  # a job with a method is its library user's
 # What an attempt left to go on from, and what remedies changed, stays; only the count of failures begins anew.
 _REVIVE: Final = f"""
     UPDATE job SET state = 'ready', status = 'ready', failure = NULL, error_message = NULL, blamed = 0, blameless = 0,
         not_before = NULL, cancel_requested = 0, awaits = NULL, updated_at = ?
-    WHERE workflow_id = ? AND never_rerun = 0 AND {_AGAIN.sql} RETURNING id
+    WHERE {_OWN} AND {_AGAIN.sql} RETURNING id
 """
 
 
@@ -51,10 +52,10 @@ def load_standing(database: Path, workflow_id: str) -> Standing:
             "SELECT spec, parameters, state, slots, slots_origin, priority FROM workflow WHERE workflow_id = ?",
             (workflow_id,),
         ).fetchone()
-        own, states = "workflow_id = ? AND never_rerun = 0", (workflow_id, *_AGAIN.parameters)
-        jobs = db.execute(f"SELECT count(*) FROM job WHERE {own} AND {_AGAIN.sql}", states).fetchone()[0]
+        states = (workflow_id, *_AGAIN.parameters)
+        jobs = db.execute(f"SELECT count(*) FROM job WHERE {_OWN} AND {_AGAIN.sql}", states).fetchone()[0]
         (keeping,) = db.execute(
-            f"SELECT count(*) FROM job WHERE {own} AND parameters IS NOT NULL AND status != ?",
+            f"SELECT count(*) FROM job WHERE {_OWN} AND parameters IS NOT NULL AND status != ?",
             (workflow_id, Status.COMPLETED),
         ).fetchone()
     state = WorkflowState(row[2])
@@ -79,8 +80,7 @@ async def go_on(
     shift: Counter[str] = Counter()
     if state != WorkflowState.PAUSED:
         left = await db.execute_fetchall(
-            f"SELECT state, count(*) FROM job WHERE workflow_id = ? AND never_rerun = 0 AND {_AGAIN.sql} "
-            "GROUP BY state",
+            f"SELECT state, count(*) FROM job WHERE {_OWN} AND {_AGAIN.sql} GROUP BY state",
             (workflow_id, *_AGAIN.parameters),
         )
         shift.update({before: -jobs for before, jobs in left})

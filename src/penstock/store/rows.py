@@ -27,6 +27,7 @@ class WorkflowRow(msgspec.Struct, frozen=True):
     priority: int
     created_at: float
     updated_at: float
+    daemon: str | None = None  # JSON, a DaemonPlace: who works on it
 
 
 class StepRow(msgspec.Struct, frozen=True):

@@ -22,3 +22,6 @@ CREATE TABLE completion (
 -- a spec that was changed after its submission
 ALTER TABLE workflow ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;  -- how often
 ALTER TABLE attempt ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;   -- of the spec that it was begun with
+-- what a library user brings (penstock.open_context)
+ALTER TABLE material ADD COLUMN structure TEXT;     -- JSON: what it is, where no job says so
+ALTER TABLE job ADD COLUMN method TEXT;             -- JSON: engine and parameters of who calculates it; NULL: the step's
