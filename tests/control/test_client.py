@@ -122,6 +122,12 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     ),
     "set": (("g2",), {"slots": 4}, messages.SetWorkflow("g2", slots=4), STATUS),
     "repeat_completion": (("g2",), {"position": 2}, messages.RepeatCompletion("g2", 2), STATUS),
+    "adopt": (
+        ("/d",),
+        {"cluster": "hpc"},
+        messages.Adopt("/d", cluster="hpc"),
+        messages.Accepted("g2", "/d"),
+    ),
     "submit_sweep": (
         ("[sweep]", "/f", "/w"),
         {"dry_run": True},

@@ -74,6 +74,7 @@ class AsyncClient:
 
     ping = _verb(messages.Ping)
     submit = _verb(messages.Submit)
+    adopt = _verb(messages.Adopt)
     submit_sweep = _verb(messages.SubmitSweep)
     sweeps = _verb(messages.ListSweeps)
     sweep = _verb(messages.GetSweep)

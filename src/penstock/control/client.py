@@ -70,6 +70,7 @@ class Client:
 
     ping = _verb(messages.Ping)
     submit = _verb(messages.Submit)
+    adopt = _verb(messages.Adopt)
     submit_sweep = _verb(messages.SubmitSweep)
     sweeps = _verb(messages.ListSweeps)
     sweep = _verb(messages.GetSweep)

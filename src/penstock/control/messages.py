@@ -307,6 +307,20 @@ class Submit(Request[Accepted], frozen=True):
     reply = Accepted
 
 
+class Adopt(Request[Accepted], frozen=True):
+    """Run the workflow in `directory` (absolute), which was made offline or by a daemon elsewhere.
+
+    None leaves id, cluster and slots as they are. `force`: although it belongs to another daemon.
+    """
+
+    directory: str
+    id: str | None = None
+    cluster: str | None = None
+    slots: int | None = None
+    force: bool = False
+    reply = Accepted
+
+
 class SubmitSweep(Request[SweepStatus], frozen=True):
     """Run the workflows of a spec with a `[sweep]`, all of them or none; fields as in `Submit`.
 
@@ -606,6 +620,7 @@ class Logs(Request[Done], frozen=True):
 AnyRequest = (
     Ping
     | Submit
+    | Adopt
     | SubmitSweep
     | ListSweeps
     | GetSweep

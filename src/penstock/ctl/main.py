@@ -41,6 +41,9 @@ _NO_CONVERSATION: Final = (UnreachableError, ProtocolError, ForbiddenError, Busy
 _NOT_THE_USERS: Final = (InternalError, StoreError, ClusterError, OutputError)
 _MODULES: Final = {
     "submit": "submit",
+    "create": "offline",
+    "adopt": "offline",
+    "sync": "offline",
     "sweeps": "sweep",
     "sweep": "sweep",
     "compare": "sweep",

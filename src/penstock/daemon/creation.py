@@ -77,11 +77,14 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def check_request(
-    spec: WorkflowSpec, work_root: str, file: str, slots_origin: str, clusters: dict[str, ClusterInfo]
+    spec: WorkflowSpec, work_root: str, file: str, slots_origin: str, clusters: dict[str, ClusterInfo] | None
 ) -> Request:
-    """Everything about a spec that can be checked without reading its structures. Raises SpecError."""
+    """Everything about a spec that can be checked without reading its structures. Raises SpecError.
+
+    `clusters`: None where nobody knows them.
+    """
     steps = get_recipe(spec.recipe).steps(View(spec, ()))
-    if spec.cluster not in clusters:
+    if clusters is not None and spec.cluster not in clusters:
         raise SpecError(f"unknown cluster {spec.cluster!r}; known: {', '.join(sorted(clusters))}", key="cluster")
     base = Path(file).parent
     table = {key: value for key, value in spec.engine.items() if key != "name"}
@@ -207,7 +210,7 @@ async def create_workflows(
             await catalogue.add(request.workflow_id, str(request.directory))
             begun.append(request)
             await _refuse_existing(request.directory)
-            infos.append(await _build(request, aside_of(request.directory), workers, clock, claim))
+            infos.append(await build_aside(request, aside_of(request.directory), workers, clock, daemon=claim))
         await anyio.to_thread.run_sync(_reveal_all, [request.directory for request in requests])
     except (OSError, StoreError) as error:
         if not begun:
@@ -255,7 +258,13 @@ def _clear_away(directory: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-async def _build(request: Request, aside: Path, workers: Workers, clock: Clock, claim: str) -> WorkflowInfo:
+async def build_aside(
+    request: Request, aside: Path, workers: Workers, clock: Clock, **columns: str | None
+) -> WorkflowInfo:
+    """The workflow's directory under another name, its database filled; `columns` of its row are as given.
+
+    Raises SpecError, OSError, StoreError.
+    """
     context = request.context
     await anyio.to_thread.run_sync(lay_out, aside, context)
     kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
@@ -277,8 +286,8 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock, 
         priority=spec.priority,
         created_at=now,
         updated_at=now,
-        daemon=claim,
     )
+    row = msgspec.structs.replace(row, **columns)
     is_inside = Path(context.database).is_relative_to(context.directory)
     database = aside / DATABASE_NAME if is_inside else Path(context.database)
     store = WorkflowStore(database, request.workflow_id, clock.busy)

@@ -31,6 +31,7 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.control import messages as m
 from penstock.control.listener import Peer
+from penstock.daemon.adoption import adopt
 from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.completion import Completions
@@ -107,7 +108,7 @@ class Service:
         """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
         self._metrics.requests.labels(type(request).__name__).inc()
         match request:
-            case m.Submit() | m.SubmitSweep() | m.Plan() | m.GetSettings():
+            case m.Submit() | m.SubmitSweep() | m.Adopt() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
@@ -121,8 +122,12 @@ class Service:
             case _:
                 return await self._answer(request)
 
-    async def _before_creation(self, request: m.Submit | m.SubmitSweep | m.Plan | m.GetSettings) -> m.AnyReply:
+    async def _before_creation(
+        self, request: m.Submit | m.SubmitSweep | m.Adopt | m.Plan | m.GetSettings
+    ) -> m.AnyReply:
         match request:
+            case m.Adopt():
+                return await adopt(request, self._workflows, self._desk.refuse_impossible, self._board.clusters)
             case m.SubmitSweep():
                 return await submit_sweep(request, self._wish, self._workflows, self._board.clusters)
             case m.Submit():

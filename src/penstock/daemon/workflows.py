@@ -21,7 +21,15 @@ from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import PlanSource, SourcePlan
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
-from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, create_workflows, discard
+from penstock.daemon.creation import (
+    Request,
+    check_fits,
+    check_task,
+    claim_of,
+    create_workflow,
+    create_workflows,
+    discard,
+)
 from penstock.domain.context import Context, read_context
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.spec import WorkflowSpec
@@ -77,6 +85,25 @@ class Workflows:
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
+
+    @property
+    def claim(self) -> str:
+        """What this daemon writes into the rows of its workflows, JSON."""
+        return claim_of(self._catalogue.state_dir)
+
+    def refuse_known(self, workflow_id: str, directory: Path) -> None:
+        """ConflictError when there is a workflow of that id, or one in that directory."""
+        self._refuse_taken(workflow_id)
+        for info in self._board.workflows.values():
+            if info.directory == str(directory):
+                raise ConflictError(f"{directory} is workflow {info.id!r} of this daemon already")
+
+    async def adopt(self, workflow_id: str, directory: Path, cluster: str) -> None:
+        """Takes a workflow's directory, which says that it is ours, into the catalogue, and starts it."""
+        await self._catalogue.add(workflow_id, str(directory))
+        row = CatalogueRow(workflow_id, str(directory), CREATING, None)
+        self._board.pin(await anyio.to_thread.run_sync(_known_info, row))
+        self.start(workflow_id, directory, cluster)
 
     async def sweeps(self) -> list[SweepRow]:
         """All sweeps, oldest first."""

@@ -74,6 +74,10 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         + (f": {d['reason']}" if d.get("reason") else "")
     ),
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
+    "workflow_adopted": lambda d: (
+        f"adopted by the daemon on {d['host']}, to run on cluster {d['cluster']}"
+        + (f"; it was {d['was']}" if "was" in d else "")
+    ),
     "action_done": lambda d: f"{d['action']}: {d['result']}",
     "action_failed": lambda d: f"{d['action']} failed: {d['result']}",
     "action_held": lambda d: f"{d['action']} held back: {d['result']}",
