@@ -31,6 +31,8 @@ NAMES: Final = (
     "chains",
     "idle_cluster",
     "kill_storm",
+    "contexts",
+    "merge",
 )
 _RESULTS: Final = Path(__file__).parent / "results"
 

@@ -78,6 +78,8 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
         )
     ],
     "job_added": [({"engine": "mine"}, "made through the library, to be calculated with mine")],
+    "job_superseded": [({"workflow": "a"}, "no longer shared: the result merged in from workflow a takes its place")],
+    "results_merged": [({"workflow": "a", "jobs": 2}, "2 results of workflow a merged in")],
     "job_set": [
         (
             {"set": {"status": "completed", "final_energy": -1.5}, "by": "uid 7", "reason": "by hand"},

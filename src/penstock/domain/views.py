@@ -254,3 +254,38 @@ class Finding(View, frozen=True, tag=True):
     ok: bool
     detail: str = ""
     remedy: str = ""
+
+
+class MergeConflict(View, frozen=True):
+    """A result that the target of a merge has no room for.
+
+    `kind` is `material` (another structure has the name there) or `result` (the same calculation came to something else
+    there); energies (Eh) and largest forces (Eh/bohr) of the source and of the target.
+    """
+
+    kind: str
+    material: str
+    job: int  # of the source
+    other_workflow: str
+    other_job: int | None
+    energy_hartree: float | None
+    other_energy_hartree: float | None
+    max_force_hartree_per_bohr: float | None
+    other_max_force_hartree_per_bohr: float | None
+
+
+class MergeReport(View, frozen=True):
+    """What a merge did, or would do. Jobs of the source are counted; `shown` are the first of the conflicts."""
+
+    source: str
+    target: str  # the database, absolute
+    applied: bool  # not in a dry run, nor with conflicts that nobody has decided about
+    new: int
+    changed: int  # merged before, and different now
+    unchanged: int
+    present: int  # the target has the same result from elsewhere
+    materials: int  # new ones
+    conflicts: int
+    shown: tuple[MergeConflict, ...]
+    left: int  # have not ended
+    pointless: int  # cancelled or skipped: there is nothing to merge of them

@@ -63,6 +63,8 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "job_adopted": lambda d: f"taken for completed by what is in {d['directory']}" + _energy(d),
     "metrics_recomputed": lambda d: f"outputs of attempt {d['attempt']} read again" + _energy(d),
     "job_added": lambda d: f"made through the library, to be calculated with {d['engine']}",
+    "job_superseded": lambda d: f"no longer shared: the result merged in from workflow {d['workflow']} takes its place",
+    "results_merged": lambda d: f"{counted(d['jobs'], 'result')} of workflow {d['workflow']} merged in",
     "job_set": lambda d: (
         ", ".join(f"{name} = {value}" for name, value in d["set"].items())
         + f" by {d['by']}"

@@ -11,7 +11,7 @@ from penstock.store.connection import open_writer, reading, transaction
 REMOVE_WORKFLOW: Final = tuple(
     f"DELETE FROM {table} WHERE workflow_id = :id"
     for table in (
-        *("property", "file", "attempt", "submission", "event", "rejected", "tally"),
+        *("property", "file", "attempt", "submission", "event", "rejected", "tally", "merged"),
         *("job", "material", "step", "workflow"),
     )
 )

@@ -10,3 +10,12 @@ CREATE INDEX job_awaits ON job (awaits) WHERE awaits IS NOT NULL;
 -- what a library user brings (penstock.open_context)
 ALTER TABLE material ADD COLUMN structure TEXT;     -- JSON: what it is, where no job says so
 ALTER TABLE job ADD COLUMN method TEXT;             -- JSON: engine and parameters of who calculates it; NULL: the step's
+
+-- results that were merged in from another database: which job of which workflow became which one here
+CREATE TABLE merged (
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    source_job INTEGER NOT NULL,
+    job_id INTEGER NOT NULL REFERENCES job,
+    digest TEXT NOT NULL,             -- of what was merged: another one, and it is merged again
+    PRIMARY KEY (workflow_id, source_job)
+) WITHOUT ROWID;
