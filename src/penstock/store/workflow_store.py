@@ -193,11 +193,12 @@ class WorkflowStore:
     async def timed_out_directories(self, job_ids: Sequence[int]) -> dict[int, str]:
         """Of those of these jobs whose newest attempt ran out of walltime, that attempt's directory.
 
-        Attempts that never started, or were lost without fault of their own, do not count.
+        Attempts that never started, or were lost without fault of their own, do not count, nor do those of other tools,
+        whose files have other names.
         """
         rows = await self._db.fetch(
             "SELECT a.job_id, a.directory FROM json_each(?) AS wanted JOIN attempt a ON a.job_id = wanted.value "
-            f"WHERE a.failure = 'walltime' AND a.number = (SELECT max(number) FROM attempt b WHERE "
+            f"WHERE a.failure = 'walltime' AND substr(a.directory, 1, 1) != '/' AND a.number = (SELECT max(number) FROM attempt b WHERE "
             f"b.job_id = a.job_id AND b.state != 'not_run' AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
             [msgspec.json.encode(list(job_ids)).decode()],
         )
@@ -352,7 +353,10 @@ class WorkflowStore:
                 (self.workflow_id, job, number, f"{result.attempt.directory}/{name}") for name in result.outcome.files
             )
         if properties:
-            await db.executemany("INSERT OR REPLACE INTO property VALUES (?, ?, ?, ?, ?)", properties)
+            await db.executemany(
+                "INSERT OR REPLACE INTO property (job_id, name, workflow_id, attempt, value) VALUES (?, ?, ?, ?, ?)",
+                properties,
+            )
         if files:
             await db.executemany(
                 "INSERT INTO file (workflow_id, job_id, attempt, role, path) VALUES (?, ?, ?, 'output', ?)", files
