@@ -25,6 +25,7 @@ from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import Step, StepView, View
+from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
 from penstock.store.events import Event, counted
 from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
@@ -184,8 +185,18 @@ class Ledger:
             return await self._switch(WorkflowState.RUNNING, WorkflowState.PAUSED, "paused by request")
         return await self._move(selection, JobState.READY, JobState.HELD, "jobs_held")
 
+    def refuse_record(self) -> None:
+        """ConflictError where nothing says how jobs are to be run."""
+        if self.row.recipe == RECORD:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is a record of what another tool did, imported without a spec, and nothing "
+                "says how to run its jobs; import the same file again, as another workflow: "
+                f"penstockctl import {self.spec.structures.source} --spec FILE --id ID"
+            )
+
     async def resume(self, selection: Selection | None) -> Touched:
         """Undoes a pause."""
+        self.refuse_record()
         if selection is None:
             return await self._switch(WorkflowState.PAUSED, WorkflowState.RUNNING, None)
         return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
@@ -218,6 +229,7 @@ class Ledger:
 
     async def retry(self, selection: Selection) -> Touched:
         """Makes selected ended jobs ready again, those marked never-rerun left out."""
+        self.refuse_record()
         where = where_selected(self.workflow_id, selection)
         ended = [JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED, JobState.SKIPPED]
         if selection.jobs or JobState.COMPLETED in selection.statuses:

@@ -9,13 +9,15 @@ from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
 from penstock.recipes.crystal import CrystalChain
 from penstock.recipes.recipe import Recipe
+from penstock.recipes.record import Record
 
-_RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaign(), CrystalChain())}
+_RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaign(), CrystalChain(), Record())}
 
 
 def get_recipe(name: str) -> Recipe:
     """The recipe called `name`, else SpecError naming the known ones."""
     if name not in _RECIPES:
-        hint = nearest(name, _RECIPES) or f"known recipes: {', '.join(sorted(_RECIPES))}"
+        known = [known for known in _RECIPES if known != Record.name]
+        hint = nearest(name, known) or f"known recipes: {', '.join(sorted(known))}"
         raise SpecError(f"unknown recipe {name!r}; {hint}", key="recipe")
     return _RECIPES[name]

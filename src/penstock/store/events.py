@@ -65,6 +65,15 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         + f" by {d['by']}"
         + (f": {d['reason']}" if d.get("reason") else "")
     ),
+    "workflow_imported": lambda d: (
+        f"imported from {', '.join(d['sources'])}: "
+        + ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in d["counts"].items())
+        + (f"; {sum(d['left_out'].values())} rows left out" if d["left_out"] else "")
+    ),
+    "job_imported": lambda d: (
+        f"imported from row {d['row']} of {d['table']} (status {d['status'] or 'none'})"
+        + ("; " + "; ".join(d["remarks"]) if d["remarks"] else "")
+    ),
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
     "workflow_paused": lambda d: f"workflow is paused: {d['reason']}",
     "workflow_changed": lambda d: ", ".join(

@@ -99,7 +99,7 @@ def test_a_chain_is_recognised(tmp_path: Path) -> None:
     assert [(step["key"], step["after"]) for step in steps] == [("OPT", None), ("SP", "OPT"), ("BAND", "SP")]
     (attempt,) = rows(database, "SELECT * FROM attempt")
     assert (attempt["directory"], attempt["output"]) == (str(tmp_path / "work/opt"), "salt.out")
-    assert result.counts == {"materials": 1, "jobs": 3, "properties": 5, "files": 2}
+    assert result.counts == {"materials": 1, "jobs": 3, "properties": 3, "files": 2}
     assert result.remarks == {
         "of no calculation, given to the material's last": 1,
         "file is missing": 1,
@@ -149,7 +149,7 @@ def test_every_status_and_odd_rows(tmp_path: Path) -> None:
     assert states == ["ready", "held", "held", "completed", "failed", "cancelled", "held"]
     assert {(job["natoms"], job["never_rerun"]) for job in jobs.values()} == {(0, 1)}
     assert jobs["OPT"]["elements"] == "C;H"
-    assert result.counts == {"materials": 3, "jobs": 11, "properties": 12}
+    assert result.counts == {"materials": 3, "jobs": 11, "properties": 1}
     assert result.left_out == {"properties": 3, "files": 1}
     assert result.remarks == {
         "a repeat of its step, numbered": 6,

@@ -445,7 +445,8 @@ class _Materials:
             ).fetchone()
             if known is not None:
                 self._remarks.add("properties", where, "takes the place of an older row of the same name", name)
-                self._writer.counts["properties"] -= 1
+            else:
+                self._writer.counts["properties"] += 1
             self._writer.add_properties(job, 1, (ImportedProperty(name, shown, text(row["property_unit"])),))
             energy = _energy(name, value, text(row["property_unit"]))
             if energy is not None:
@@ -523,7 +524,7 @@ def _message(row: dict[str, Any]) -> str | None:
 
 def _settings(row: dict[str, Any]) -> tuple[ImportedProperty, ...]:
     """What a calculation's row says beyond our columns."""
-    return tuple(_setting(name, row[name]) for name in _KEPT if isinstance(row[name], int | float | str) and row[name] != "")
+    return tuple(_setting(name, row[name]) for name in _KEPT if isinstance(row[name], int | float | str) and row[name])
 
 
 def _setting(name: str, value: Any) -> ImportedProperty:

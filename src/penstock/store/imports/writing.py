@@ -127,7 +127,6 @@ class Writer:
 
     def add_properties(self, job_id: int, attempt: int, properties: tuple[ImportedProperty, ...]) -> None:
         """Results of a job; one of the same name takes the place of an older one."""
-        self.counts["properties"] += len(properties)
         self.db.executemany(
             "INSERT OR REPLACE INTO property (job_id, name, workflow_id, attempt, value, unit) "
             "VALUES (?, ?, ?, ?, ?, ?)",
