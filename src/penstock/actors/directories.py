@@ -244,9 +244,7 @@ def _tells(parameters: Any, outcome: Outcome) -> bool:
     )
 
 
-def _found(
-    look: Look, highest: int = 0, number: int = 0, outcome: Outcome | None = None, directory: str = ""
-) -> Seen:
+def _found(look: Look, highest: int = 0, number: int = 0, outcome: Outcome | None = None, directory: str = "") -> Seen:
     return Seen(
         look.job,
         look.attempts,

@@ -23,7 +23,7 @@ from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.states import ENDED, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import Step, StepView, View
 from penstock.recipes.record import RECORD
@@ -191,10 +191,15 @@ class Ledger:
         """ConflictError where nothing says how jobs are to be run."""
         if self.row.recipe == RECORD:
             raise ConflictError(
-                f"workflow {self.workflow_id} is a record of what another tool did, imported without a spec, and nothing "
-                "says how to run its jobs; import the same file again, as another workflow: "
+                f"workflow {self.workflow_id} is a record of what another tool did, imported without a spec; nothing "
+                "says how to run its jobs. Import the same file again, as another workflow: "
                 f"penstockctl import {self.spec.structures.source} --spec FILE --id ID"
             )
+
+    @property
+    def is_settled_record(self) -> bool:
+        """Whether it is a record in which nothing is open any more."""
+        return self.row.recipe == RECORD and all(JobState(state) in ENDED for state in self.store.tally)
 
     async def resume(self, selection: Selection | None) -> Touched:
         """Undoes a pause."""

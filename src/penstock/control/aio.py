@@ -97,6 +97,9 @@ class AsyncClient:
     clusters = _verb(messages.ListClusters)
     report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
+    import_databases = _verb(messages.Import)
+    executions = _verb(messages.ListExecutions)
+    execution = _verb(messages.GetExecution)
 
     def watch(
         self,

@@ -18,8 +18,12 @@ from penstock.domain.views import (
     ClusterInfo,
     ClusterReport,
     EventInfo,
+    ExecutionInfo,
+    ExecutionStepInfo,
     Finding,
+    ImportRemark,
     JobInfo,
+    QueuedJobInfo,
     RejectedInfo,
     Selection,
     Statistic,
@@ -132,6 +136,7 @@ class JobDetail(Message, frozen=True):
     properties: dict[str, Any]
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
+    units: dict[str, str] = {}  # of those properties whose names do not say it
 
 
 class Changed(Message, frozen=True):
@@ -177,10 +182,46 @@ class Table(Message, frozen=True):
 
 
 class Exported(Message, frozen=True):
-    """Where an export was written and how many jobs it holds."""
+    """Where an export was written and how many jobs it holds, or how many of what `of` says."""
 
     path: str
     jobs: int
+    of: str = "jobs"
+
+
+class Imported(Message, frozen=True):
+    """What an import came to; of a dry run, what it would come to.
+
+    `counts` by what was made, `left_out` rows of the source by table, `statuses` what became of which status (`old ->
+    new`), `states` jobs by state, `remarks` what was not taken over as it was, by reason, `shown` the first of them (at
+    most 100).
+    """
+
+    id: str
+    directory: str | None  # None: a dry run
+    kind: str
+    counts: dict[str, int]
+    left_out: dict[str, int]
+    statuses: dict[str, int]
+    states: dict[str, int]
+    remarks: dict[str, int]
+    shown: tuple[ImportRemark, ...]
+    workflow: WorkflowInfo | None
+
+
+class Executions(Message, frozen=True):
+    """A page of executions; `total` counts all that were asked for."""
+
+    executions: tuple[ExecutionInfo, ...]
+    total: int
+
+
+class ExecutionDetail(Message, frozen=True):
+    """An execution with its steps, and its places in the queue."""
+
+    execution: ExecutionInfo
+    steps: tuple[ExecutionStepInfo, ...]
+    queued: tuple[QueuedJobInfo, ...]
 
 
 class Why(Message, frozen=True):
@@ -267,6 +308,46 @@ class Plan(Request[Planned], frozen=True):
     work_root: str
     layers: tuple[Layer, ...] = ()
     reply = Planned
+
+
+class Import(Request[Imported], frozen=True):
+    """Make a workflow of another tool's databases (absolute paths), which stay as they are.
+
+    `kind` is architector, crystal or protocol, by default what the tables say. `running` says what becomes of
+    calculations that the other tool has running: hold or ready. `moved`: where job directories are now. `text` is a
+    spec for how jobs go on, without `[structures]`; None makes a record, of which nothing runs.
+    """
+
+    sources: tuple[str, ...]
+    work_root: str
+    id: str | None = None
+    kind: str | None = None
+    running: str = "hold"
+    moved: str | None = None
+    text: str | None = None
+    file: str = ""
+    layers: tuple[Layer, ...] = ()
+    dry_run: bool = False
+    reply = Imported
+
+
+class ListExecutions(Request[Executions], frozen=True):
+    """Executions of protocols that a workflow holds, by status and by a text that is in them."""
+
+    id: str
+    statuses: tuple[str, ...] = ()
+    search: str | None = None
+    limit: int = 100
+    offset: int = 0
+    reply = Executions
+
+
+class GetExecution(Request[ExecutionDetail], frozen=True):
+    """One execution, by its id or an unambiguous beginning of it."""
+
+    id: str
+    execution: str
+    reply = ExecutionDetail
 
 
 class ListWorkflows(Request[Workflows], frozen=True):
@@ -514,6 +595,9 @@ AnyRequest = (
     | GetSettings
     | Watch
     | Logs
+    | Import
+    | ListExecutions
+    | GetExecution
 )
 StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
@@ -534,6 +618,9 @@ AnyReply = (
     | ClusterReported
     | Settings
     | Done
+    | Imported
+    | Executions
+    | ExecutionDetail
 )
 AnyItem = EventInfo | LogChunk | Lagged | Finding
 

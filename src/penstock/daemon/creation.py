@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -178,23 +179,30 @@ def check_task(request: Request, cluster: ClusterInfo) -> CheckWork:
 
 
 async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:
-    """Builds the workflow's directory aside, then lets it appear at once.
+    """Makes the workflow of a request; see `create_aside`."""
+    return await create_aside(request.context, catalogue, lambda aside: _build(request, aside, workers, clock))
+
+
+async def create_aside(
+    context: Context, catalogue: Catalogue, build: Callable[[Path], Awaitable[WorkflowInfo]]
+) -> WorkflowInfo:
+    """Has a workflow's directory built aside (`build` gets its path), then lets it appear at once.
 
     The catalogue knows of it before anything is written, so that a crash at any point leaves either a workflow that
     runs or traces that the next start removes. ConflictError when the id or the directory is taken.
     """
-    directory = request.directory
-    await catalogue.add(request.workflow_id, str(directory))
+    directory = Path(context.directory)
+    await catalogue.add(context.workflow_id, str(directory))
     try:
         await _refuse_existing(directory)
-        info = await _build(request, _aside(directory), workers, clock)
+        info = await build(_aside(directory))
         await anyio.to_thread.run_sync(_reveal, _aside(directory), directory)
     except (OSError, StoreError) as error:
-        await discard(catalogue, request.workflow_id, directory)
+        await discard(catalogue, context.workflow_id, directory)
         cause = error.__cause__ or error
         raise SpecError(f"cannot create {directory}: {cause}; it must be writable and have room") from error
     except BaseException:
-        await discard(catalogue, request.workflow_id, directory)
+        await discard(catalogue, context.workflow_id, directory)
         raise
     with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
         await catalogue.update(info)
@@ -225,7 +233,7 @@ def _clear_away(directory: Path) -> None:
 
 async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) -> WorkflowInfo:
     context = request.context
-    await anyio.to_thread.run_sync(_lay_out, aside, context)
+    await anyio.to_thread.run_sync(lay_out, aside, context)
     kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
     structures = msgspec.structs.replace(request.spec.structures, source=kept.path)
     spec = msgspec.structs.replace(request.spec, id=request.workflow_id, structures=structures)
@@ -253,7 +261,7 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
         await store.create(row, files, indexes=SHARED_INDEXES if context.shares_database else ())
     finally:
         await store.close()
-    return _new_info(row, spec, context)
+    return new_info(row, spec, context)
 
 
 def _aside(directory: Path) -> Path:
@@ -282,7 +290,8 @@ def _read_template(path: Path, name: str) -> str:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
 
 
-def _lay_out(aside: Path, context: Context) -> None:
+def lay_out(aside: Path, context: Context) -> None:
+    """The directories of a workflow that is built in `aside`, and the file that says where everything is."""
     shutil.rmtree(aside, ignore_errors=True)  # of a creation that was killed
     aside.parent.mkdir(exist_ok=True)
     aside.mkdir()
@@ -318,7 +327,8 @@ def _sync(directory: Path) -> None:
         os.close(fd)
 
 
-def _new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
+def new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
+    """What people see of a workflow that has just been recorded."""
     return WorkflowInfo(
         id=row.workflow_id,
         recipe=row.recipe,

@@ -33,6 +33,7 @@ from penstock.control import messages as m
 from penstock.control.listener import Peer
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
+from penstock.daemon.imports import executions_of, import_databases, structures_of
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
@@ -44,6 +45,7 @@ from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_ke
 from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
 from penstock.domain.views import ClusterReport, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
+from penstock.recipes.record import RECORD
 from penstock.store import export, queries, table
 
 _DEADLINE_S: Final = 60.0
@@ -102,6 +104,8 @@ class Service:
         match request:
             case m.Submit() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
+            case m.Import() | m.ListExecutions() | m.GetExecution():
+                return await self._imported(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
@@ -181,8 +185,11 @@ class Service:
     def _all_layers(self, layers: tuple[settings.Layer, ...]) -> list[settings.Layer]:
         return [*self._layers(), *layers]
 
-    def _checked(self, request: m.Submit | m.Plan) -> Request:
+    def _checked(self, request: m.Submit | m.Plan, structures: dict[str, str] | None = None) -> Request:
+        """The request's spec; `structures` take the place of its own."""
         tables = parse_toml(request.text, request.file)
+        if structures is not None:
+            tables = tables | {"structures": structures}
         layers = self._all_layers(request.layers)
         spec = decode_spec(settings.apply(tables, layers), request.text, request.file)
         own = settings.Layer(request.file, tables)
@@ -207,6 +214,19 @@ class Service:
         hours = sum(source.jobs * needs.cores_in_all * needs.walltime_s / 3600 for needs in wish.needs())
         jobs = source.jobs * len(steps)
         return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours)
+
+    async def _imported(self, request: m.Import | m.ListExecutions | m.GetExecution) -> m.AnyReply:
+        if not isinstance(request, m.Import):
+            return await executions_of(self._workflows, request)
+        wish: Request | None = None
+        if request.text is not None:
+            spec = m.Plan(request.text, request.file, request.work_root, request.layers)
+            structures = structures_of(request)
+            wish = await anyio.to_thread.run_sync(lambda: self._checked(spec, structures))
+        try:
+            return await import_databases(request, wish, self._workflows, self._workers)
+        except SpecError as error:
+            raise _in_file(error, request.text or "", request.file) from error
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 
@@ -269,6 +289,7 @@ class Service:
             properties=record.properties,
             files=record.files,
             events=record.events,
+            units=record.units,
         )
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
@@ -295,7 +316,8 @@ class Service:
             if not path.is_absolute():
                 raise SpecError(f"{path} is not an absolute path", key="path")
         task = ExportJobs(info.database, request.id, request.format, str(path), request.selection, overwrite)
-        return m.Exported(str(path), await self._workers.run(task))
+        of = "executions" if info.recipe == RECORD and not info.jobs else "jobs"
+        return m.Exported(str(path), await self._workers.run(task), of)
 
     # ---- streams ----------------------------------------------------------------------------------------------------
 

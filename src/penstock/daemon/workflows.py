@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +20,8 @@ from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import PlanSource, SourcePlan
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
-from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, discard
-from penstock.domain.context import read_context
+from penstock.daemon.creation import Request, check_fits, check_task, create_aside, create_workflow, discard
+from penstock.domain.context import Context, read_context
 from penstock.domain.errors import ConflictError, NotFoundError, StoreError
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
@@ -67,6 +67,18 @@ class Workflows:
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
+
+    async def create_by(
+        self, context: Context, cluster: str, build: Callable[[Path], Awaitable[WorkflowInfo]]
+    ) -> WorkflowInfo:
+        """Records a workflow that `build` makes in the directory it is given, aside of where it appears."""
+        await self._forget_if_gone(context.workflow_id, Path(context.directory))
+        self._refuse_taken(context.workflow_id)
+        self._surroundings(cluster)
+        info = await create_aside(context, self._catalogue, build)
+        self._board.pin(info)
+        self.start(context.workflow_id, Path(context.directory), cluster)
+        return info
 
     async def plan(self, request: Request, clusters: dict[str, ClusterInfo]) -> SourcePlan:
         """What `create` would make; nothing is written."""

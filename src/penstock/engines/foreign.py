@@ -1,5 +1,4 @@
-"""Directories of runs that another program started: their outputs have other names than ours, and no spec belongs to
-them."""
+"""Directories of runs that others started: their outputs have names of their own, and no spec belongs to them."""
 
 from __future__ import annotations
 

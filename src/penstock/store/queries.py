@@ -36,6 +36,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
     parent: JobInfo | None = None  # the job that it goes on from
+    units: dict[str, str] = {}  # of properties whose names do not say it
 
 
 class CampaignSummary(msgspec.Struct, frozen=True):
@@ -123,7 +124,9 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
             f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE job_id = ? ORDER BY number",
             (job_id,),
         ).fetchall()
-        properties = db.execute("SELECT name, value FROM property WHERE job_id = ? ORDER BY name", (job_id,)).fetchall()
+        properties = db.execute(
+            "SELECT name, value, unit FROM property WHERE job_id = ? ORDER BY name", (job_id,)
+        ).fetchall()
         files = db.execute("SELECT path FROM file WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
         events = db.execute(f"{_EVENTS} WHERE job_id = ? AND job_id > 0 ORDER BY seq", (job_id,)).fetchall()
     *job, geometry, final_geometry, not_before, blamed, blameless, _ = row
@@ -135,10 +138,11 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         blamed,
         blameless,
         tuple(_attempt(row, directory) for row in attempts),
-        {name: msgspec.json.decode(value) for name, value in properties},
+        {name: msgspec.json.decode(value) for name, value, _ in properties},
         tuple(str(directory / path) for (path,) in files),
         tuple(map(_event, events)),
         _job(parent) if parent else None,
+        {name: unit for name, _, unit in properties if unit},
     )
 
 

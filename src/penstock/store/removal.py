@@ -15,6 +15,7 @@ REMOVE_WORKFLOW: Final = (
         f"DELETE FROM {table} WHERE workflow_id = :id"
         for table in (
             *("property", "file", "attempt", "submission", "event", "rejected", "tally"),
+            *("execution_step", "queued_job", "execution"),
             *("job", "material", "step", "workflow"),
         )
     ),

@@ -342,10 +342,7 @@ async def _record_attempts(
     cursor = await db.executemany(
         "INSERT OR IGNORE INTO attempt (workflow_id, job_id, number, submission, position, directory, state, "
         "created_at) VALUES (?, ?, ?, ?, ?, ?, 'completed', ?)",
-        [
-            (workflow_id, s.job, s.number, ulid, position, _of_outcome(s), now)
-            for position, (s, _) in enumerate(found)
-        ],
+        [(workflow_id, s.job, s.number, ulid, position, _of_outcome(s), now) for position, (s, _) in enumerate(found)],
     )
     if cursor.rowcount > 0:
         await db.execute(
@@ -372,11 +369,7 @@ async def _keep_outputs(db: aiosqlite.Connection, workflow_id: str, found: Seque
     )
     await db.executemany(
         "INSERT INTO file (workflow_id, job_id, attempt, role, path) VALUES (?, ?, ?, 'output', ?)",
-        [
-            (workflow_id, s.job, s.number, f"{_of_outcome(s)}/{name}")
-            for s, outcome in found
-            for name in outcome.files
-        ],
+        [(workflow_id, s.job, s.number, f"{_of_outcome(s)}/{name}") for s, outcome in found for name in outcome.files],
     )
 
 

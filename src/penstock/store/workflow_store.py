@@ -217,8 +217,9 @@ class WorkflowStore:
         """
         rows = await self._db.fetch(
             "SELECT a.job_id, a.directory FROM json_each(?) AS wanted JOIN attempt a ON a.job_id = wanted.value "
-            f"WHERE a.failure = 'walltime' AND substr(a.directory, 1, 1) != '/' AND a.number = (SELECT max(number) FROM attempt b WHERE "
-            f"b.job_id = a.job_id AND b.state != 'not_run' AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
+            "WHERE a.failure = 'walltime' AND substr(a.directory, 1, 1) != '/' "
+            "AND a.number = (SELECT max(number) FROM attempt b WHERE b.job_id = a.job_id AND b.state != 'not_run' "
+            f"AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
             [msgspec.json.encode(list(job_ids)).decode()],
         )
         return dict(rows)

@@ -74,10 +74,13 @@ def test_a_directory_without_leave_to_write(tmp_path: Path) -> None:
 def test_a_source_that_changes_under_the_reader_is_refused(tmp_path: Path) -> None:
     path = make_campaign(tmp_path / "workflow.db", [{}])
     (tmp_path / "scratch").mkdir()
-    with pytest.raises(SpecError, match="was changed while it was read"), opened(path, tmp_path / "scratch"):
-        with contextlib.closing(sqlite3.connect(path)) as db:
-            db.execute("UPDATE structures SET status = 'failed'")
-            db.commit()
+    reading = contextlib.ExitStack()
+    reading.enter_context(opened(path, tmp_path / "scratch"))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE structures SET status = 'failed'")
+        db.commit()
+    with pytest.raises(SpecError, match="was changed while it was read"):
+        reading.close()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_a_damaged_database_says_behind_which_row(tmp_path: Path) -> None:
 def test_a_database_that_was_cut_off(tmp_path: Path) -> None:
     path = make_campaign(tmp_path / "workflow.db", [{"error_message": "x" * 300} for _ in range(500)])
     path.write_bytes(path.read_bytes()[:40960])
-    with pytest.raises(SpecError, match="malformed|cannot be read"):
+    with pytest.raises(SpecError, match=r"malformed|cannot be read"):
         try_import(order(path))
 
 
@@ -121,7 +124,9 @@ def test_databases_of_nobody_known_and_of_our_own(tmp_path: Path) -> None:
     strange = tmp_path / "strange.db"
     with contextlib.closing(sqlite3.connect(strange)) as db:
         db.executescript("CREATE TABLE birds (id); CREATE TABLE systems (id);")
-    with pytest.raises(SpecError, match="no tool that is known here; it has the tables birds, systems; an ASE database"):
+    with pytest.raises(
+        SpecError, match="no tool that is known here; it has the tables birds, systems; an ASE database"
+    ):
         try_import(order(strange))
     ours = tmp_path / "ours.db"
     prepare(ours, load_migrations(WORKFLOW_MIGRATIONS), create=True)

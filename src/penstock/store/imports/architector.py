@@ -6,7 +6,7 @@ are taken over where they are.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 from typing import Any, Final
 
@@ -63,7 +63,7 @@ _ATTEMPTS: Final = {
     JobState.TIMEOUT: AttemptState.TIMEOUT,
     JobState.CANCELLED: AttemptState.CANCELLED,
 }
-_ZONE: Final = datetime.UTC  # SQLite's CURRENT_TIMESTAMP
+_ZONE: Final = dt.UTC  # SQLite's CURRENT_TIMESTAMP
 _COUNT_MAX: Final = 10_000
 WAS_RUNNING: Final = "it ran under the other tool when it was imported; rescan it when that has ended, or resume it"
 
@@ -93,7 +93,7 @@ class _Rows:
             self._remarks.add(self.table, None, "column kept as a property", name)
         for missing in sorted(set(_PUBLIC) - {"id"} - set(self._source.tables[self.table])):
             self._remarks.add(self.table, None, "column is not there", missing)
-        now = Moment(datetime.datetime.now(_ZONE).strftime("%Y-%m-%d %H:%M:%S"), 0.0)
+        now = Moment(dt.datetime.now(_ZONE).strftime("%Y-%m-%d %H:%M:%S"), 0.0)
         for row in self._source.rows(self.table, (*_PUBLIC, *_MORE, *self._extra)):
             self._take(row, running, now)
 
@@ -186,9 +186,7 @@ class _Rows:
             properties=scalars(row, self._extra),
         )
 
-    def _state(
-        self, row: dict[str, Any], where: object, running: JobState, notes: list[str]
-    ) -> tuple[str, JobState]:
+    def _state(self, row: dict[str, Any], where: object, running: JobState, notes: list[str]) -> tuple[str, JobState]:
         status = (text(row["status"]) or "").lower()
         state = running if status == "running" else _STATES.get(status)
         if state is None:

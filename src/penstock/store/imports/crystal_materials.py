@@ -126,7 +126,9 @@ _FAILURES_MAX: Final = 10_000
 _TYPE: Final = re.compile(r"[A-Z][A-Z0-9+_ -]{0,39}")
 _ELEMENT: Final = re.compile(r"[A-Z][a-z]?")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-WAS_RUNNING: Final = "it was in the queue or ran under the other tool when it was imported; rescan it when that has ended"
+WAS_RUNNING: Final = (
+    "it was in the queue or ran under the other tool when it was imported; rescan it when that has ended"
+)
 
 
 class _Structure(msgspec.Struct, frozen=True):
@@ -218,7 +220,9 @@ class _Materials:
         return id_
 
     def _lookup(self, table: str, old: str) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._writer.db.execute(f"SELECT * FROM {table} WHERE old = ?", (old,)).fetchone()
+        found: tuple[Any, ...] | None = self._writer.db.execute(
+            f"SELECT * FROM {table} WHERE old = ?", (old,)
+        ).fetchone()
         return found
 
     # ---- calculations -----------------------------------------------------------------------------------------------
@@ -318,9 +322,7 @@ class _Materials:
             self._note(calc, notes, "no usable calc_type", repr(row["calc_type"]))
         plain = re.sub(r"[0-9]+$", "", name)
         key, repeat = name, 1
-        while not self._writer.db.execute(
-            "INSERT OR IGNORE INTO seen_step VALUES (?, ?)", (material, key)
-        ).rowcount:
+        while not self._writer.db.execute("INSERT OR IGNORE INTO seen_step VALUES (?, ?)", (material, key)).rowcount:
             repeat += 1
             key = f"{plain}{repeat}"
         if key != name:

@@ -31,7 +31,7 @@ Tables = Mapping[str, Sequence[str]]
 def campaign_table(tables: Tables) -> str | None:
     """The table with a row a structure."""
     for name in _CAMPAIGN_TABLES:
-        if tables.get(name) and _CAMPAIGN_COLUMNS <= set(tables[name]):
+        if tables.get(name) and set(tables[name]) >= _CAMPAIGN_COLUMNS:
             return name
     return None
 
@@ -66,7 +66,11 @@ def detect_kind(tables: Tables, given: str | None, file: str) -> ImportKind:
         message = f"could be of several kinds ({', '.join(found)}); say which with --kind"
         raise SpecError(message, file=file)
     if not found:
-        hint = "; an ASE database is a source of structures: name it in [structures] of a spec" if "systems" in tables else ""
+        hint = (
+            "; an ASE database is a source of structures: name it in [structures] of a spec"
+            if "systems" in tables
+            else ""
+        )
         raise SpecError(f"is a database of no tool that is known here; {_listed(tables)}{hint}", file=file)
     return found[0]
 

@@ -169,7 +169,8 @@ def standing(row: WorkflowRow, result: ImportResult) -> tuple[WorkflowState, str
     jobs = Counter(result.states)
     left = sum(number for state, number in jobs.items() if JobState(state) not in ENDED)
     if left:
-        return WorkflowState.PAUSED, f"imported; {counted(left)} not done"
+        goes_on = "it is a record, and nothing of it runs" if row.recipe == "record" else "resume it to have them run"
+        return WorkflowState.PAUSED, f"imported with {counted(left)} not done; {goes_on}"
     bad = jobs[JobState.FAILED] + jobs[JobState.TIMEOUT]
     if bad:
         return WorkflowState.FAILED, f"{counted(bad)} failed"

@@ -130,7 +130,10 @@ def _value(name: str, value: Any, table: str, where: object, remarks: Remarks) -
 
 def _find_dangling(writer: Writer, remarks: Remarks) -> None:
     """Steps and places in the queue whose execution is in none of the databases; they are kept."""
-    for ours, theirs, key in (("execution_step", "execution_steps", "step_id"), ("queued_job", "queued_jobs", "job_id")):
+    for ours, theirs, key in (
+        ("execution_step", "execution_steps", "step_id"),
+        ("queued_job", "queued_jobs", "job_id"),
+    ):
         rows = writer.db.execute(
             f"SELECT {key}, execution_id FROM {ours} AS o WHERE workflow_id = ? AND NOT EXISTS "
             "(SELECT 1 FROM execution e WHERE e.workflow_id = o.workflow_id AND e.execution_id = o.execution_id)",

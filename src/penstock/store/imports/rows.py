@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,7 +86,7 @@ def number(value: Any) -> float | None:
         found = float(value)
     except ValueError:
         return None
-    return found if found == found and abs(found) != float("inf") else None
+    return found if math.isfinite(found) else None
 
 
 def integer(value: Any) -> int | None:
@@ -110,16 +111,16 @@ class Moment(msgspec.Struct, frozen=True):
     at: float
 
 
-def moment(value: Any, zone: datetime.tzinfo | None) -> Moment | None:
+def moment(value: Any, zone: dt.tzinfo | None) -> Moment | None:
     """A time as tools write it; without an offset it is of `zone` (None: this machine's)."""
     written = text(value)
     if written is None:
         return None
     try:
-        found = datetime.datetime.fromisoformat(written)
+        found = dt.datetime.fromisoformat(written)
         if found.tzinfo is None and zone is not None:
             found = found.replace(tzinfo=zone)
-        found = found.astimezone(datetime.UTC)
+        found = found.astimezone(dt.UTC)
         return Moment(found.strftime("%Y-%m-%d %H:%M:%S"), found.timestamp())
     except (ValueError, OverflowError, OSError):
         return None

@@ -72,7 +72,9 @@ class Source:
                 yield nothing | dict(zip(("rowid", *there), row, strict=True))
         except sqlite3.Error as error:
             where = "its first row" if last is None else f"the row behind row {last}"
-            message = f"table {table}: {where} cannot be read: {error}; mend the file (sqlite3 FILE .recover) and try again"
+            message = (
+                f"table {table}: {where} cannot be read: {error}; mend the file (sqlite3 FILE .recover) and try again"
+            )
             raise SpecError(message, file=str(self.path)) from error
 
 

@@ -186,9 +186,9 @@ LIKE_PARENT: Final = (
     "created_at, updated_at, never_rerun"
 )
 _JOB: Final = (
-    "INSERT INTO job (id, orig_index, source_line, name, elements, natoms, charge, spin, geometry, deck, state, status, "
-    "created_at, updated_at, workflow_id, step_id, material_id, step, job_dir, attempts, max_forces, scf_steps, "
-    "final_energy, wall_time_s, failure, error_message, blamed, never_rerun) "
+    "INSERT INTO job (id, orig_index, source_line, name, elements, natoms, charge, spin, geometry, deck, state, "
+    "status, created_at, updated_at, workflow_id, step_id, material_id, step, job_dir, attempts, max_forces, "
+    "scf_steps, final_energy, wall_time_s, failure, error_message, blamed, never_rerun) "
     f"VALUES ({', '.join('?' * 28)})"
 )
 
