@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.engines.orca import texts
-from tests.store.imports.older import make_campaign, make_executions, prints
+from tests.store.imports.older import make_campaign, make_executions, make_materials, prints
 from tests.system.conftest import Penstockd, eventually, query, toml
+from tests.system.test_crystal_chain import DECK, STAND_IN
 
 from penstock.domain.errors import ConflictError
 
@@ -88,6 +90,46 @@ def test_a_campaign_is_taken_over_and_run_to_its_end(daemon: Penstockd) -> None:
     assert daemon.client.summary("acids").energy_hartree.count == 4
     assert daemon.client.export("acids", "csv").jobs == 4
     assert prints(source.parent) == before
+
+
+def test_chains_of_materials_go_on_where_the_other_tool_stopped(daemon: Penstockd) -> None:
+    """What it completed stays; what failed, what it had not begun, and the steps it never heard of are run."""
+    old = daemon.home / "old"
+    (old / "work").mkdir(parents=True)
+    (old / "work/diamond.d12").write_text(DECK.format(title="diamond"))
+    shared = {"material_id": "diamond", "work_dir": "work", "input_file": "work/diamond.d12"}
+    source = make_materials(
+        old / "materials.db",
+        materials=[{"material_id": "diamond", "formula": "C2"}, {"material_id": "rock", "formula": "C2"}],
+        calculations=[
+            {**shared, "calc_id": "d1", "status": "completed"},
+            {**shared, "calc_id": "d2", "calc_type": "SP", "status": "failed", "prerequisite_calc_id": "d1", "created_at": "2026"},
+            {"calc_id": "r1", "material_id": "rock", "input_file": "work/diamond.d12"},
+        ],
+        properties=[{"material_id": "diamond", "calc_id": "d1", "property_name": "band_gap", "property_value": 4.5, "property_unit": "eV"}],
+    )
+    before = prints(old)
+    program = daemon.home / "crystal"
+    shutil.copy(STAND_IN, program)
+    spec = {
+        "recipe": "crystal",
+        "id": "chain",
+        "engine": {"name": "crystal", "command": [str(program)], "properties": [str(program), "properties"]},
+        "chain": {"steps": ["OPT", "SP", "DOSS"]},
+        "resources": {"memory": "60MB", "walltime": "60s"},
+    }
+    made = daemon.client.import_databases((str(source),), str(daemon.work), text=toml(spec), file="/spec.toml")
+    assert made.states == {"completed": 1, "failed": 1, "skipped": 1, "ready": 1, "waiting": 2}
+    assert "band_gap  4.5 eV" in " ".join(daemon.ctl("show", "chain", 1).stdout.split("\n")).replace("   ", " ")
+    daemon.client.resume("chain")
+    assert daemon.wait("chain").workflow.statuses == {"completed": 4, "failed": 1, "skipped": 1}
+    daemon.client.retry("chain")
+    status = daemon.wait("chain").workflow
+    assert (status.state, status.statuses) == ("completed", {"completed": 6})
+    columns, (diamond, rock) = daemon.client.table("chain").columns, daemon.client.table("chain").rows
+    assert dict(zip(columns, diamond, strict=True))["OPT.band_gap"] == 4.5
+    assert dict(zip(columns, rock, strict=True))["DOSS"] == "completed"
+    assert prints(old) == before
 
 
 def test_a_record_is_looked_at_and_never_run(daemon: Penstockd) -> None:

@@ -189,6 +189,11 @@ class Ledger:
 
     def refuse_record(self) -> None:
         """ConflictError where nothing says how jobs are to be run."""
+        if self.row.recipe == RECORD and not self.store.tally:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is a record of executions, and nothing runs those; look at them with "
+                f"'penstockctl executions {self.workflow_id}'"
+            )
         if self.row.recipe == RECORD:
             raise ConflictError(
                 f"workflow {self.workflow_id} is a record of what another tool did, imported without a spec; nothing "

@@ -140,7 +140,7 @@ def test_odd_rows_are_told_and_none_is_lost_in_silence(tmp_path: Path) -> None:
     result, jobs = write(tmp_path, source)
     assert result.remarks == {
         "no geometry": 1,
-        "geometry": 1,
+        "geometry cannot be read": 1,
         "unknown status, held": 2,
         "no charge, 0 is taken": 1,
         "no multiplicity, the lowest possible is taken": 1,

@@ -122,8 +122,10 @@ class _Rows:
         try:
             found = normalise(text(row["geometry"]) or "")
         except ValueError as error:
-            reason = f"geometry: {error}" if text(row["geometry"]) else "no geometry"
-            self._leave(where, index or 0, line, reason.partition(":")[0], reason)
+            if text(row["geometry"]) is None:
+                self._leave(where, index or 0, line, "no geometry", "")
+            else:
+                self._leave(where, index or 0, line, "geometry cannot be read", str(error))
             return
         if index is None:
             index = id_
@@ -132,7 +134,8 @@ class _Rows:
 
     def _leave(self, where: object, index: int, line: int, reason: str, detail: str) -> None:
         self._remarks.add(self.table, where, reason, detail, left_out=True)
-        self._writer.reject(self._step_id, index, line, f"{self.table}, row {where}: {detail or reason}")
+        told = f"{reason}: {detail}" if detail else reason
+        self._writer.reject(self._step_id, index, line, f"{self.table}, row {where}: {told}")
 
     def _note(self, where: object, notes: list[str], reason: str, detail: str) -> None:
         self._remarks.add(self.table, where, reason, detail)
