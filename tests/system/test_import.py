@@ -103,10 +103,25 @@ def test_chains_of_materials_go_on_where_the_other_tool_stopped(daemon: Penstock
         materials=[{"material_id": "diamond", "formula": "C2"}, {"material_id": "rock", "formula": "C2"}],
         calculations=[
             {**shared, "calc_id": "d1", "status": "completed"},
-            {**shared, "calc_id": "d2", "calc_type": "SP", "status": "failed", "prerequisite_calc_id": "d1", "created_at": "2026"},
+            {
+                **shared,
+                "calc_id": "d2",
+                "calc_type": "SP",
+                "status": "failed",
+                "prerequisite_calc_id": "d1",
+                "created_at": "2026",
+            },
             {"calc_id": "r1", "material_id": "rock", "input_file": "work/diamond.d12"},
         ],
-        properties=[{"material_id": "diamond", "calc_id": "d1", "property_name": "band_gap", "property_value": 4.5, "property_unit": "eV"}],
+        properties=[
+            {
+                "material_id": "diamond",
+                "calc_id": "d1",
+                "property_name": "band_gap",
+                "property_value": 4.5,
+                "property_unit": "eV",
+            }
+        ],
     )
     before = prints(old)
     program = daemon.home / "crystal"

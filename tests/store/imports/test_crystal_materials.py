@@ -11,6 +11,8 @@ from tests.store.filled import workflow_row
 from tests.store.imports.older import make_materials, prints
 from tests.store.imports.test_architector import rows
 
+from penstock.domain.views import Selection
+from penstock.store.export import export_jobs
 from penstock.store.imports.order import ImportOrder, ImportResult, write_import
 from penstock.store.rows import NewStep
 
@@ -174,6 +176,19 @@ def test_every_status_and_odd_rows(tmp_path: Path) -> None:
         "a property without a value": 1,
         "table not taken over": 1,
     }
+
+
+def test_calculations_without_a_structure_are_left_out_of_files_of_structures(tmp_path: Path) -> None:
+    source = make_materials(
+        tmp_path / "m.db", materials=[{"material_id": "m"}], calculations=[{"calc_id": "c", "material_id": "m"}]
+    )
+    write(tmp_path, source)
+    database = tmp_path / "new/workflow.db"
+    counts = [
+        export_jobs(database, "w", what, tmp_path / what, Selection(), overwrite=False)
+        for what in ("csv", "json", "extxyz", "ase")
+    ]
+    assert counts == [1, 1, 0, 0]
 
 
 def test_a_chain_of_a_spec_is_completed(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""What cannot be imported is refused before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+from tests.store.imports.older import make_campaign, make_executions
+
+from penstock.control import messages as m
+from penstock.daemon.creation import Request, check_request
+from penstock.daemon.imports import import_databases
+from penstock.domain.errors import SpecError
+from penstock.domain.spec import decode_spec
+from penstock.domain.views import ClusterInfo
+
+CLUSTERS = {"local": cast("ClusterInfo", None)}
+
+
+class Here:
+    """Does tasks at once."""
+
+    async def run(self, task: Any) -> Any:
+        """The answer to a task."""
+        return task.run()
+
+
+async def tried(request: m.Import, wish: Request | None = None) -> m.Imported:
+    """A dry run."""
+    dry = msgspec.structs.replace(request, dry_run=True)
+    return await import_databases(dry, wish, cast("Any", None), cast("Any", Here()))
+
+
+def wished(tmp_path: Path, **changes: Any) -> Request:
+    """A checked spec."""
+    tables: dict[str, Any] = {
+        "recipe": "campaign",
+        "structures": {"source": "/x"},
+        "engine": {"name": "command", "command": ["true"]},
+        "isolation": "shared",
+    }
+    spec = decode_spec(tables | changes, "", "/f")
+    return check_request(spec, str(tmp_path), "/f", "spec", CLUSTERS)
+
+
+async def test_the_name_is_the_files_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    source = make_campaign(tmp_path / "my acids (2).db", [{}])
+    request = m.Import((str(source),), str(tmp_path))
+    assert (await tried(request)).id == "my-acids-2-"
+    assert (await tried(request, wished(tmp_path, id="spec"))).id == "spec"
+    assert (await tried(msgspec.structs.replace(request, id="mine"), wished(tmp_path, id="spec"))).id == "mine"
+
+
+async def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "a.db", [{}])
+    history = make_executions(tmp_path / "b.db", [], [])
+    good = m.Import((str(campaign),), str(tmp_path))
+    for changes, said in (
+        ({"sources": ()}, "name a database"),
+        ({"sources": ("a.db",)}, "not an absolute path"),
+        ({"moved": "here"}, "not an absolute path"),
+        ({"running": "reddy"}, "did you mean 'ready'"),
+        ({"kind": "crystal"}, "no crystal database"),
+        ({"work_root": str(tmp_path / "gone")}, "is not a directory"),
+        ({"id": "../x"}, "cannot name a workflow"),
+        ({"id": "shared"}, "reserved"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            await tried(msgspec.structs.replace(good, **cast("Any", changes)))
+    with pytest.raises(SpecError, match="nothing runs them; leave the spec out"):
+        await tried(m.Import((str(history),), str(tmp_path)), wished(tmp_path))
+    chain = wished(tmp_path, recipe="crystal", engine={"name": "crystal"}, chain={"template": "opt_sp"})
+    with pytest.raises(SpecError, match='goes on with recipe = "campaign"'):
+        await tried(good, chain)
