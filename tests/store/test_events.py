@@ -21,6 +21,23 @@ from penstock.store.rows import JobFacts, OpenAttempt
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 
 EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "workflow_imported": [
+        (
+            {"sources": ["/a.db"], "counts": {"jobs": 2, "execution_steps": 1}, "left_out": {}},
+            "imported from /a.db: 2 jobs, 1 execution steps",
+        ),
+        (
+            {"sources": ["/a.db", "/b.db"], "counts": {"jobs": 2}, "left_out": {"jobs": 3, "files": 1}},
+            "imported from /a.db, /b.db: 2 jobs; 4 rows left out",
+        ),
+    ],
+    "job_imported": [
+        ({"table": "jobs", "row": 7, "status": "", "remarks": []}, "imported from row 7 of jobs (status none)"),
+        (
+            {"table": "jobs", "row": 7, "status": "failed", "remarks": ["no charge", "no spin"]},
+            "imported from row 7 of jobs (status failed); no charge; no spin",
+        ),
+    ],
     "workflow_created": [({"recipe": "campaign"}, "created from recipe campaign")],
     "jobs_ingested": [
         ({"jobs": 1, "rejected": 0, "done": False}, "1 structure taken in, 0 rejected"),
@@ -50,6 +67,13 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "job_in_doubt": [({"attempt": 1, "reason": "no answer"}, "attempt 1 is in doubt: no answer")],
     "job_doubt_settled": [({"attempt": 1, "by": "it runs"}, "attempt 1 is no longer in doubt: it runs")],
     "job_not_run": [({"attempt": 1, "reason": "lost"}, "attempt 1 never started (lost); it costs nothing")],
+    "job_reused": [
+        (
+            {"workflow": "a", "of_job": 3, "energy_hartree": -1.5},
+            "the result of job 3 of workflow a is taken over, energy -1.50000000 Eh",
+        )
+    ],
+    "job_awaits": [({"workflow": "a", "of_job": 3}, "waits for job 3 of workflow a, which calculates the same")],
     "job_cancelled": [({"attempt": 1}, "attempt 1 cancelled")],
     "jobs_cancelled": [({"jobs": 1}, "1 waiting job cancelled")],
     "jobs_held": [({"jobs": 2}, "2 jobs held")],

@@ -200,7 +200,7 @@ def test_an_import_that_is_killed_leaves_nothing(daemon: Penstockd) -> None:
     source = make_campaign(daemon.home / "workflow.db", [{}] * 21_000)
     process = daemon.ctl_process("import", source, "--id", "large")
     aside = daemon.work / ".penstock/.new-large"
-    eventually((aside / "workflow.db").exists, "the import is under way")
+    eventually((aside / ".new-workflow.db").exists, "the import is under way")
     daemon.signal(signal.SIGKILL)
     process.communicate()
     daemon.start()

@@ -38,7 +38,7 @@ from penstock.domain.spec import StructureSource
 from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import Selection
 from penstock.recipes import structures
-from penstock.store import execution_export, export
+from penstock.store import backup, execution_export, export
 from penstock.store.imports.order import ImportOrder, ImportResult, find_kind, try_import, write_import
 from penstock.store.reviews import Look, ReviewKind, Seen
 from penstock.store.rows import WorkflowRow
@@ -201,11 +201,13 @@ class ReadChunk(Task[PackedChunk], frozen=True):
     path: str
     cursor: str
     limit: int
+    with_keys: bool = False  # of the materials, for those who share results
     result = PackedChunk
 
     def run(self) -> PackedChunk:
         """At most `limit` records from `cursor` on."""
-        return pack_chunk(structures.read_chunk(self.source, self.path, self.cursor, self.limit))
+        chunk = structures.read_chunk(self.source, self.path, self.cursor, self.limit)
+        return pack_chunk(chunk, with_keys=self.with_keys)
 
 
 class RenderItem(msgspec.Struct, frozen=True, array_like=True):
@@ -391,6 +393,21 @@ class ExportJobs(Task[int], frozen=True):
         )
 
 
+class BackUp(Task[backup.BackedUp], frozen=True):
+    """Copies a workflow's database while it is in use."""
+
+    database: str
+    workflow_id: str
+    path: str
+    overwrite: bool
+    is_long = True
+    result = backup.BackedUp
+
+    def run(self) -> backup.BackedUp:
+        """What the copy holds."""
+        return backup.back_up(Path(self.database), self.workflow_id, Path(self.path), overwrite=self.overwrite)
+
+
 class FindImportKind(Task[str], frozen=True):
     """Looks which tool's databases these are."""
 
@@ -446,6 +463,7 @@ AnyTask = (
     | FindImportKind
     | TryImport
     | WriteImport
+    | BackUp
 )
 
 

@@ -33,6 +33,7 @@ from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
 from penstock.actors.results import conclude_attempt, not_run_result
 from penstock.actors.reviews import Reviews
+from penstock.actors.sharing import LOOK_EVERY_S, LOOKED_AT_ONCE, Sharing
 from penstock.actors.supervisor import Actor
 from penstock.actors.workers import Workers
 from penstock.actors.workflow_messages import (
@@ -115,6 +116,7 @@ class WorkflowActor(Actor[Message]):
         self._store = WorkflowStore(Path(context.database), workflow_id, around.database)
         self._ledger = Ledger(context, self._store, around.board, around.clock)
         self._errands = Errands(me, self._ledger, around.workers, around.clock)
+        self._sharing = Sharing(self._ledger, around.clock)
         self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
         self._book = OrderBook()
         self._paces: dict[int, Pace] = defaultdict(Pace)  # by step
@@ -217,7 +219,10 @@ class WorkflowActor(Actor[Message]):
         wanted = self._ledger.row.state == WorkflowState.RUNNING and not self._draining
         self._read_on(wanted=wanted)
         if wanted:
+            await self._sharing.look_again()
             await self._submit_ready()
+            if self._sharing.awaits:
+                self._wake_at_time(self._clock.time() + LOOK_EVERY_S)
         await self._finish_if_done()
 
     def _read_on(self, *, wanted: bool) -> None:
@@ -277,11 +282,22 @@ class WorkflowActor(Actor[Message]):
         if limit <= 0:
             self._wake_at_time(self._cycle.ends_at)
             return []
-        jobs = await self._store.take_ready(limit, now)
+        jobs = await self._next_ready(limit, now)
         self._cycle = self._cycle.with_begun(len(jobs))
         if not jobs:
             await self._wake_when_due()
         return jobs
+
+    async def _next_ready(self, limit: int, now: float) -> list[ReadyJob]:
+        """The next jobs that may be submitted now; where results are shared, those that are to be calculated here."""
+        if not self._ledger.shares_results:
+            return await self._store.take_ready(limit, now)
+        while jobs := await self._store.take_ready(max(limit, LOOKED_AT_ONCE), now):
+            own = await self._sharing.keep_own(jobs)
+            self._results_changed |= len(own) < len(jobs)
+            if own:
+                return own[:limit]
+        return []
 
     async def _submit(self, jobs: list[ReadyJob], shape_: Shape, lane: int, *, prefetch: bool = False) -> None:
         """Commits the intent; only then does anything leave."""
@@ -291,7 +307,12 @@ class WorkflowActor(Actor[Message]):
         submission = self._submission(new_ulid(now), step, needs, shape_, lane, prefetch=prefetch)
         tried = [job.id for job in jobs if job.number > 1] if self._ledger.spec.checkpoint.carry else []
         carried = await self._store.timed_out_directories(tried) if tried else {}
-        attempts, events = await self._store.begin_submission(submission, self._ledger.spec.cluster, jobs, now)
+        shares = self._ledger.shares_results
+        begun = await self._store.begin_submission(submission, self._ledger.spec.cluster, jobs, now, shares=shares)
+        if begun is None:  # somebody was quicker with one of them: it is looked again
+            self._pump_soon()
+            return
+        attempts, events = begun
         order = Order(_with_directories(submission, attempts), attempts, step.id)
         self._book.add(order)
         self._ledger.emit(events)

@@ -65,6 +65,7 @@ _MODULES: Final = {
     "import": "importing",
     "executions": "importing",
     "execution": "importing",
+    "backup": "backup",
     "clusters": "cluster",
     "cluster": "cluster",
     "diagnose": "diagnose",
@@ -74,6 +75,8 @@ _MODULES: Final = {
     "ping": "about",
     "version": "about",
     "completion": "about",
+    "new": "new",
+    "templates": "templates",
 }
 
 

@@ -61,16 +61,26 @@ async def import_databases(
         return _answer(plan, await workers.run(TryImport(plan.order)), None)
     made: list[ImportResult] = []
 
-    async def build(aside: Path) -> WorkflowInfo:
-        await anyio.to_thread.run_sync(lay_out, aside, plan.context)
+    async def build(context: Context, aside: Path) -> WorkflowInfo:
+        await anyio.to_thread.run_sync(lay_out, aside, context)
         row = _row(plan, time.time())
-        task = WriteImport(plan.order, str(aside / DATABASE_NAME), row, plan.spec.engine_name)
-        result = await workers.run(task)
+        is_inside = Path(context.database).is_relative_to(context.directory)
+        partial = (aside if is_inside else Path(context.database).parent) / f".new-{DATABASE_NAME}"
+        await anyio.to_thread.run_sync(_make_room, partial)
+        result = await workers.run(WriteImport(plan.order, str(partial), row, plan.spec.engine_name))
         made.append(result)
-        return _describe(plan, row, result)
+        await anyio.to_thread.run_sync(partial.rename, partial.with_name(DATABASE_NAME))
+        return _describe(plan, context, row, result)
 
     info = await workflows.create_by(plan.context, plan.spec.cluster, build)
     return _answer(plan, made[0], info)
+
+
+def _make_room(partial: Path) -> None:
+    """For a database that is not there yet; of an import that was killed something may be."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    for name in (partial.name, f"{partial.name}-wal", f"{partial.name}-shm", f"{partial.name}-journal"):
+        partial.with_name(name).unlink(missing_ok=True)
 
 
 def _order(request: m.Import) -> ImportOrder:
@@ -154,14 +164,14 @@ def _row(plan: _Plan, now: float) -> WorkflowRow:
     )
 
 
-def _describe(plan: _Plan, row: WorkflowRow, result: ImportResult) -> WorkflowInfo:
+def _describe(plan: _Plan, context: Context, row: WorkflowRow, result: ImportResult) -> WorkflowInfo:
     state, reason = standing(row, result)
     statuses: dict[str, int] = {}
     for name, jobs in result.states.items():
         public = str(PUBLIC_STATUS[JobState(name)])
         statuses[public] = statuses.get(public, 0) + jobs
     return msgspec.structs.replace(
-        new_info(row, plan.spec, plan.context),
+        new_info(row, plan.spec, context),
         state=state,
         reason=reason,
         jobs=sum(result.states.values()),

@@ -11,9 +11,9 @@ import msgspec
 
 from penstock.domain.errors import SpecError
 from penstock.domain.views import ExecutionInfo, Selection
+from penstock.store.connection import reading
 from penstock.store.executions import Execution, all_executions
 from penstock.store.export import write_whole
-from penstock.store.queries import reading
 
 _FORMATS: Final = ("csv", "json")
 

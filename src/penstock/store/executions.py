@@ -11,7 +11,8 @@ import msgspec
 
 from penstock.domain.errors import NotFoundError
 from penstock.domain.views import ExecutionInfo, ExecutionStepInfo, QueuedJobInfo
-from penstock.store.queries import PAGE_MAX, reading
+from penstock.store.connection import reading
+from penstock.store.queries import PAGE_MAX
 
 _COLUMNS: Final = (
     "e.execution_id, e.workflow_name, e.cell_line, e.vessel_id, e.operation_type, e.status, e.created_at, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 import tempfile
 from collections import Counter
@@ -104,9 +105,17 @@ def write_import(order: ImportOrder, database: Path, row: WorkflowRow) -> Import
             result = _read(order, kind, sources, writer)
             _conclude(db, row, order, result)
             db.commit()
-            db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _sync(database)
     return result
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
