@@ -17,7 +17,7 @@ import msgspec
 from penstock.domain.errors import SpecError
 from penstock.domain.states import ENDED, JobState, WorkflowState
 from penstock.domain.views import ImportRemark
-from penstock.store.events import counted
+from penstock.store.events import Event, counted
 from penstock.store.imports.architector import read_campaign
 from penstock.store.imports.crystal_materials import read_materials
 from penstock.store.imports.kinds import ImportKind, detect_kind
@@ -103,7 +103,7 @@ def write_import(order: ImportOrder, database: Path, row: WorkflowRow) -> Import
             for source in sources:
                 writer.add_file(None, _source_file(source.path))
             result = _read(order, kind, sources, writer)
-            _conclude(db, row, order, result)
+            _conclude(writer, row, order, result)
             db.commit()
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _sync(database)
@@ -154,10 +154,12 @@ def _read(order: ImportOrder, kind: ImportKind, sources: Sequence[Source], write
     )
 
 
-def _conclude(db: sqlite3.Connection, row: WorkflowRow, order: ImportOrder, result: ImportResult) -> None:
+def _conclude(writer: Writer, row: WorkflowRow, order: ImportOrder, result: ImportResult) -> None:
     """The workflow's state by what its jobs are, and its history's first words."""
     state, reason = standing(row, result)
-    db.execute("UPDATE workflow SET state = ?, reason = ? WHERE workflow_id = ?", (state, reason, row.workflow_id))
+    writer.db.execute(
+        "UPDATE workflow SET state = ?, reason = ? WHERE workflow_id = ?", (state, reason, row.workflow_id)
+    )
     data = {
         "kind": result.kind,
         "sources": order.sources,
@@ -167,10 +169,7 @@ def _conclude(db: sqlite3.Connection, row: WorkflowRow, order: ImportOrder, resu
         "remarks": result.remarks,
         "shown": [msgspec.to_builtins(remark) for remark in result.shown],
     }
-    db.execute(
-        "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES (?, ?, 'workflow_imported', 0, ?)",
-        (row.workflow_id, row.created_at, msgspec.json.encode(data).decode()),
-    )
+    writer.add_events([Event("workflow_imported", 0, data)])
 
 
 def standing(row: WorkflowRow, result: ImportResult) -> tuple[WorkflowState, str | None]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from penstock.domain.ids import new_ulid
 from penstock.domain.states import PUBLIC_STATUS, JobState
+from penstock.store.events import Event
 from penstock.store.imports.rows import ImportedFile, ImportedJob, ImportedProperty
 from penstock.store.rows import NewStep
 
@@ -86,10 +88,14 @@ class Writer:
         for id_, _, job in jobs:
             if job.properties:
                 self.add_properties(id_, 1 if job.attempt else 0, job.properties)
+        self.add_events(Event("job_imported", id_, job.origin) for id_, _, job in jobs)
+
+    def add_events(self, events: Iterable[Event]) -> None:
+        """Lines of the workflow's history."""
         now = time.time()
         self.db.executemany(
-            "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES (?, ?, 'job_imported', ?, ?)",
-            [(self.workflow_id, now, id_, _json(job.origin)) for id_, _, job in jobs],
+            "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES (?, ?, ?, ?, ?)",
+            ((self.workflow_id, now, event.kind, event.job_id, _json(event.data)) for event in events),
         )
 
     def _job_row(self, id_: int, material: int, job: ImportedJob) -> tuple[Any, ...]:
