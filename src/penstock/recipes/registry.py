@@ -17,12 +17,12 @@ _RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaig
 def get_recipe(name: str) -> Recipe:
     """The recipe called `name`, else SpecError naming the known ones."""
     if name not in _RECIPES:
-        known = [known for known in _RECIPES if known != Record.name]
+        known = recipe_names()
         hint = nearest(name, known) or f"known recipes: {', '.join(sorted(known))}"
         raise SpecError(f"unknown recipe {name!r}; {hint}", key="recipe")
     return _RECIPES[name]
 
 
 def recipe_names() -> list[str]:
-    """The recipes there are."""
-    return list(_RECIPES)
+    """The recipes that a spec can have; records are only ever imported."""
+    return [name for name in _RECIPES if name != Record.name]

@@ -83,6 +83,15 @@ def test_a_source_that_changes_under_the_reader_is_refused(tmp_path: Path) -> No
         reading.close()
 
 
+def test_a_source_that_is_being_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.store.imports.source._WAITS_S", 0)
+    path = make_campaign(tmp_path / "workflow.db", [{}])
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SpecError, match="is locked by another program"):
+            try_import(order(path))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(b"", "is empty"), (b"id,status\n1,ready\n", "is no SQLite database"), (b"SQLite format 3\0junk", "file is not")],

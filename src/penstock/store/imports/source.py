@@ -20,6 +20,7 @@ from penstock.store.schema import APPLICATION_ID
 
 _WAL_FORMAT: Final = 2
 _COPY_TRIES: Final = 5
+_WAITS_S: Final = 10.0  # for a lock of somebody who is writing
 _SIDES: Final = ("-wal", "-journal")
 _HEADER: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
@@ -96,6 +97,9 @@ def opened(path: Path, scratch: Path) -> Iterator[Source]:
         try:
             application = int(db.execute("PRAGMA application_id").fetchone()[0])
         except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                message = "is locked by another program; stop the tool that writes to it, and import it then"
+                raise SpecError(message, file=str(path)) from error
             raise SpecError(f"is no SQLite database that can be read: {error}", file=str(path)) from error
         if application == APPLICATION_ID:
             raise SpecError("is a database of Penstock already; there is nothing to import", file=str(path))
@@ -144,7 +148,7 @@ def _connect(path: Path, scratch: Path) -> sqlite3.Connection:
         in_wal_mode = _WAL_FORMAT in file.read(_HEADER)[18:20]
     # In WAL mode even a reader makes files; without a WAL nobody has it open, so it can be taken for unchanging.
     mode = "mode=ro&immutable=1" if in_wal_mode else "mode=ro"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=10)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=_WAITS_S)
 
 
 def _copied(path: Path, scratch: Path) -> Path:
