@@ -260,7 +260,7 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
     store = WorkflowStore(database, request.workflow_id, clock.busy)
     try:
         files = [(file.path, file.bytes, file.sha256) for file in kept.files]
-        await store.create(row, files, among_others=context.shares_database)
+        await store.create(row, files, among_others=not is_inside)  # a database outside may be of another time
     finally:
         await store.close()
     return new_info(row, spec, context)
