@@ -197,7 +197,7 @@ def test_executions_are_listed_shown_and_exported(daemon: Penstockd) -> None:
 
 def test_an_import_that_is_killed_leaves_nothing(daemon: Penstockd) -> None:
     """Wherever the kill falls, the next daemon knows of the workflow as a whole or not at all."""
-    source = make_campaign(daemon.home / "workflow.db", [{}] * 21_000)
+    source = make_campaign(daemon.home / "workflow.db", [{}] * 5_000)
     process = daemon.ctl_process("import", source, "--id", "large")
     aside = daemon.work / ".penstock/.new-large"
     eventually((aside / ".new-workflow.db").exists, "the import is under way")
@@ -210,5 +210,5 @@ def test_an_import_that_is_killed_leaves_nothing(daemon: Penstockd) -> None:
     assert directory.exists() == (known == ["large"])
     if not known:
         daemon.client.import_databases((str(source),), str(daemon.work), id="large")
-    assert query(directory, "SELECT count(*) FROM job") == [(21_000,)]
-    assert daemon.client.jobs("large").total == 21_000
+    assert query(directory, "SELECT count(*) FROM job") == [(5_000,)]
+    assert daemon.client.jobs("large").total == 5_000
