@@ -33,7 +33,7 @@ from penstock.control import messages as m
 from penstock.control.listener import Peer
 from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
-from penstock.daemon.creation import Request, check_request
+from penstock.daemon.creation import Request, check_fits, check_request
 from penstock.daemon.imports import executions_of, import_databases, structures_of
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.reviews import review, word_on_job
@@ -229,6 +229,9 @@ class Service:
             structures = structures_of(request)
             wish = await anyio.to_thread.run_sync(lambda: self._checked(spec, structures))
         try:
+            if wish is not None:
+                for needs in wish.needs():
+                    check_fits(needs, self._board.clusters[wish.spec.cluster])
             return await import_databases(request, wish, self._workflows, self._workers)
         except SpecError as error:
             raise _in_file(error, request.text or "", request.file) from error
