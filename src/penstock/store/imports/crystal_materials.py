@@ -13,21 +13,20 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.calculation import HARTREE_EV, FailureClass
-from penstock.domain.geometry import SYMBOLS, normalise
+from penstock.domain.calculation import FailureClass
 from penstock.domain.states import ENDED, AttemptState, JobState
 from penstock.store.imports.chains import complete_chains
+from penstock.store.imports.crystal_deck import DeckStructure, elements_of, read_deck
+from penstock.store.imports.crystal_results import FILE_COLUMNS, PROPERTY_COLUMNS, Results, decoded, old_calculation
 from penstock.store.imports.places import Places
 from penstock.store.imports.remarks import Remarks
 from penstock.store.imports.rows import (
     ImportedAttempt,
-    ImportedFile,
     ImportedJob,
     ImportedProperty,
     Moment,
     integer,
     moment,
-    number,
     text,
 )
 from penstock.store.imports.source import Source
@@ -73,20 +72,6 @@ _CALCULATION: Final = (
     "prerequisite_calc_id",
     "input_settings_json",
 )
-_PROPERTY: Final = (
-    "property_id",
-    "material_id",
-    "calc_id",
-    "property_category",
-    "property_name",
-    "property_value",
-    "property_value_text",
-    "property_unit",
-    "confidence",
-    "extracted_at",
-    "extractor_script",
-)
-_FILE: Final = ("file_id", "calc_id", "file_type", "file_name", "file_path", "file_size", "created_at", "checksum")
 _STATES: Final = {
     "pending": JobState.READY,
     "ready": JobState.READY,
@@ -119,26 +104,11 @@ _KEPT: Final = (
     "completion_type",
 )
 """Of a calculation, what is kept as properties under these names."""
-_ENERGIES: Final = ("final_energy_au", "total_energy_au", "final_energy", "total_energy")
-_HARTREE: Final = frozenset({"hartree", "ha", "eh", "au", "a.u."})
-_DECK_MAX: Final = 16 << 20
 _FAILURES_MAX: Final = 10_000
 _TYPE: Final = re.compile(r"[A-Z][A-Z0-9+_ -]{0,39}")
-_ELEMENT: Final = re.compile(r"[A-Z][a-z]?")
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 WAS_RUNNING: Final = (
     "it was in the queue or ran under the other tool when it was imported; rescan it when that has ended"
 )
-
-
-class _Structure(msgspec.Struct, frozen=True):
-    """A material's structure as far as a deck tells it."""
-
-    elements: str
-    natoms: int
-    spin: int
-    geometry: str
-    deck: str | None
 
 
 class _Materials:
@@ -178,11 +148,15 @@ class _Materials:
         self._link()
         if self._chain:
             complete_chains(self._writer, list(self._chain.values()))
-        self._read_properties()
-        self._read_files()
+        Results(self._source, self._writer, self._remarks, self._places).read()
 
     def _name_strangers(self) -> None:
-        known = {"materials": _MATERIAL, "calculations": _CALCULATION, "properties": _PROPERTY, "files": _FILE}
+        known = {
+            "materials": _MATERIAL,
+            "calculations": _CALCULATION,
+            "properties": PROPERTY_COLUMNS,
+            "files": FILE_COLUMNS,
+        }
         for table, columns in self._source.tables.items():
             if table not in known:
                 if rows := self._source.count(table):
@@ -202,7 +176,7 @@ class _Materials:
                 self._remarks.add("materials", row["rowid"], "no material_id", left_out=True)
                 continue
             step = first or next(iter(self._steps.values()), None) or self._step(self._first_type())
-            if self._lookup("old_material", name) is not None:
+            if self._old_material(name) is not None:
                 self._remarks.add("materials", name, "a material_id that another row has", left_out=True)
                 continue
             self._add_material(name, step, row["rowid"], text(row["formula"]) or "")
@@ -219,10 +193,10 @@ class _Materials:
         self._writer.db.execute("INSERT INTO old_material VALUES (?, ?, ?)", (name, id_, formula))
         return id_
 
-    def _lookup(self, table: str, old: str) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._writer.db.execute(
-            f"SELECT * FROM {table} WHERE old = ?", (old,)
-        ).fetchone()
+    def _old_material(self, name: str) -> tuple[Any, ...] | None:
+        """A material that has been taken over: its name, id and formula."""
+        sql = "SELECT * FROM old_material WHERE old = ?"
+        found: tuple[Any, ...] | None = self._writer.db.execute(sql, (name,)).fetchone()
         return found
 
     # ---- calculations -----------------------------------------------------------------------------------------------
@@ -233,7 +207,7 @@ class _Materials:
         for row in self._source.rows("calculations", _CALCULATION, order):
             calc = text(row["calc_id"])
             where = calc or row["rowid"]
-            if calc is None or self._lookup("old_calculation", calc) is not None:
+            if calc is None or old_calculation(self._writer, calc) is not None:
                 reason = "no calc_id" if calc is None else "a calc_id that another row has"
                 self._leave(where, row["rowid"], reason)
                 continue
@@ -250,11 +224,11 @@ class _Materials:
         step = next(iter(self._steps.values()), None) or self._step("CALCULATION")
         self._writer.reject(step, 0, line, f"calculations, row {where}: {reason}")
 
-    def _take(self, row: dict[str, Any], calc: str, name: str, before: _Structure | None) -> _Structure | None:
+    def _take(self, row: dict[str, Any], calc: str, name: str, before: DeckStructure | None) -> DeckStructure | None:
         """Writes one calculation; returns the material's structure as far as it is known then."""
         notes: list[str] = []
         step = self._free_step(row, calc, name, notes)
-        known = self._lookup("old_material", name)
+        known = self._old_material(name)
         if known is None:
             self._note(calc, notes, "its material is not in the table materials, made from its name", name)
             known = (name, self._add_material(name, self._step(step), row["rowid"], ""), "")
@@ -264,7 +238,7 @@ class _Materials:
             state = JobState.SKIPPED
             self._note(calc, notes, "its step is not in the spec's chain, skipped", step)
         structure = self._structure(row, calc, before, notes)
-        kept = structure or _Structure(_elements(formula), 0, 1, "", None)
+        kept = structure or DeckStructure(elements_of(formula), 0, 1, "", None)
         created = moment(row["created_at"], None)
         ended = moment(row["completed_at"], None)
         started = moment(row["started_at"], None)
@@ -345,8 +319,8 @@ class _Materials:
         return status, state
 
     def _structure(
-        self, row: dict[str, Any], calc: str, before: _Structure | None, notes: list[str]
-    ) -> _Structure | None:
+        self, row: dict[str, Any], calc: str, before: DeckStructure | None, notes: list[str]
+    ) -> DeckStructure | None:
         """From the calculation's own deck, else that of the material's calculation before it."""
         written = text(row["input_file"])
         reason = "the row names no input file"
@@ -356,7 +330,7 @@ class _Materials:
             path, there = self._places.file(written)
             try:
                 if there:
-                    return _read_deck(Path(path))
+                    return read_deck(Path(path))
                 reason = f"{path} is missing"
             except (OSError, ValueError) as error:
                 reason = f"{path}: {error}"
@@ -401,7 +375,7 @@ class _Materials:
         )
         return directory, attempt
 
-    # ---- what refers to calculations --------------------------------------------------------------------------------
+    # ---- chains --------------------------------------------------------------------------------------------------------
 
     def _link(self) -> None:
         """Parents of jobs, and which step mostly follows which; what goes on from an unfinished one waits."""
@@ -426,74 +400,6 @@ class _Materials:
             "LIMIT 1) WHERE workflow_id = ? AND after IS NULL AND key NOT IN (SELECT value FROM json_each(?))",
             (self._writer.workflow_id, msgspec.json.encode(list(self._chain)).decode()),
         )
-
-    def _read_properties(self) -> None:
-        if "properties" not in self._source.tables:
-            return
-        for row in self._source.rows("properties", _PROPERTY):
-            where = row["property_id"] if row["property_id"] is not None else row["rowid"]
-            name = text(row["property_name"])
-            value = number(row["property_value"])
-            shown = value if value is not None else _decoded(text(row["property_value_text"]))
-            if name is None or shown is None:
-                reason = "no property_name" if name is None else "a property without a value"
-                self._remarks.add("properties", where, reason, name or "", left_out=True)
-                continue
-            job = self._owner(row, where)
-            if job is None:
-                continue
-            known = self._writer.db.execute(
-                "SELECT value FROM property WHERE job_id = ? AND name = ?", (job, name)
-            ).fetchone()
-            if known is not None:
-                self._remarks.add("properties", where, "takes the place of an older row of the same name", name)
-            else:
-                self._writer.counts["properties"] += 1
-            self._writer.add_properties(job, 1, (ImportedProperty(name, shown, text(row["property_unit"])),))
-            energy = _energy(name, value, text(row["property_unit"]))
-            if energy is not None:
-                self._writer.db.execute("UPDATE job SET final_energy = ? WHERE id = ?", (energy, job))
-
-    def _owner(self, row: dict[str, Any], where: object) -> int | None:
-        """The job that a property is of: its calculation's, else the material's last completed one."""
-        calc = text(row["calc_id"])
-        if calc is not None:
-            known = self._lookup("old_calculation", calc)
-            if known is not None:
-                return int(known[1])
-            self._remarks.add("properties", where, "its calculation is not there", calc, left_out=True)
-            return None
-        found = self._writer.db.execute(
-            "SELECT job FROM old_calculation WHERE material = ? ORDER BY state = 'completed' DESC, job DESC LIMIT 1",
-            (text(row["material_id"]),),
-        ).fetchone()
-        if found is None:
-            detail = text(row["material_id"]) or ""
-            self._remarks.add("properties", where, "of a material without calculations", detail, left_out=True)
-            return None
-        self._remarks.add("properties", where, "of no calculation, given to the material's last", f"job {found[0]}")
-        return int(found[0])
-
-    def _read_files(self) -> None:
-        if "files" not in self._source.tables:
-            return
-        for row in self._source.rows("files", _FILE):
-            where = row["file_id"] if row["file_id"] is not None else row["rowid"]
-            calc, written = text(row["calc_id"]), text(row["file_path"]) or text(row["file_name"])
-            known = self._lookup("old_calculation", calc) if calc else None
-            if known is None or written is None:
-                reason = "its calculation is not there" if known is None else "no file_path"
-                self._remarks.add("files", where, reason, calc or "", left_out=True)
-                continue
-            path, there = self._places.file(written)
-            if not there:
-                self._remarks.add("files", where, "file is missing", path)
-            checksum = (text(row["checksum"]) or "").lower()
-            sha256 = checksum if _SHA256.fullmatch(checksum) else None
-            if checksum and sha256 is None:
-                self._remarks.add("files", where, "its checksum is no SHA-256, left out", checksum)
-            role = (text(row["file_type"]) or "output").lower()
-            self._writer.add_file(int(known[1]), ImportedFile(role, path, integer(row["file_size"]), sha256))
 
 
 def read_materials(
@@ -530,46 +436,4 @@ def _settings(row: dict[str, Any]) -> tuple[ImportedProperty, ...]:
 
 
 def _setting(name: str, value: Any) -> ImportedProperty:
-    return ImportedProperty(name.removesuffix("_json"), _decoded(value) if name.endswith("_json") else value)
-
-
-def _decoded(value: Any) -> Any:
-    """A text that holds JSON as what it holds, any other as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return value
-
-
-def _energy(name: str, value: float | None, unit: str | None) -> float | None:
-    """The final energy in Eh, if the property is one and its unit is known."""
-    if value is None or name not in _ENERGIES:
-        return None
-    if (unit or "").lower() in _HARTREE:
-        return value
-    return value / HARTREE_EV if (unit or "").lower() == "ev" else None
-
-
-def _elements(formula: str) -> str:
-    """The elements of a formula, as far as it has any that there are."""
-    return ";".join(dict.fromkeys(symbol for symbol in _ELEMENT.findall(formula) if symbol in SYMBOLS))
-
-
-def _read_deck(path: Path) -> _Structure:
-    """The structure of a deck; OSError or ValueError where it cannot be read."""
-    from penstock.engines.crystal.deck import parse_deck, render_deck
-    from penstock.engines.crystal.deck_geometry import geometry_block
-
-    with path.open("rb") as file:
-        data = file.read(_DECK_MAX + 1)
-    if len(data) > _DECK_MAX or b"\0" in data:
-        raise ValueError("is no deck")
-    try:
-        written = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        written = data.decode("latin-1")
-    deck = parse_deck(written)
-    found = normalise(geometry_block(deck))
-    return _Structure(found.elements, found.natoms, found.protons % 2 + 1, found.block, render_deck(deck))
+    return ImportedProperty(name.removesuffix("_json"), decoded(value) if name.endswith("_json") else value)
