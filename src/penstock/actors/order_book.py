@@ -49,6 +49,7 @@ class Order:
         self.told = False  # the cluster has it
         self.placed = any(state != AttemptState.INTENT for state in self.states.values())  # the cluster spoke of it
         self.closed = False  # the cluster will say nothing more of it
+        self.tasks_leased = 0  # tasks that its locks and resources are held for
 
     @property
     def is_acknowledged(self) -> bool:
@@ -66,6 +67,11 @@ class Order:
         if self.closed:
             return 0
         return len({position % self.submission.width for position in self.live()})
+
+    @property
+    def tasks_unended(self) -> int:
+        """How many of its tasks have an attempt whose end is not committed."""
+        return len({n % self.submission.width for n, state in self.states.items() if state not in ATTEMPT_ENDED})
 
     def shown_running(self) -> int:
         """How many attempts are recorded as running; those whose outputs are being read are among them."""

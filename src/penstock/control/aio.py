@@ -97,6 +97,8 @@ class AsyncClient:
     clusters = _verb(messages.ListClusters)
     report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
+    locks = _verb(messages.ListLocks)
+    release_lock = _verb(messages.ReleaseLock)
 
     def watch(
         self,

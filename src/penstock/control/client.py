@@ -93,6 +93,8 @@ class Client:
     clusters = _verb(messages.ListClusters)
     report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
+    locks = _verb(messages.ListLocks)
+    release_lock = _verb(messages.ReleaseLock)
 
     def watch(
         self,

@@ -64,6 +64,7 @@ _MODULES: Final = {
     "export": "change",
     "clusters": "cluster",
     "cluster": "cluster",
+    "locks": "locks",
     "diagnose": "diagnose",
     "remedies": "diagnose",
     "trace": "trace",

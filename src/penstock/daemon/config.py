@@ -12,6 +12,7 @@ import msgspec
 from penstock.daemon.cluster_tables import ClusterTable, LocalTable, keep_lasting, read_clusters
 from penstock.domain import settings
 from penstock.domain.errors import SpecError
+from penstock.domain.locks import COUNT_MAX, check_lock_name
 from penstock.domain.spec import locate_key, parse_toml, readable_error, unknown_key
 
 _PORT_MAX: Final = 65535
@@ -30,12 +31,20 @@ class DaemonTable(msgspec.Struct, frozen=True):
     drain_s: float = 10.0
 
 
+class ResourceLimit(msgspec.Struct, frozen=True):
+    """`[resources.NAME]`: something that all workflows of the daemon share, and how much of it there is."""
+
+    count: int
+    description: str = ""
+
+
 class Config(msgspec.Struct, frozen=True):
     """The whole file."""
 
     daemon: DaemonTable = DaemonTable()
     clusters: dict[str, ClusterTable] = {}
     workflow: dict[str, Any] = {}
+    resources: dict[str, ResourceLimit] = {}
     file: str = settings.BUILT_IN
 
     def state_dir(self, environ: Mapping[str, str]) -> Path:
@@ -70,6 +79,10 @@ class Config(msgspec.Struct, frozen=True):
             message = f"{self.daemon.metrics!r} is not an address; write it like '127.0.0.1:9464'"
             raise SpecError(message, file=self.file, key="daemon.metrics")
         return host.strip("[]"), int(port)
+
+    def capacities(self) -> dict[str, int]:
+        """How much there is of each shared resource."""
+        return {name: limit.count for name, limit in self.resources.items()}
 
     def layers(self) -> list[settings.Layer]:
         """The layers of settings below everything a client sends."""
@@ -125,7 +138,7 @@ def parse_config(text: str, file: str) -> Config:
 
 
 def _refuse_unknown(tables: dict[str, Any]) -> None:
-    top = ["daemon", "clusters", "workflow"]
+    top = ["daemon", "clusters", "workflow", "resources"]
     for given in tables:
         if given not in top:
             raise unknown_key(given, top)
@@ -133,6 +146,11 @@ def _refuse_unknown(tables: dict[str, Any]) -> None:
     for given in table if isinstance(table, dict) else ():
         if given not in known:
             raise unknown_key(given, known, "daemon")
+    resources, known = tables.get("resources", {}), list(ResourceLimit.__struct_fields__)
+    for name, limit in resources.items() if isinstance(resources, dict) else ():
+        for given in limit if isinstance(limit, dict) else ():
+            if given not in known:
+                raise unknown_key(given, known, f"resources.{name}")
 
 
 def _check(config: Config) -> None:
@@ -141,6 +159,11 @@ def _check(config: Config) -> None:
     if config.daemon.drain_s < 0:
         raise SpecError("cannot be negative", key="daemon.drain_s")
     config.metrics_address()
+    for name, limit in config.resources.items():
+        check_lock_name(name, f"resources.{name}")
+        if not 0 <= limit.count <= COUNT_MAX:
+            message = f"must be between 0 and {COUNT_MAX}, not {limit.count}"
+            raise SpecError(message, key=f"resources.{name}.count")
 
 
 def _with_local(config: Config) -> Config:

@@ -14,6 +14,7 @@ from penstock.domain.errors import StoreError
 APPLICATION_ID: Final = 0x50454E53  # "PENS"
 WORKFLOW_MIGRATIONS: Final = "migrations"
 CATALOGUE_MIGRATIONS: Final = "catalogue_migrations"
+LOCK_MIGRATIONS: Final = "lock_migrations"
 _UNHEALABLE: Final = ("malformed", "not a database", "unsupported file format", "no such table", "no such column")
 
 
