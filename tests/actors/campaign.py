@@ -19,6 +19,7 @@ from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.domain.budget import Queueing
+from penstock.domain.context import read_context
 from penstock.domain.errors import PenstockError, StoreError
 from penstock.domain.spec import RetryTable, StructureSource, WorkflowSpec
 from penstock.domain.views import Selection, WorkflowInfo
@@ -162,7 +163,7 @@ class Campaign:
             "created_at": self.clock.time(),
             "updated_at": self.clock.time(),
         }
-        store = WorkflowStore(self.directory, self.id, self.clock.busy)
+        store = WorkflowStore(self.directory / "workflow.db", self.id, self.clock.busy)
         await store.create(WorkflowRow(**fields), [])
         await store.close()
 
@@ -179,7 +180,7 @@ class Campaign:
         )
 
         def make(me: Ref[Any]) -> WorkflowActor:
-            actor = WorkflowActor(me, self.id, self.directory, around)
+            actor = WorkflowActor(me, read_context(self.directory), around)
             store = cast("WorkflowStore", BreakingStore(actor._store, self._breaks))
             actor._store = actor._ledger.store = store
             self.actor = actor

@@ -123,6 +123,13 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     "clusters": ((), {}, messages.ListClusters(), messages.Clusters(())),
     "report_cluster": (("hpc",), {}, messages.ReportCluster("hpc"), messages.ClusterReported(REPORT)),
     "settings": ((LAYERS,), {}, messages.GetSettings(LAYERS), messages.Settings(())),
+    "locks": (("g2",), {}, messages.ListLocks("g2"), messages.LockList(())),
+    "release_lock": (
+        ("laser", "g2/x"),
+        {"force": True},
+        messages.ReleaseLock("laser", "g2/x", force=True),
+        messages.LockReleased("laser", "g2/x", 1),
+    ),
 }
 
 

@@ -18,6 +18,7 @@ from penstock.actors.worker_tasks import CheckWork, KeepSource
 from penstock.actors.workflow import Surroundings
 from penstock.daemon.creation import Request
 from penstock.daemon.workflows import Workflows
+from penstock.domain.context import Mode, plan_context
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.views import ClusterInfo
 from penstock.recipes.recipe import Step
@@ -127,7 +128,8 @@ class House:
     def request(self, *, cluster: str = "local", slots: int = 2) -> Request:
         """A wish for the workflow `w`."""
         spec = WorkflowSpec("campaign", StructureSource("m.csv"), {"name": "emt"}, id="w", cluster=cluster, slots=slots)
-        return Request("w", self.directory, spec, b"{}", self.source, "spec", (Step("calculate", "fan"),))
+        context = plan_context(Mode.ISOLATED, str(self.work.parent), "w")
+        return Request(context, spec, b"{}", self.source, "spec", (Step("calculate", "fan"),))
 
     def leftovers(self) -> list[str]:
         """The names in the folder of workflows."""

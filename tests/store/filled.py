@@ -60,7 +60,7 @@ def workflow_row(workflow_id: str = "w") -> WorkflowRow:
 
 def make_store(directory: Path) -> WorkflowStore:
     """A store whose database may or may not exist."""
-    return WorkflowStore(directory, "w", contextlib.nullcontext)
+    return WorkflowStore(directory / "workflow.db", "w", contextlib.nullcontext)
 
 
 async def create(directory: Path) -> tuple[WorkflowStore, StepRow]:

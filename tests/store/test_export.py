@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from penstock.domain.calculation import Outcome, Structure, StructureChunk, pack_chunk
+from penstock.domain.context import DATABASE_NAME
 from penstock.domain.errors import SpecError, StoreError
 from penstock.domain.geometry import format_geometry
 from penstock.domain.states import AttemptState, JobState
@@ -75,7 +76,7 @@ async def directory(tmp_path: Path) -> Path:
 
 def write(directory: Path, file_format: str, path: Path | None = None, *, again: bool = False) -> Path:
     path = path or default_path(directory, "w", file_format)
-    export_jobs(directory, "w", file_format, path, ALL, overwrite=again)
+    export_jobs(directory / DATABASE_NAME, "w", file_format, path, ALL, overwrite=again)
     return path
 
 
@@ -200,7 +201,9 @@ async def test_a_selection(directory: Path, file_format: str) -> None:
         (Selection(jobs=(999,)), []),
     ):
         path = directory / "selected"
-        assert export_jobs(directory, "w", file_format, path, selection, overwrite=True) == len(expected)
+        assert export_jobs(directory / DATABASE_NAME, "w", file_format, path, selection, overwrite=True) == len(
+            expected
+        )
         assert ids(file_format, path) == expected
 
 
@@ -291,7 +294,7 @@ async def test_what_is_no_regular_file_is_never_replaced(directory: Path, overwr
     os.mkfifo(directory / "pipe")
     for path in (directory / "folder", directory / "link", directory / "pipe", Path("/dev/null"), Path("/")):
         with pytest.raises(SpecError, match="exists and is not a regular file; choose another path") as caught:
-            export_jobs(directory, "w", "csv", path, ALL, overwrite=overwrite)
+            export_jobs(directory / DATABASE_NAME, "w", "csv", path, ALL, overwrite=overwrite)
         assert caught.value.key == "path"
     assert (directory / "pipe").is_fifo()
     assert (directory / "link").is_symlink()
@@ -311,7 +314,7 @@ async def test_a_folder_in_which_no_file_can_be_made_is_said_of_the_file(directo
 
 async def test_an_unknown_format_is_refused_before_anything_is_touched(directory: Path) -> None:
     with pytest.raises(SpecError, match="unknown format 'xlsx'; use one of csv, json, extxyz, ase") as caught:
-        export_jobs(directory, "w", "xlsx", directory / "new" / "x", ALL, overwrite=False)
+        export_jobs(directory / DATABASE_NAME, "w", "xlsx", directory / "new" / "x", ALL, overwrite=False)
     assert caught.value.key == "format"
     assert not (directory / "new").exists()
     assert default_path(directory, "w", "ase") == directory / "exports" / "w.db"

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.domain.context import DATABASE_NAME as DB
 from penstock.domain.errors import NotFoundError, SpecError, StoreError
 from penstock.domain.states import JobState
 from penstock.domain.views import EventInfo, Selection, Statistic
@@ -55,7 +56,7 @@ def change(directory: Path, sql: str, *parameters: Any) -> None:
 
 
 def page(directory: Path, order: str = "id", limit: int = 100, offset: int = 0) -> list[int]:
-    jobs, total = list_jobs(directory, "w", ALL, limit=limit, offset=offset, order=order)
+    jobs, total = list_jobs(directory / DB, "w", ALL, limit=limit, offset=offset, order=order)
     assert total == 6
     return [job.id for job in jobs]
 
@@ -100,13 +101,13 @@ async def test_a_page_has_its_bound(directory: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_a_selection_is_counted_whole(directory: Path) -> None:
-    jobs, total = list_jobs(directory, "w", Selection(statuses=("ready",)), limit=1, offset=1, order="-id")
+    jobs, total = list_jobs(directory / DB, "w", Selection(statuses=("ready",)), limit=1, offset=1, order="-id")
     assert ([job.id for job in jobs], total) == ([5], 3)
-    assert list_jobs(directory, "other", ALL, limit=9, offset=0, order="id") == ([], 0)
+    assert list_jobs(directory / DB, "other", ALL, limit=9, offset=0, order="id") == ([], 0)
 
 
 async def test_a_job_with_all_that_is_known_of_it(directory: Path) -> None:
-    record = load_job(directory, "w", 1)
+    record = load_job(directory / DB, directory, "w", 1)
     assert (record.job.name, record.job.status, record.job.final_energy) == ("h0", "completed", -5.25)
     assert record.job.never_rerun is False
     assert record.geometry == "1\n\nH 0 0 0\n"
@@ -115,41 +116,46 @@ async def test_a_job_with_all_that_is_known_of_it(directory: Path) -> None:
     assert attempt.directory == record.files[0].removesuffix("/stdout") == str(directory / "jobs/0000/1/1")
     assert record.properties == {"dipole": [0.0, 0.0, 1.5]}
     assert [event.text for event in record.events] == ["attempt 1 completed, energy -5.25000000 Eh"]
-    failed = load_job(directory, "w", 2)
+    failed = load_job(directory / DB, directory, "w", 2)
     assert (failed.job.failure, failed.blamed, failed.properties, failed.events) == ("exit_code", 1, {}, ())
 
 
 @pytest.mark.parametrize(("workflow", "job"), [("w", 7), ("w", 0), ("w", -1), ("w", 2**63 - 1), ("other", 1)])
 async def test_a_job_that_is_not_there(directory: Path, workflow: str, job: int) -> None:
     with pytest.raises(NotFoundError, match=f"workflow {workflow} has no job {job}; see 'penstockctl jobs {workflow}'"):
-        load_job(directory, workflow, job)
+        load_job(directory / DB, directory, workflow, job)
 
 
 async def test_failures_and_rejected_records(directory: Path) -> None:
     change(directory, "UPDATE job SET status = 'timeout', updated_at = '2999' WHERE id = 5")
-    assert [job.id for job in recent_failures(directory, 9)] == [5, 2]
-    assert [job.id for job in recent_failures(directory, 1)] == [5]
-    assert [(one.orig_index, one.line, one.reason) for one in list_rejected(directory, 1)] == [(6, 8, "no atoms")]
-    assert len(list_rejected(directory, 9)) == 2
+    assert [job.id for job in recent_failures(directory / DB, "w", 9)] == [5, 2]
+    assert [job.id for job in recent_failures(directory / DB, "w", 1)] == [5]
+    assert [(one.orig_index, one.line, one.reason) for one in list_rejected(directory / DB, "w", 1)] == [
+        (6, 8, "no atoms")
+    ]
+    assert len(list_rejected(directory / DB, "w", 9)) == 2
 
 
 async def test_spec_and_state(directory: Path) -> None:
-    assert load_spec(directory, "w") == "{}"
-    assert load_state(directory, "w") == ("running", {"completed": 2, "failed": 1, "submitting": 1, "ready": 2})
+    assert load_spec(directory / DB, "w") == "{}"
+    assert load_state(directory / DB, "w") == (
+        "running",
+        {"completed": 2, "failed": 1, "submitting": 1, "ready": 2},
+    )
 
 
 async def test_the_history_page_by_page(directory: Path) -> None:
-    everything = events_since(directory, "w", 0, 1000)
+    everything = events_since(directory / DB, "w", 0, 1000)
     assert [event.seq for event in everything] == list(range(1, len(everything) + 1))
     assert everything[0].text == "created from recipe campaign"
     paged: list[EventInfo] = []
     for _ in everything[::2]:
-        found = events_since(directory, "w", paged[-1].seq if paged else 0, 2)
+        found = events_since(directory / DB, "w", paged[-1].seq if paged else 0, 2)
         assert 0 < len(found) <= 2
         paged += found
     assert paged == everything
-    assert events_since(directory, "w", everything[-1].seq, 2) == []
-    assert events_since(directory, "other", 0, 1000) == []
+    assert events_since(directory / DB, "w", everything[-1].seq, 2) == []
+    assert events_since(directory / DB, "other", 0, 1000) == []
 
 
 async def test_moved_jobs_change_the_counts(directory: Path) -> None:
@@ -157,7 +163,7 @@ async def test_moved_jobs_change_the_counts(directory: Path) -> None:
     await store.load()
     await store.move_jobs(in_states(JobState.READY), JobState.HELD, Event("jobs_held", 0))
     await store.close()
-    assert load_state(directory, "w")[1] == {"completed": 2, "failed": 1, "submitting": 1, "held": 2}
+    assert load_state(directory / DB, "w")[1] == {"completed": 2, "failed": 1, "submitting": 1, "held": 2}
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
@@ -166,14 +172,14 @@ async def test_moved_jobs_change_the_counts(directory: Path) -> None:
 async def test_nothing_has_no_figures(tmp_path: Path) -> None:
     store, _ = await create(tmp_path)
     await store.close()
-    summary = summarize(tmp_path, "w")
+    summary = summarize(tmp_path / DB, "w")
     assert summary.failures == {}
     assert summary.energy_hartree == summary.scf_cycles == Statistic(0, None, None, None, None)
 
 
 async def test_only_completed_jobs_count(directory: Path) -> None:
     change(directory, "UPDATE job SET final_energy = 1e6, wall_time_s = 1e6 WHERE status != 'completed'")
-    summary = summarize(directory, "w")
+    summary = summarize(directory / DB, "w")
     assert summary.energy_hartree == Statistic(2, -6.375, -6.375, -7.5, -5.25)
     assert summary.wall_time_s.max == 2.0
     assert summary.failures == {"exit_code": 1}
@@ -204,9 +210,9 @@ def test_median_mean_and_extremes(tmp_path_factory: pytest.TempPathFactory, valu
 
 QUESTIONS: list[Callable[[Path], Any]] = [
     lambda d: list_jobs(d, "w", ALL, limit=1, offset=0, order="id"),
-    lambda d: recent_failures(d, 1),
-    lambda d: list_rejected(d, 1),
-    lambda d: load_job(d, "w", 1),
+    lambda d: recent_failures(d, "w", 1),
+    lambda d: list_rejected(d, "w", 1),
+    lambda d: load_job(d, d.parent, "w", 1),
     lambda d: load_spec(d, "w"),
     lambda d: load_state(d, "w"),
     lambda d: events_since(d, "w", 0, 1),
@@ -220,14 +226,14 @@ async def test_a_database_that_cannot_be_read(directory: Path, question: Callabl
 
     def said() -> str:
         with pytest.raises(StoreError, match=r"workflow\.db") as caught:
-            question(directory)
+            question(database)
         assert not caught.value.healable
         return str(caught.value)
 
     change(directory, "PRAGMA user_version = 99")
     assert "has schema 99, this program knows" in said()
     change(directory, f"PRAGMA user_version = {len(load_migrations(WORKFLOW_MIGRATIONS))}")
-    question(directory)
+    question(database)
     whole = database.read_bytes()
     database.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
     assert "restore it from a backup" in said()
@@ -248,6 +254,6 @@ def test_a_database_of_the_release_before_is_brought_up_to_date_by_whoever_asks_
         "VALUES (0, 'H', 1, 'ready', 0, 2, '', '', '', 'w', 1, 1, 'h', 1, 'ready')"
     )
     change(tmp_path, job)
-    jobs, total = list_jobs(tmp_path, "w", ALL, limit=1, offset=0, order="id")
+    jobs, total = list_jobs(tmp_path / DB, "w", ALL, limit=1, offset=0, order="id")
     assert (total, jobs[0].name) == (1, "h")
     assert (tmp_path / "workflow.db.v1.bak").exists()

@@ -60,7 +60,7 @@ async def test_a_store_without_its_workflow_says_so(tmp_path: Path) -> None:
         await make_store(tmp_path).load()
     store, _ = await create(tmp_path)
     await store.close()
-    other = WorkflowStore(tmp_path, "other", store._db._busy)
+    other = WorkflowStore(tmp_path / "workflow.db", "other", store._db._busy)
     with pytest.raises(StoreError, match="holds no workflow 'other'"):
         await other.load()
     await other.close()

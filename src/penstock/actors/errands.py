@@ -134,7 +134,7 @@ class Errands:
         if sum(self._ledger.store.tally.values()) <= PROJECTED_MAX:
             path = str(self.view)
             task = ExportJobs(
-                str(self._ledger.directory), self._ledger.workflow_id, "ase", path, Selection(), overwrite=True
+                self._ledger.context.database, self._ledger.workflow_id, "ase", path, Selection(), overwrite=True
             )
             try:
                 await self._work(task)

@@ -17,6 +17,7 @@ from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
+from penstock.domain.context import Context
 from penstock.domain.errors import ConflictError
 from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
@@ -60,9 +61,10 @@ class Ledger:
     step: StepRow
     steps: dict[int, PlannedStep]
 
-    def __init__(self, workflow_id: str, directory: Path, store: WorkflowStore, board: Board, clock: Clock) -> None:
-        self.workflow_id = workflow_id
-        self.directory = directory
+    def __init__(self, context: Context, store: WorkflowStore, board: Board, clock: Clock) -> None:
+        self.context = context
+        self.workflow_id = context.workflow_id
+        self.directory = Path(context.directory)
         self.store = store
         self._board = board
         self._clock = clock
@@ -339,6 +341,7 @@ def describe_workflow(ledger: Ledger) -> WorkflowInfo:
         reason=row.reason,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        database=ledger.context.database,
     )
 
 

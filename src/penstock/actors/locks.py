@@ -15,7 +15,6 @@ import anyio.to_thread
 import msgspec
 
 from penstock.actors.clock import Clock
-from penstock.domain.context import read_context
 from penstock.domain.ids import ulid_time_s
 from penstock.domain.locks import Lease, Standing, Wish
 from penstock.domain.spec import LockNeeds
@@ -123,20 +122,15 @@ class WorkflowLocks:
         """Whether its attempts need any."""
         return bool(self._needs.resources or self._needs.names)
 
-    @property
-    def waits(self) -> bool:
-        """Whether it stands in a line."""
-        return self._waits
-
     def next_ask_at(self) -> float:
         """When it is of use to ask again."""
         return self._asked_at + ASK_AGAIN_S if self._waits else 0.0
 
-    async def find_again(self, needs: LockNeeds, directory: Path, opened: Mapping[str, tuple[int, str | None]]) -> None:
+    async def find_again(self, needs: LockNeeds, directory: str, opened: Mapping[str, tuple[int, str | None]]) -> None:
         """After a start: exactly what the open submissions need is held.
 
-        `directory` is the workflow's; `opened`: by ulid, how many tasks have attempts whose end is not recorded, and
-        the tokens that were. A place in the line that it may have had is its own still.
+        `directory` is that of its context's locks; `opened`: by ulid, how many tasks have attempts whose end is not
+        recorded, and the tokens that were. A place in the line that it may have had is its own still.
         """
         self._needs = needs
         if not self.needed:
@@ -152,8 +146,7 @@ class WorkflowLocks:
             ],
         )
         if needs.names:
-            context = await self._locks.run(partial(read_context, directory))
-            self._names = self._locks.names_in(context.locks)
+            self._names = self._locks.names_in(directory)
             each = dict.fromkeys(needs.names, 1)
             held = [lease for ulid, (_, known_) in known.items() for lease in self._leases(ulid, known_.names, each, 1)]
             await self._settle(self._names, held)

@@ -364,7 +364,7 @@ class PlanSource(Task[SourcePlan], frozen=True):
 class ExportJobs(Task[int], frozen=True):
     """Writes the selected jobs of a workflow's database to a file."""
 
-    directory: str
+    database: str
     workflow_id: str
     format: str
     path: str
@@ -376,7 +376,7 @@ class ExportJobs(Task[int], frozen=True):
     def run(self) -> int:
         """How many jobs were written."""
         return export.export_jobs(
-            Path(self.directory),
+            Path(self.database),
             self.workflow_id,
             self.format,
             Path(self.path),

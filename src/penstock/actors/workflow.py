@@ -65,6 +65,7 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.domain.budget import Cycle, Pace, Queueing, Shape, bundle_size, shape
 from penstock.domain.calculation import Exit, FailureClass, Outcome
+from penstock.domain.context import Context
 from penstock.domain.errors import ConflictError, PenstockError
 from penstock.domain.ids import new_ulid
 from penstock.domain.resources import Resources, parse_walltime_s
@@ -107,14 +108,14 @@ class Surroundings(msgspec.Struct, frozen=True):
 class WorkflowActor(Actor[Message]):
     """One workflow."""
 
-    def __init__(self, me: Ref[Any], workflow_id: str, directory: Path, around: Surroundings) -> None:
-        self.workflow_id = workflow_id
-        self.directory = directory
+    def __init__(self, me: Ref[Any], context: Context, around: Surroundings) -> None:
+        self.workflow_id = workflow_id = context.workflow_id
+        self.directory = Path(context.directory)
         self._me = me
         self._around = around
         self._clock = around.clock
-        self._store = WorkflowStore(directory, workflow_id, around.database)
-        self._ledger = Ledger(workflow_id, directory, self._store, around.board, around.clock)
+        self._store = WorkflowStore(Path(context.database), workflow_id, around.database)
+        self._ledger = Ledger(context, self._store, around.board, around.clock)
         self._errands = Errands(me, self._ledger, around.workers, around.clock)
         self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
         self._locks = WorkflowLocks(workflow_id, around.locks, self._pump_soon)
@@ -159,7 +160,7 @@ class WorkflowActor(Actor[Message]):
         """What open submissions need is held, and nothing else; only then may anything be submitted."""
         orders = self._book.orders
         held = {each.ulid: (orders[each.ulid].tasks_unended, each.locks) for each in opened}
-        await self._locks.find_again(self._ledger.spec.locks, self.directory, held)
+        await self._locks.find_again(self._ledger.spec.locks, self._ledger.context.locks, held)
         for ulid, (tasks, tokens) in held.items():
             orders[ulid].tasks_leased = tasks if tokens else 0
 
@@ -653,7 +654,7 @@ class WorkflowActor(Actor[Message]):
             await self._cancel_jobs(Selection())
         if not opened:
             return
-        wanted = set(await self._store.job_ids(Where("cancel_requested = 1") & in_states(*ACTIVE)))
+        wanted = set(await self._store.job_ids(self._store.own & Where("cancel_requested = 1") & in_states(*ACTIVE)))
         for order in self._book.orders.values():
             self._cancel_attempts(order, wanted)
 

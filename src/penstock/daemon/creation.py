@@ -18,6 +18,15 @@ from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import CheckWork, KeepSource, StepInputs
 from penstock.actors.workers import Workers
 from penstock.daemon.cluster_tables import LOCAL
+from penstock.domain.context import (
+    CONTEXT_NAME,
+    DATABASE_NAME,
+    Context,
+    Mode,
+    plan_context,
+    read_context,
+    render_context,
+)
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
 from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules, leads_somewhere
@@ -28,23 +37,33 @@ from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
+from penstock.store.removal import remove_workflow
 from penstock.store.rows import WorkflowRow
+from penstock.store.sharing import SHARED_INDEXES
 from penstock.store.workflow_store import WorkflowStore
 
-WORK_FOLDER: Final = ".penstock"
 _TEMPLATE_MAX: Final = 1 << 20
 
 
 class Request(msgspec.Struct, frozen=True):
     """A checked wish for a workflow."""
 
-    workflow_id: str
-    directory: Path
+    context: Context
     spec: WorkflowSpec
     parameters: bytes  # the engine's, JSON
     source: Path
     slots_origin: str
     steps: tuple[Step, ...]
+
+    @property
+    def workflow_id(self) -> str:
+        """Its name."""
+        return self.context.workflow_id
+
+    @property
+    def directory(self) -> Path:
+        """Its own directory."""
+        return Path(self.context.directory)
 
     def needs(self) -> list[Resources]:
         """What the jobs of each step ask for."""
@@ -80,8 +99,7 @@ def check_request(
         raise SpecError(f"the work directory {work_root} is not a directory")
     workflow_id = check_workflow_id(spec.id) if spec.id else generate_workflow_id(spec.recipe)
     return Request(
-        workflow_id=workflow_id,
-        directory=root / WORK_FOLDER / workflow_id,
+        context=plan_context(Mode(spec.isolation), str(root), workflow_id),
         spec=spec,
         parameters=msgspec.json.encode(parameters),
         source=base / Path(spec.structures.source).expanduser(),
@@ -191,12 +209,23 @@ async def _refuse_existing(directory: Path) -> None:
 async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> None:
     """Removes what is left of a workflow that was never accepted."""
     with anyio.CancelScope(shield=True):
-        await anyio.to_thread.run_sync(lambda: shutil.rmtree(_aside(directory), ignore_errors=True))
+        await anyio.to_thread.run_sync(_clear_away, directory)
         await catalogue.remove(workflow_id)
 
 
+def _clear_away(directory: Path) -> None:
+    """Of the workflow that was to be in `directory`: what was built aside, and its rows among those of others."""
+    aside = _aside(directory)
+    with contextlib.suppress(StoreError):
+        context = read_context(aside)
+        if context.shares_database and not directory.exists():
+            remove_workflow(Path(context.database), context.workflow_id, even_with_jobs=False)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) -> WorkflowInfo:
-    await anyio.to_thread.run_sync(_lay_out, aside)
+    context = request.context
+    await anyio.to_thread.run_sync(_lay_out, aside, context)
     kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
     structures = msgspec.structs.replace(request.spec.structures, source=kept.path)
     spec = msgspec.structs.replace(request.spec, id=request.workflow_id, structures=structures)
@@ -207,8 +236,8 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
         recipe_version=get_recipe(spec.recipe).version,
         spec=msgspec.json.encode(spec).decode(),
         parameters=request.parameters.decode(),
-        mode=spec.isolation,
-        namespace=request.workflow_id,
+        mode=context.mode,
+        namespace=context.namespace,
         state=WorkflowState.RUNNING,
         reason=None,
         slots=spec.slots,
@@ -217,13 +246,14 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
         created_at=now,
         updated_at=now,
     )
-    store = WorkflowStore(aside, request.workflow_id, clock.busy)
+    database = aside / DATABASE_NAME if context.mode is Mode.ISOLATED else Path(context.database)
+    store = WorkflowStore(database, request.workflow_id, clock.busy)
     try:
-        await store.create(row, [(file.path, file.bytes, file.sha256) for file in kept.files])
+        files = [(file.path, file.bytes, file.sha256) for file in kept.files]
+        await store.create(row, files, indexes=SHARED_INDEXES if context.shares_database else ())
     finally:
         await store.close()
-    await anyio.to_thread.run_sync(_describe_context, aside, request.directory, row)
-    return _new_info(row, spec, request.directory)
+    return _new_info(row, spec, context)
 
 
 def _aside(directory: Path) -> Path:
@@ -252,26 +282,18 @@ def _read_template(path: Path, name: str) -> str:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
 
 
-def _lay_out(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)  # of a creation that was killed
-    directory.parent.mkdir(exist_ok=True)
-    directory.mkdir()
-    for name in ("jobs", "storage", "locks", "exports"):
-        (directory / name).mkdir()
-
-
-def _describe_context(aside: Path, directory: Path, row: WorkflowRow) -> None:
-    """`context.toml`: where everything of this workflow is, for people and for programs without a daemon."""
-    quoted = {
-        "workflow_id": row.workflow_id,
-        "mode": row.mode,
-        "namespace": row.namespace,
-        "database": str(directory / "workflow.db"),
-        "storage": str(directory / "storage"),
-        "locks": str(directory / "locks"),
-    }
-    lines = [f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in quoted.items()]
-    (aside / "context.toml").write_text("".join(lines), encoding="utf-8")
+def _lay_out(aside: Path, context: Context) -> None:
+    shutil.rmtree(aside, ignore_errors=True)  # of a creation that was killed
+    aside.parent.mkdir(exist_ok=True)
+    aside.mkdir()
+    (aside / CONTEXT_NAME).write_text(render_context(context), encoding="utf-8")
+    for name in ("jobs", "exports"):
+        (aside / name).mkdir()
+    for place in (context.storage, context.locks):
+        own = Path(place).is_relative_to(context.directory)
+        (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
+    if context.shares_database:
+        Path(context.database).parent.mkdir(exist_ok=True)
 
 
 def _reveal(aside: Path, directory: Path) -> None:
@@ -296,12 +318,12 @@ def _sync(directory: Path) -> None:
         os.close(fd)
 
 
-def _new_info(row: WorkflowRow, spec: WorkflowSpec, directory: Path) -> WorkflowInfo:
+def _new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
     return WorkflowInfo(
         id=row.workflow_id,
         recipe=row.recipe,
         state=row.state,
-        directory=str(directory),
+        directory=context.directory,
         mode=row.mode,
         cluster=spec.cluster,
         engine=spec.engine_name,
@@ -315,4 +337,5 @@ def _new_info(row: WorkflowRow, spec: WorkflowSpec, directory: Path) -> Workflow
         reason=None,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        database=context.database,
     )

@@ -83,7 +83,7 @@ class LockDesk:
         if info is None or submission is None:
             return
         try:
-            is_live = is_submission_open(Path(info.directory), info.id, submission)
+            is_live = is_submission_open(Path(info.database), info.id, submission)
         except StoreError as error:
             raise ConflictError(f"nobody can say whether {holder} is over: {error}; --force releases it") from error
         if is_live:

@@ -43,7 +43,7 @@ from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
 from penstock.domain.states import ATTEMPT_ENDED, JobState, WorkflowState
-from penstock.domain.views import ClusterReport, EventInfo, Finding, RejectedInfo, WorkflowInfo
+from penstock.domain.views import ClusterReport, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
 from penstock.store import export, queries, table
 
@@ -171,7 +171,7 @@ class Service:
                 return await self._job(id_, job)
             case m.Summarize(id=id_):
                 info = self._workflows.info(id_)
-                summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.directory), id_)
+                summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.database), id_)
                 return m.Summary(info, *msgspec.structs.astuple(summary))
             case m.Tabulate(id=id_, limit=limit, offset=offset):
                 return await self._table(id_, limit, offset)
@@ -235,11 +235,7 @@ class Service:
         failed = info.statuses.get("failed", 0) + info.statuses.get("timeout", 0)
         if info.state == WorkflowState.FAULTED or not (failed or info.rejected):
             return m.WorkflowStatus(info, (), ())
-        directory = Path(info.directory)
-        failures = await anyio.to_thread.run_sync(queries.recent_failures, directory, _FAILURES_SHOWN) if failed else []
-        rejected = (
-            await anyio.to_thread.run_sync(queries.list_rejected, directory, REJECTED_SHOWN) if info.rejected else []
-        )
+        failures, rejected = await anyio.to_thread.run_sync(_what_went_wrong, info, failed)
         return m.WorkflowStatus(info, tuple(failures), tuple(rejected))
 
     def _desk_for(self, cluster: str) -> ClusterDesk:
@@ -254,7 +250,7 @@ class Service:
         info = self._workflows.info(request.id)
         jobs, total = await anyio.to_thread.run_sync(
             lambda: queries.list_jobs(
-                Path(info.directory),
+                Path(info.database),
                 request.id,
                 request.selection,
                 limit=request.limit,
@@ -266,7 +262,8 @@ class Service:
 
     async def _record(self, workflow_id: str, job: int) -> tuple[WorkflowInfo, queries.JobRecord]:
         info = self._workflows.info(workflow_id)
-        return info, await anyio.to_thread.run_sync(queries.load_job, Path(info.directory), workflow_id, job)
+        database, directory = Path(info.database), Path(info.directory)
+        return info, await anyio.to_thread.run_sync(queries.load_job, database, directory, workflow_id, job)
 
     async def _job(self, workflow_id: str, job: int) -> m.JobDetail:
         _, record = await self._record(workflow_id, job)
@@ -282,7 +279,7 @@ class Service:
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
         info, record = await self._record(workflow_id, job)
-        spec = await anyio.to_thread.run_sync(queries.load_spec, Path(info.directory), workflow_id)
+        spec = await anyio.to_thread.run_sync(queries.load_spec, Path(info.database), workflow_id)
         decoded = msgspec.json.decode(spec, type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
         if record.job.state == JobState.READY:
@@ -294,7 +291,7 @@ class Service:
     async def _table(self, workflow_id: str, limit: int, offset: int) -> m.Table:
         info = self._workflows.info(workflow_id)
         found = await anyio.to_thread.run_sync(
-            lambda: table.tabulate(Path(info.directory), workflow_id, limit=limit, offset=offset)
+            lambda: table.tabulate(Path(info.database), workflow_id, limit=limit, offset=offset)
         )
         return m.Table(info, found.columns, found.rows, found.total)
 
@@ -306,7 +303,7 @@ class Service:
             path = Path(request.path)
             if not path.is_absolute():
                 raise SpecError(f"{path} is not an absolute path", key="path")
-        task = ExportJobs(info.directory, request.id, request.format, str(path), request.selection, overwrite)
+        task = ExportJobs(info.database, request.id, request.format, str(path), request.selection, overwrite)
         return m.Exported(str(path), await self._workers.run(task))
 
     # ---- streams ----------------------------------------------------------------------------------------------------
@@ -351,9 +348,9 @@ class Service:
                     yield news
 
     async def _history(self, workflow_id: str, since: int) -> AsyncGenerator[EventInfo]:
-        directory = Path(self._workflows.info(workflow_id).directory)
+        database = Path(self._workflows.info(workflow_id).database)
         while True:
-            page = await anyio.to_thread.run_sync(queries.events_since, directory, workflow_id, since, _PAGE)
+            page = await anyio.to_thread.run_sync(queries.events_since, database, workflow_id, since, _PAGE)
             for event in page:
                 yield event
             if len(page) < _PAGE:
@@ -395,6 +392,13 @@ class Service:
             await anyio.sleep(_FOLLOW_S)
             _, record = await self._record(request.id, request.job)
             attempt = next(a for a in record.attempts if a.number == number)
+
+
+def _what_went_wrong(info: WorkflowInfo, failed: int) -> tuple[list[JobInfo], list[RejectedInfo]]:
+    """The newest of `failed` jobs, and the records of the source that could not be taken in."""
+    database = Path(info.database)
+    failures = queries.recent_failures(database, info.id, _FAILURES_SHOWN) if failed else []
+    return failures, queries.list_rejected(database, info.id, REJECTED_SHOWN) if info.rejected else []
 
 
 def _command_of(request: m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.Resolve) -> JobCommand:

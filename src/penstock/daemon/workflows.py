@@ -21,6 +21,7 @@ from penstock.actors.worker_tasks import PlanSource, SourcePlan
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
 from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, discard
+from penstock.domain.context import read_context
 from penstock.domain.errors import ConflictError, NotFoundError, StoreError
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
@@ -105,10 +106,10 @@ class Workflows:
     # ---- starting and finding again ---------------------------------------------------------------------------------
 
     def start(self, workflow_id: str, directory: Path, cluster: str) -> Ref[Message]:
-        """Starts a workflow's actor."""
-        around = self._surroundings(cluster)
+        """Starts a workflow's actor. StoreError when its `context.toml` is damaged."""
+        around, context = self._surroundings(cluster), read_context(directory)
         self._refs[workflow_id] = self.supervisor.start_child(
-            workflow_id, lambda me: WorkflowActor(me, workflow_id, directory, around)
+            workflow_id, lambda me: WorkflowActor(me, context, around)
         )
         return self._refs[workflow_id]
 
@@ -118,18 +119,21 @@ class Workflows:
             if row.state == CREATING and not await anyio.Path(row.directory).exists():
                 await discard(self._catalogue, row.id, Path(row.directory))  # it was never accepted
                 continue
-            info = row.snapshot
-            if info is None:
-                info = await anyio.to_thread.run_sync(_unknown_info, row)
-            self._board.pin(info)
-            around = self._around(info.cluster)
-            if around is None:
-                reason = f"cluster {info.cluster!r} is not configured any more"
-                self._board.pin(msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=reason))
-            elif _has_work(info) or await anyio.to_thread.run_sync(_was_woken, info):
-                self.start(row.id, Path(row.directory), info.cluster)
-            else:
-                around.cluster.post(("detach", row.id), Detach(row.id))
+            await self._find_again(row)
+
+    async def _find_again(self, row: CatalogueRow) -> None:
+        info = await anyio.to_thread.run_sync(_known_info, row)
+        self._board.pin(info)
+        around = self._around(info.cluster)
+        if around is None:
+            reason = f"cluster {info.cluster!r} is not configured any more"
+            self._board.pin(msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=reason))
+        elif info.state == WorkflowState.FAULTED and not info.database:
+            return
+        elif _has_work(info) or await anyio.to_thread.run_sync(_was_woken, info):
+            self.start(row.id, Path(row.directory), info.cluster)
+        else:
+            around.cluster.post(("detach", row.id), Detach(row.id))
 
     async def ask(self, workflow_id: str, message: Message, deadline_s: float) -> object:
         """Asks a workflow's actor, starting it when the workflow is at rest."""
@@ -216,7 +220,7 @@ def _has_work(info: WorkflowInfo) -> bool:
 def _was_woken(info: WorkflowInfo) -> bool:
     """Whether its database knows of work that the catalogue had not heard of when the daemon was killed."""
     try:
-        return _is_live(*load_state(Path(info.directory), info.id))
+        return _is_live(*load_state(Path(info.database), info.id))
     except StoreError:
         return False  # it was at rest, as far as anybody knows
 
@@ -229,12 +233,24 @@ def _is_hopeless(error: BaseException) -> bool:
     return isinstance(error, StoreError) and not error.healable
 
 
-def _unknown_info(row: CatalogueRow) -> WorkflowInfo:
-    """A workflow that was recorded but never described: its own database knows its cluster, and later the rest."""
+def _known_info(row: CatalogueRow) -> WorkflowInfo:
+    """What the catalogue knows of a workflow, with its database as `context.toml` has it now."""
     try:
-        cluster = msgspec.json.decode(load_spec(Path(row.directory), row.id), type=WorkflowSpec).cluster
+        context = read_context(Path(row.directory))
+    except StoreError as error:
+        info = row.snapshot or _unknown_info(row, "", _SOME_CLUSTER)
+        return msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=str(error), database="")
+    if row.snapshot is not None:
+        return msgspec.structs.replace(row.snapshot, database=context.database)
+    try:
+        cluster = msgspec.json.decode(load_spec(Path(context.database), row.id), type=WorkflowSpec).cluster
     except StoreError:
         cluster = _SOME_CLUSTER
+    return msgspec.structs.replace(_unknown_info(row, context.database, cluster), mode=context.mode)
+
+
+def _unknown_info(row: CatalogueRow, database: str, cluster: str) -> WorkflowInfo:
+    """A workflow that was recorded but never described: its actor will say the rest."""
     return WorkflowInfo(
         id=row.id,
         recipe="",
@@ -253,4 +269,5 @@ def _unknown_info(row: CatalogueRow) -> WorkflowInfo:
         reason=None,
         created_at=0.0,
         updated_at=0.0,
+        database=database,
     )

@@ -84,7 +84,7 @@ def read_context(directory: Path) -> Context:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return plan_context(Mode.ISOLATED, str(directory.parent.parent), directory.name)
+        return _alone_in(directory, directory.name)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}", healable=True) from error
     except ValueError as error:
@@ -92,9 +92,21 @@ def read_context(directory: Path) -> Context:
     values |= {"directory": str(directory)}
     try:
         if values.get("mode", Mode.ISOLATED) == Mode.ISOLATED and Path(str(values["storage"])).is_absolute():
-            return plan_context(Mode.ISOLATED, str(directory.parent.parent), str(values["workflow_id"]))
+            return _alone_in(directory, str(values["workflow_id"]))
         for name in ("database", "storage", "locks"):
             values[name] = os.path.normpath(directory / str(values[name]))
         return msgspec.convert(values, Context)
     except (KeyError, msgspec.ValidationError) as error:
         raise StoreError(f"{path} is damaged: {error}; restore it from a backup", healable=False) from error
+
+
+def _alone_in(directory: Path, workflow_id: str) -> Context:
+    return Context(
+        workflow_id,
+        Mode.ISOLATED,
+        workflow_id,
+        str(directory),
+        str(directory / DATABASE_NAME),
+        str(directory / "storage"),
+        str(directory / "locks"),
+    )

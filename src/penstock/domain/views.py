@@ -47,6 +47,7 @@ class WorkflowInfo(View, frozen=True):
     reason: str | None  # why it is faulted, paused or failed
     created_at: float
     updated_at: float
+    database: str = ""  # the file that its rows are in, absolute
 
 
 class JobInfo(View, frozen=True):

@@ -26,7 +26,6 @@ from penstock.domain.views import Selection
 from penstock.store.queries import reading
 from penstock.store.schema import store_errors
 from penstock.store.selection import COLUMNS, where_selected
-from penstock.store.workflow_store import DATABASE_NAME
 
 Record = dict[str, Any]
 _COLUMNS: Final = (*COLUMNS, "geometry", "final_geometry")
@@ -39,19 +38,23 @@ FORMATS: Final = tuple(_SUFFIXES)
 
 def default_path(directory: Path, workflow_id: str, file_format: str) -> Path:
     """Where an export goes when nobody says otherwise; SpecError for an unknown format."""
-    if file_format not in _SUFFIXES:
-        raise SpecError(f"unknown format {file_format!r}; use one of {', '.join(FORMATS)}", key="format")
+    _check_format(file_format)
     return directory / "exports" / f"{workflow_id}.{_SUFFIXES[file_format]}"
 
 
+def _check_format(file_format: str) -> None:
+    if file_format not in _SUFFIXES:
+        raise SpecError(f"unknown format {file_format!r}; use one of {', '.join(FORMATS)}", key="format")
+
+
 def export_jobs(
-    directory: Path, workflow_id: str, file_format: str, path: Path, selection: Selection, *, overwrite: bool
+    database: Path, workflow_id: str, file_format: str, path: Path, selection: Selection, *, overwrite: bool
 ) -> int:
     """Writes the selected jobs to `path`, whole or not at all; returns how many.
 
     SpecError for a path that cannot be.
     """
-    default_path(directory, workflow_id, file_format)
+    _check_format(file_format)
     if "\0" in str(path):
         raise SpecError(f"{str(path)!r} cannot be a path", key="path")
     with _writing(path):
@@ -62,8 +65,8 @@ def export_jobs(
         partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with reading(directory) as db, _writing(path):
-                written = _WRITERS[file_format](partial, _records(db, directory, workflow_id, selection), workflow_id)
+            with reading(database) as db, _writing(path):
+                written = _WRITERS[file_format](partial, _records(db, database, workflow_id, selection), workflow_id)
             partial.replace(path)
         finally:
             with contextlib.suppress(OSError):
@@ -81,9 +84,9 @@ def _writing(path: Path) -> Iterator[None]:
         raise SpecError(f"{path} cannot be written: {reason}; choose another path", key="path") from error
 
 
-def _records(db: sqlite3.Connection, directory: Path, workflow_id: str, selection: Selection) -> Iterator[Record]:
+def _records(db: sqlite3.Connection, database: Path, workflow_id: str, selection: Selection) -> Iterator[Record]:
     where = where_selected(workflow_id, selection)
-    with store_errors(directory / DATABASE_NAME):
+    with store_errors(database):
         rows = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM job WHERE {where.sql} ORDER BY id", where.parameters)
         for row in rows:
             record = dict(zip(_COLUMNS, row, strict=True))

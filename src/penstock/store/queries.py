@@ -15,7 +15,6 @@ from penstock.domain.views import AttemptInfo, EventInfo, JobInfo, RejectedInfo,
 from penstock.store.events import describe
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare, store_errors
 from penstock.store.selection import order_by, where_selected
-from penstock.store.workflow_store import DATABASE_NAME
 
 _JOB_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(JobInfo))
 _ATTEMPT_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(AttemptInfo))
@@ -50,23 +49,22 @@ class CampaignSummary(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def reading(directory: Path) -> Iterator[sqlite3.Connection]:
+def reading(database: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection; a database of an older schema is brought up to date before.
 
     StoreError when it is missing, damaged, or newer than the program.
     """
-    path = directory / DATABASE_NAME
-    if not path.is_file():
+    if not database.is_file():
         raise StoreError(
-            f"{path} is missing; if it was moved, move it back, else restore it from a backup", healable=False
+            f"{database} is missing; if it was moved, move it back, else restore it from a backup", healable=False
         )
-    with store_errors(path):
-        with _opened(path) as db:
+    with store_errors(database):
+        with _opened(database) as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
         migrations = load_migrations(WORKFLOW_MIGRATIONS)
         if version != len(migrations):
-            prepare(path, migrations, create=False)
-        with _opened(path) as db:
+            prepare(database, migrations, create=False)
+        with _opened(database) as db:
             yield db
 
 
@@ -75,12 +73,12 @@ def _opened(path: Path) -> contextlib.closing[sqlite3.Connection]:
 
 
 def list_jobs(
-    directory: Path, workflow_id: str, selection: Selection, *, limit: int, offset: int, order: str
+    database: Path, workflow_id: str, selection: Selection, *, limit: int, offset: int, order: str
 ) -> tuple[list[JobInfo], int]:
     """A page of jobs, and how many the selection holds in all."""
     where = where_selected(workflow_id, selection)
     sorting = order_by(order)
-    with reading(directory) as db:
+    with reading(database) as db:
         total = db.execute(f"SELECT count(*) FROM job WHERE {where.sql}", where.parameters).fetchone()[0]
         rows = db.execute(
             f"SELECT {_JOB_COLUMNS} FROM job WHERE {where.sql} {sorting} LIMIT ? OFFSET ?",
@@ -89,25 +87,30 @@ def list_jobs(
     return [_job(row) for row in rows], total
 
 
-def recent_failures(directory: Path, limit: int) -> list[JobInfo]:
+def recent_failures(database: Path, workflow_id: str, limit: int) -> list[JobInfo]:
     """The jobs that failed last."""
-    with reading(directory) as db:
+    with reading(database) as db:
         rows = db.execute(
-            f"SELECT {_JOB_COLUMNS} FROM job WHERE {_FAILED} ORDER BY updated_at DESC, id DESC LIMIT ?", (limit,)
+            f"SELECT {_JOB_COLUMNS} FROM job WHERE workflow_id = ? AND {_FAILED} "
+            "ORDER BY updated_at DESC, id DESC LIMIT ?",
+            (workflow_id, limit),
         ).fetchall()
     return [_job(row) for row in rows]
 
 
-def list_rejected(directory: Path, limit: int) -> list[RejectedInfo]:
+def list_rejected(database: Path, workflow_id: str, limit: int) -> list[RejectedInfo]:
     """Records of the source that could not be taken in."""
-    with reading(directory) as db:
-        rows = db.execute("SELECT orig_index, line, reason FROM rejected ORDER BY id LIMIT ?", (limit,)).fetchall()
+    with reading(database) as db:
+        rows = db.execute(
+            "SELECT orig_index, line, reason FROM rejected WHERE workflow_id = ? ORDER BY id LIMIT ?",
+            (workflow_id, limit),
+        ).fetchall()
     return [RejectedInfo(*row) for row in rows]
 
 
-def load_job(directory: Path, workflow_id: str, job_id: int) -> JobRecord:
-    """Everything on one job; NotFoundError when there is none."""
-    with reading(directory) as db:
+def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> JobRecord:
+    """Everything on one job; NotFoundError when there is none. `directory` is the workflow's."""
+    with reading(database) as db:
         row = db.execute(
             f"SELECT {_JOB_COLUMNS}, geometry, final_geometry, not_before, blamed, blameless, parent_id FROM job "
             "WHERE id = ? AND workflow_id = ?",
@@ -139,39 +142,39 @@ def load_job(directory: Path, workflow_id: str, job_id: int) -> JobRecord:
     )
 
 
-def load_spec(directory: Path, workflow_id: str) -> str:
+def load_spec(database: Path, workflow_id: str) -> str:
     """The workflow's resolved spec, JSON."""
-    with reading(directory) as db:
+    with reading(database) as db:
         return str(db.execute("SELECT spec FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()[0])
 
 
-def load_state(directory: Path, workflow_id: str) -> tuple[str, dict[str, int]]:
+def load_state(database: Path, workflow_id: str) -> tuple[str, dict[str, int]]:
     """The workflow's state, and its jobs counted by theirs."""
-    with reading(directory) as db:
+    with reading(database) as db:
         (state,) = db.execute("SELECT state FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()
         tally = db.execute("SELECT state, jobs FROM tally WHERE workflow_id = ? AND jobs", (workflow_id,)).fetchall()
     return str(state), dict(tally)
 
 
-def is_submission_open(directory: Path, workflow_id: str, ulid: str) -> bool:
+def is_submission_open(database: Path, workflow_id: str, ulid: str) -> bool:
     """Whether the end of some attempt of a submission is not recorded yet."""
-    with reading(directory) as db:
+    with reading(database) as db:
         row = db.execute("SELECT state FROM submission WHERE workflow_id = ? AND ulid = ?", (workflow_id, ulid))
         return any(state == "open" for (state,) in row)
 
 
-def events_since(directory: Path, workflow_id: str, seq: int, limit: int) -> list[EventInfo]:
+def events_since(database: Path, workflow_id: str, seq: int, limit: int) -> list[EventInfo]:
     """The history after event number `seq`, oldest first."""
-    with reading(directory) as db:
+    with reading(database) as db:
         rows = db.execute(
             f"{_EVENTS} WHERE seq > ? AND workflow_id = ? ORDER BY seq LIMIT ?", (seq, workflow_id, limit)
         ).fetchall()
     return [_event(row) for row in rows]
 
 
-def summarize(directory: Path, workflow_id: str) -> CampaignSummary:
+def summarize(database: Path, workflow_id: str) -> CampaignSummary:
     """Failure classes, and mean, median, least and greatest of what completed jobs measured."""
-    with reading(directory) as db:
+    with reading(database) as db:
         failures = db.execute(
             "SELECT coalesce(failure, 'unknown'), count(*) FROM job WHERE workflow_id = ? "
             f"AND {_FAILED} GROUP BY 1 ORDER BY 2 DESC, 1",

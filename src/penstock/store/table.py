@@ -30,9 +30,9 @@ class MaterialTable(msgspec.Struct, frozen=True):
     total: int
 
 
-def tabulate(directory: Path, workflow_id: str, *, limit: int = ROWS_MAX, offset: int = 0) -> MaterialTable:
+def tabulate(database: Path, workflow_id: str, *, limit: int = ROWS_MAX, offset: int = 0) -> MaterialTable:
     """The materials from number `offset` on, at most `limit` of them, in the order of the source."""
-    with reading(directory) as db:
+    with reading(database) as db:
         steps = [key for (key,) in db.execute("SELECT key FROM step WHERE workflow_id = ? ORDER BY id", (workflow_id,))]
         total = db.execute("SELECT count(*) FROM material WHERE workflow_id = ?", (workflow_id,)).fetchone()[0]
         columns = _columns(db, steps, workflow_id)

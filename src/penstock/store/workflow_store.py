@@ -13,7 +13,7 @@ import aiosqlite
 import msgspec
 
 from penstock.domain.calculation import BLAMELESS, PackedChunk
-from penstock.domain.errors import StoreError
+from penstock.domain.errors import ConflictError, StoreError
 from penstock.domain.remedy import AppliedRemedy
 from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status
 from penstock.domain.submission import Submission
@@ -21,6 +21,7 @@ from penstock.domain.views import EventInfo
 from penstock.store.chain import hold_back, lead_again, lead_back, lead_on
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
+from penstock.store.removal import REMOVE_WORKFLOW
 from penstock.store.reviews import CLEARED, Amendment
 from penstock.store.rows import (
     AttemptResult,
@@ -36,18 +37,23 @@ from penstock.store.rows import (
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 from penstock.store.selection import Where, in_states
 
-DATABASE_NAME: Final = "workflow.db"
+_WORKFLOW_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(WorkflowRow))
 
 
 class WorkflowStore:
-    """The database of one workflow. `tally` counts its jobs by state and is true after every commit."""
+    """A workflow's rows in a database. `tally` counts its jobs by state and is true after every commit."""
 
-    def __init__(self, directory: Path, workflow_id: str, busy: BusyGuard) -> None:
+    def __init__(self, database: Path, workflow_id: str, busy: BusyGuard) -> None:
         self.workflow_id = workflow_id
         self.tally: Counter[str] = Counter()
         self.rejected = 0
         self._is_chain = False
-        self._db = Database(directory / DATABASE_NAME, load_migrations(WORKFLOW_MIGRATIONS), busy)
+        self._db = Database(database, load_migrations(WORKFLOW_MIGRATIONS), busy)
+
+    @property
+    def own(self) -> Where:
+        """The condition that a row is this workflow's."""
+        return Where("workflow_id = ?", (self.workflow_id,))
 
     @property
     def is_open(self) -> bool:
@@ -58,23 +64,36 @@ class WorkflowStore:
         """Closes the connection until the next use."""
         await self._db.close()
 
-    async def create(self, row: WorkflowRow, files: Sequence[tuple[str, int, str]]) -> None:
-        """Creates the database with its workflow and source files (path, bytes, sha256)."""
+    async def create(
+        self, row: WorkflowRow, files: Sequence[tuple[str, int, str]], *, indexes: Sequence[str] = ()
+    ) -> None:
+        """Creates the database where there is none, and in it the workflow and source files (path, bytes, sha256).
+
+        What a creation that was killed has left of the same workflow is replaced. ConflictError when there is more.
+        """
         await self._db.create()
         async with self._db.transaction() as db:
+            for index in indexes:
+                await db.execute(index)
+            if list(await db.execute_fetchall("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (self.workflow_id,))):
+                message = f"{self._db.path} holds results of a workflow {self.workflow_id!r} already; choose another id"
+                raise ConflictError(message)
+            for statement in REMOVE_WORKFLOW:
+                await db.execute(statement, {"id": self.workflow_id})
             fields = msgspec.structs.astuple(row)
-            await db.execute(f"INSERT OR IGNORE INTO workflow VALUES ({','.join('?' * len(fields))})", fields)
-            known = await db.execute_fetchall("SELECT count(*) FROM file WHERE role = 'source'")
-            if not next(iter(known))[0]:
-                await db.executemany(
-                    "INSERT INTO file (workflow_id, role, path, bytes, sha256) VALUES (?, 'source', ?, ?, ?)",
-                    [(self.workflow_id, *file) for file in files],
-                )
-                await self._events(db, [Event("workflow_created", 0, {"recipe": row.recipe})])
+            marks = ",".join("?" * len(fields))
+            await db.execute(f"INSERT INTO workflow ({_WORKFLOW_COLUMNS}) VALUES ({marks})", fields)
+            await db.executemany(
+                "INSERT INTO file (workflow_id, role, path, bytes, sha256) VALUES (?, 'source', ?, ?, ?)",
+                [(self.workflow_id, *file) for file in files],
+            )
+            await self._events(db, [Event("workflow_created", 0, {"recipe": row.recipe})])
 
     async def load(self) -> tuple[WorkflowRow, list[StepRow], list[OpenSubmission]]:
         """The workflow, its steps and its open submissions; fills `tally`. StoreError when it is not there."""
-        rows = await self._db.fetch("SELECT * FROM workflow WHERE workflow_id = ?", [self.workflow_id])
+        rows = await self._db.fetch(
+            f"SELECT {_WORKFLOW_COLUMNS} FROM workflow WHERE workflow_id = ?", [self.workflow_id]
+        )
         if not rows:
             raise StoreError(f"{self._db.path} holds no workflow {self.workflow_id!r}", healable=False)
         row = WorkflowRow(*rows[0])
@@ -175,9 +194,9 @@ class WorkflowStore:
 
     async def take_ready(self, limit: int, now: float) -> list[ReadyJob]:
         """Up to `limit` jobs that may be submitted now, of one step and asking for the same resources, oldest first."""
-        due = "state = 'ready' AND (not_before IS NULL OR not_before <= ?)"
+        due = "state = 'ready' AND workflow_id = ? AND (not_before IS NULL OR not_before <= ?)"
         first = await self._db.fetch(
-            f"SELECT memory_mb, walltime_s, step_id FROM job WHERE {due} ORDER BY id LIMIT 1", [now]
+            f"SELECT memory_mb, walltime_s, step_id FROM job WHERE {due} ORDER BY id LIMIT 1", [self.workflow_id, now]
         )
         if not first:
             return []
@@ -186,7 +205,7 @@ class WorkflowStore:
             "SELECT id, name, geometry, charge, spin, attempts + 1, step_id, memory_mb, walltime_s, deck, handed, "
             f"resume, parameters, remedies FROM job WHERE {due}{raised} "
             "AND memory_mb IS ? AND walltime_s IS ? AND step_id = ? ORDER BY id LIMIT ?",
-            [now, *first[0], limit],
+            [self.workflow_id, now, *first[0], limit],
         )
         return [ReadyJob(*row) for row in rows]
 
@@ -205,7 +224,10 @@ class WorkflowStore:
 
     async def next_due(self) -> float | None:
         """When the first job that waits for its retry may run (seconds since the epoch), None when none waits."""
-        rows = await self._db.fetch("SELECT min(not_before) FROM job WHERE state = 'ready' AND not_before IS NOT NULL")
+        rows = await self._db.fetch(
+            "SELECT min(not_before) FROM job WHERE state = 'ready' AND workflow_id = ? AND not_before IS NOT NULL",
+            [self.workflow_id],
+        )
         due: float | None = rows[0][0]
         return due
 
@@ -466,7 +488,7 @@ class WorkflowStore:
 
     async def count_by_step(self, *states: JobState) -> dict[int, int]:
         """How many jobs of each step are in any of `states`."""
-        where = in_states(*states)
+        where = in_states(*states) & self.own
         rows = await self._db.fetch(
             f"SELECT step_id, count(*) FROM job WHERE {where.sql} GROUP BY step_id", where.parameters
         )
