@@ -6,6 +6,7 @@ between, the workflow finds at its next start what it holds without an open subm
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 ASK_AGAIN_S: Final = 5.0
 """How often one who waits asks by itself; it is also told when its turn has come."""
+_VARIABLE: Final = "PENSTOCK_LOCK_TOKEN"
+_NO_LETTER: Final = re.compile(r"[^A-Za-z0-9]")
 HELD_BY: Final = "/"  # between the workflow and the submission in a holder's name
 
 
@@ -32,6 +35,12 @@ class Tokens(msgspec.Struct, frozen=True):
 
     resources: dict[str, int] = {}
     names: dict[str, int] = {}
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which programs know their tokens: one for each, and a short one where there is one only."""
+        tokens = self.resources | self.names
+        named = {f"{_VARIABLE}_{_NO_LETTER.sub('_', name).upper()}": str(token) for name, token in tokens.items()}
+        return named | {_VARIABLE: next(iter(named.values()))} if len(named) == 1 else named
 
     def encoded(self) -> str | None:
         """As it is kept; None where there are none."""
@@ -237,7 +246,7 @@ class WorkflowLocks:
             change()
             return table.next_names()
 
-        self._locks.tell(name for name in await self._locks.run(work) if name != self.workflow_id)
+        self._locks.tell(await self._locks.run(work))
 
     def _stand(self) -> None:
         self._waits = True

@@ -50,6 +50,7 @@ class Order:
         self.placed = any(state != AttemptState.INTENT for state in self.states.values())  # the cluster spoke of it
         self.closed = False  # the cluster will say nothing more of it
         self.tasks_leased = 0  # tasks that its locks and resources are held for
+        self.environment: dict[str, str] = {}  # what its programs find of them
 
     @property
     def is_acknowledged(self) -> bool:

@@ -335,6 +335,7 @@ class WorkflowActor(Actor[Message]):
         )
         order = Order(_with_directories(submission, attempts), attempts, step.id)
         order.tasks_leased = grant.tasks if self._locks.needed else 0
+        order.environment = grant.tokens.environment()
         self._book.add(order)
         self._ledger.emit(events)
         await self._give_back(order)
