@@ -29,6 +29,7 @@ NAMES: Final = (
     "chains",
     "idle_cluster",
     "kill_storm",
+    "locks",
 )
 _RESULTS: Final = Path(__file__).parent / "results"
 

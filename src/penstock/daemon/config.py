@@ -89,10 +89,11 @@ class Config(msgspec.Struct, frozen=True):
         return [settings.built_in_layer(), settings.Layer(self.file, self.workflow)]
 
 
-class _Clusters(msgspec.Struct, frozen=True):
-    """`[clusters]` as far as it is the same for all kinds."""
+class _Tables(msgspec.Struct, frozen=True):
+    """What holds a table for each name."""
 
-    clusters: dict[str, Any]
+    clusters: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
 
 
 def find_config(environ: Mapping[str, str]) -> Path | None:
@@ -122,9 +123,10 @@ def parse_config(text: str, file: str) -> Config:
     tables = parse_toml(text, file)
     try:
         _refuse_unknown(tables)
-        clusters = msgspec.convert({"clusters": tables.pop("clusters", {})}, _Clusters).clusters
+        named = msgspec.convert({name: tables.pop(name, {}) for name in _Tables.__struct_fields__}, _Tables)
         config = msgspec.convert(tables | {"file": file}, Config)
-        config = msgspec.structs.replace(config, clusters=read_clusters(clusters))
+        config = msgspec.structs.replace(config, clusters=read_clusters(named.clusters))
+        config = msgspec.structs.replace(config, resources=_read_resources(named.resources))
         _check(config)
         settings.check_layer(settings.Layer(file, config.workflow))
     except msgspec.ValidationError as error:
@@ -146,11 +148,26 @@ def _refuse_unknown(tables: dict[str, Any]) -> None:
     for given in table if isinstance(table, dict) else ():
         if given not in known:
             raise unknown_key(given, known, "daemon")
-    resources, known = tables.get("resources", {}), list(ResourceLimit.__struct_fields__)
-    for name, limit in resources.items() if isinstance(resources, dict) else ():
-        for given in limit if isinstance(limit, dict) else ():
+
+
+def _read_resources(tables: dict[str, Any]) -> dict[str, ResourceLimit]:
+    """`[resources.NAME]`, checked. SpecError with the key."""
+    known = list(ResourceLimit.__struct_fields__)
+    found: dict[str, ResourceLimit] = {}
+    for name, table in tables.items():
+        where = f"resources.{name}"
+        check_lock_name(name, where)
+        for given in table if isinstance(table, dict) else ():
             if given not in known:
-                raise unknown_key(given, known, f"resources.{name}")
+                raise unknown_key(given, known, where)
+        try:
+            found[name] = msgspec.convert(table, ResourceLimit)
+        except msgspec.ValidationError as error:
+            message, key = readable_error(str(error))
+            raise SpecError(message, key=f"{where}.{key}" if key else where) from error
+        if not 0 <= found[name].count <= COUNT_MAX:
+            raise SpecError(f"must be between 0 and {COUNT_MAX}, not {found[name].count}", key=f"{where}.count")
+    return found
 
 
 def _check(config: Config) -> None:
@@ -159,11 +176,6 @@ def _check(config: Config) -> None:
     if config.daemon.drain_s < 0:
         raise SpecError("cannot be negative", key="daemon.drain_s")
     config.metrics_address()
-    for name, limit in config.resources.items():
-        check_lock_name(name, f"resources.{name}")
-        if not 0 <= limit.count <= COUNT_MAX:
-            message = f"must be between 0 and {COUNT_MAX}, not {limit.count}"
-            raise SpecError(message, key=f"resources.{name}.count")
 
 
 def _with_local(config: Config) -> Config:

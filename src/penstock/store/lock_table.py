@@ -53,6 +53,7 @@ class LockTable:
         self._otherwise = otherwise
         self._now = now
         self._space = process_space()
+        self._me: ProcessId | None = None
 
     @property
     def path(self) -> Path:
@@ -294,8 +295,10 @@ class LockTable:
 
     def _process(self) -> str:
         """Our process, as one word that others on this machine can judge."""
-        me = ProcessId.of(os.getpid())
-        return f"{me.token() if me else ''}@{self._space}"
+        pid = os.getpid()
+        if self._me is None or self._me.pid != pid:
+            self._me = ProcessId.of(pid)
+        return f"{self._me.token() if self._me else ''}@{self._space}"
 
     def _is_dead(self, process: str) -> bool:
         """Whether a process is known to have ended; of one elsewhere nothing is known."""
