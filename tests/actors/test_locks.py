@@ -10,18 +10,21 @@ from typing import Any
 
 import pytest
 
-from penstock.actors.locks import Locks
+from penstock.actors.locks import Locks, WorkflowLocks
 from penstock.actors.workflow_messages import CancelWorkflow, PauseWorkflow, ResumeWorkflow
 from penstock.domain.budget import Queueing
+from penstock.domain.ids import new_ulid
 from penstock.domain.locks import Wish
 from penstock.domain.spec import BatchTable, LockNeeds
 from penstock.testing.simulated_world import Behaviour
+from penstock.testing.virtual_clock import VirtualClock
 
 from .campaign import BrokenError, Campaign
 
 _FIRST, _, _LAST = os.environ.get("CHAOS_SEEDS", "6").rpartition(":")
 SEEDS = range(int(_FIRST or 0), int(_LAST))
 ORCA = LockNeeds(resources={"orca": 1})
+BOTH = LockNeeds({"orca": 1}, ["laser"])
 LASER = LockNeeds(names=["laser"])
 
 
@@ -87,7 +90,7 @@ async def test_a_named_lock_lets_one_attempt_run_at_a_time(tmp_path: Path) -> No
         assert names.standing().capacities == {}
 
 
-@pytest.mark.parametrize("needs", [ORCA, LASER], ids=["resource", "name"])
+@pytest.mark.parametrize("needs", [ORCA, LASER, BOTH], ids=["resource", "name", "both"])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_workflow_that_breaks_at_any_commit_keeps_the_limit(
     tmp_path: Path, seed: int, needs: LockNeeds
@@ -132,7 +135,7 @@ async def test_more_of_a_resource_is_used_at_once(tmp_path: Path) -> None:
     async with Limited(tmp_path, 8, 4, slots=4) as run:
         run.table.set_capacities({"orca": 1})
         await run.until(lambda: run.states()["running"] == 1)
-        await run.locks.set_capacities({"orca": 4})
+        run.locks.configure({"orca": 4})
         await run.until(lambda: run.states()["running"] == 4)
         assert await run.until_ended() == "completed"
 
@@ -140,7 +143,7 @@ async def test_more_of_a_resource_is_used_at_once(tmp_path: Path) -> None:
 async def test_without_locks_no_file_is_made(tmp_path: Path) -> None:
     async with Campaign(tmp_path, 2) as run:
         assert await run.until_ended() == "completed"
-        await run.locks.set_capacities({})
+        run.locks.configure({})
         assert not run.locks.resources.path.exists()
         assert not run.locks.names_in(str(run.directory / "locks")).path.exists()
 
@@ -152,7 +155,7 @@ async def test_a_lock_file_that_is_lost_is_made_anew_from_what_is_held(tmp_path:
             path.unlink()
         run.locks.close()
         fresh = Locks(tmp_path / "state", run.clock)
-        await fresh.set_capacities({"orca": 1})
+        fresh.resources.set_capacities({"orca": 1})
         fresh.close()
         run.supervisor._scopes["w"].cancel()
         await run.until(lambda: not run.supervisor_runs())
@@ -161,3 +164,54 @@ async def test_a_lock_file_that_is_lost_is_made_anew_from_what_is_held(tmp_path:
         assert run.table.standing().used()["orca"] == 1
         assert await run.until_ended() == "completed"
         run.check_locks()
+
+
+async def test_workflows_take_turns_and_each_is_woken_for_its_own(tmp_path: Path) -> None:
+    clock, woken = VirtualClock(), list[str]()
+    locks = Locks(tmp_path, clock)
+    locks.configure({"orca": 2})
+
+    async def workflow(name: str) -> WorkflowLocks:
+        one = WorkflowLocks(name, locks, lambda: woken.append(name))
+        await one.find_again(ORCA, str(tmp_path / name), {})
+        return one
+
+    first, second, third = [await workflow(name) for name in ("first", "second", "third")]
+    (a, b, c, d) = (new_ulid(float(n)) for n in range(4))
+    grant = await first.take(a, 5, 0)
+    assert grant is not None
+    assert grant.tasks == 2
+    assert await second.take(b, 5, 0) is None
+    assert await third.take(c, 5, 0) is None
+    assert await first.take(d, 5, 0) is None
+    await first.keep(a, grant.tokens, 1)
+    assert woken == ["second"]
+    assert await first.take(d, 5, 0) is None, "it stands behind the others"
+    assert await third.take(c, 1, 0) is None
+    taken = await second.take(b, 5, 0)
+    assert taken is not None
+    assert taken.tasks == 1
+    await first.keep(a, grant.tokens, 0)
+    assert woken == ["second", "third"]
+    await third.withdraw()
+    assert woken == ["second", "third", "first"]
+    assert await first.take(d, 5, 0) is not None
+    locks.close()
+
+
+async def test_who_needs_locks_as_well_holds_none_while_it_waits(tmp_path: Path) -> None:
+    locks = Locks(tmp_path, VirtualClock())
+    locks.configure({"orca": 1})
+    one = WorkflowLocks("one", locks, lambda: None)
+    await one.find_again(BOTH, str(tmp_path), {})
+    assert locks.resources.take(Wish("other", "other/1", {"orca": 1})) == ()
+    locks.resources.set_capacities({"orca": 1})
+    assert locks.resources.take(Wish("other", "other/1", {"orca": 1})) != ()
+    assert await one.take(new_ulid(1.0), 3, 0) is None
+    assert locks.names_in(str(tmp_path)).standing().leases == ()
+    locks.resources.keep("other/1", {"orca": 1}, 0)
+    grant = await one.take(new_ulid(1.0), 3, 0)
+    assert grant is not None
+    assert grant.tasks == 1
+    assert grant.tokens.environment() == {"PENSTOCK_LOCK_TOKEN_ORCA": "2", "PENSTOCK_LOCK_TOKEN_LASER": "2"}
+    locks.close()

@@ -6,7 +6,6 @@ between, the workflow finds at its next start what it holds without an open subm
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import msgspec
 
 from penstock.actors.clock import Clock
 from penstock.domain.ids import ulid_time_s
-from penstock.domain.locks import Lease, Standing, Wish
+from penstock.domain.locks import NO_TOKENS, Lease, Standing, Tokens, Wish
 from penstock.domain.spec import LockNeeds
 from penstock.store.lock_table import LOCKS_NAME, LockTable
 
@@ -25,33 +24,14 @@ T = TypeVar("T")
 
 ASK_AGAIN_S: Final = 5.0
 """How often one who waits asks by itself; it is also told when its turn has come."""
-_VARIABLE: Final = "PENSTOCK_LOCK_TOKEN"
-_NO_LETTER: Final = re.compile(r"[^A-Za-z0-9]")
 HELD_BY: Final = "/"  # between the workflow and the submission in a holder's name
-
-
-class Tokens(msgspec.Struct, frozen=True):
-    """The fencing tokens of a submission, by resource and by lock; kept with it as JSON."""
-
-    resources: dict[str, int] = {}
-    names: dict[str, int] = {}
-
-    def environment(self) -> dict[str, str]:
-        """The variables by which programs know their tokens: one for each, and a short one where there is one only."""
-        tokens = self.resources | self.names
-        named = {f"{_VARIABLE}_{_NO_LETTER.sub('_', name).upper()}": str(token) for name, token in tokens.items()}
-        return named | {_VARIABLE: next(iter(named.values()))} if len(named) == 1 else named
-
-    def encoded(self) -> str | None:
-        """As it is kept; None where there are none."""
-        return msgspec.json.encode(self).decode() if self.resources or self.names else None
 
 
 class Grant(msgspec.Struct, frozen=True):
     """How many tasks may be side by side, and under which tokens."""
 
     tasks: int
-    tokens: Tokens = Tokens()
+    tokens: Tokens = NO_TOKENS
 
 
 class Locks:
@@ -60,6 +40,7 @@ class Locks:
     def __init__(self, state_dir: Path, clock: Clock) -> None:
         self.resources = LockTable(state_dir / "locks" / LOCKS_NAME, otherwise=0, now=clock.time)
         self._clock = clock
+        self._capacities: Mapping[str, int] | None = None  # configured, and not yet in the file
         self._tables: dict[Path, LockTable] = {}
         self._waiting: dict[str, Callable[[], None]] = {}
 
@@ -77,12 +58,19 @@ class Locks:
         with self._clock.busy():
             return await anyio.to_thread.run_sync(work)
 
-    async def set_capacities(self, capacities: Mapping[str, int]) -> None:
-        """How much there is of each resource, as configured; who waits looks whether that helps."""
-        if not capacities and not self.resources.path.exists():
-            return
-        await self.run(partial(self.resources.set_capacities, capacities))
+    def configure(self, capacities: Mapping[str, int]) -> None:
+        """How much there is of each resource from now on. It is written down before anything more is given."""
+        self._capacities = capacities
         self.tell(list(self._waiting))
+
+    async def take_resources(self, wish: Wish) -> tuple[Lease, ...]:
+        """What can be had of the daemon's resources, as they are configured now."""
+        capacities = self._capacities
+        if capacities is not None:
+            await self.run(partial(self.resources.set_capacities, capacities))
+            if self._capacities is capacities:
+                self._capacities = None
+        return await self.run(partial(self.resources.take, wish))
 
     def waits(self, workflow_id: str, wake: Callable[[], None]) -> None:
         """`wake` is called when the workflow's turn may have come."""
@@ -135,38 +123,25 @@ class WorkflowLocks:
         """When it is of use to ask again."""
         return self._asked_at + ASK_AGAIN_S if self._waits else 0.0
 
-    async def find_again(self, needs: LockNeeds, directory: str, opened: Mapping[str, tuple[int, str | None]]) -> None:
+    async def find_again(self, needs: LockNeeds, directory: str, opened: Mapping[str, tuple[int, Tokens]]) -> None:
         """After a start: exactly what the open submissions need is held.
 
         `directory` is that of its context's locks; `opened`: by ulid, how many tasks have attempts whose end is not
         recorded, and the tokens that were. A place in the line that it may have had is its own still.
         """
         self._needs = needs
-        if not self.needed:
+        if not self.needed and not any(tokens.any for _, tokens in opened.values()):
             return
-        self._stand()
-        known = {ulid: (tasks, _decode(tokens)) for ulid, (tasks, tokens) in opened.items() if tasks}
-        await self._settle(
-            self._locks.resources,
-            [
-                lease
-                for ulid, (tasks, tokens) in known.items()
-                for lease in self._leases(ulid, tokens.resources, needs.resources, tasks)
-            ],
-        )
-        if needs.names:
-            self._names = self._locks.names_in(directory)
-            each = dict.fromkeys(needs.names, 1)
-            held = [lease for ulid, (_, known_) in known.items() for lease in self._leases(ulid, known_.names, each, 1)]
-            await self._settle(self._names, held)
-
-    def _leases(self, ulid: str, tokens: Mapping[str, int], needs: Mapping[str, int], tasks: int) -> list[Lease]:
-        holder = self._holder(ulid)
-        return [
-            Lease(name, token, holder, needs[name] * tasks, ulid_time_s(ulid))
-            for name, token in tokens.items()
-            if name in needs
-        ]
+        self._names = self._locks.names_in(directory)
+        resources, names = [], []
+        for ulid, (tasks, tokens) in opened.items():
+            held = tokens.leases(self._holder(ulid), tasks, ulid_time_s(ulid)) if tasks else ([], [])
+            resources += held[0]
+            names += held[1]
+        await self._settle(self._locks.resources, resources)
+        await self._settle(self._names, names)
+        if self.needed:
+            self._stand()
 
     async def _settle(self, table: LockTable, wanted: list[Lease]) -> None:
         if wanted or table.path.exists():
@@ -179,38 +154,32 @@ class WorkflowLocks:
         """
         self._asked_at = self._locks.now()
         names: tuple[Lease, ...] = ()
-        if self._names is not None:
+        if self._names is not None and self._needs.names:
             most = 1
             wish = self._wish(ulid, dict.fromkeys(self._needs.names, 1), most, priority)
-            names = await self._ask(self._names, wish)
+            names = await self._locks.run(partial(self._names.take, wish))
             if not names:
                 self._stand()
                 return None
         resources: tuple[Lease, ...] = ()
         if self._needs.resources:
-            wish = self._wish(ulid, self._needs.resources, most, priority)
-            resources = await self._ask(self._locks.resources, wish)
+            resources = await self._locks.take_resources(self._wish(ulid, self._needs.resources, most, priority))
             if not resources:
-                await self._keep_names(ulid, 0)
+                await self.keep(ulid, Tokens(names=_by_name(names)), 0)
                 self._stand()
                 return None
             most = resources[0].count // self._needs.resources[resources[0].resource]
         self._leave()
-        return Grant(most, Tokens(_by_name(resources), _by_name(names)))
+        return Grant(most, Tokens(_by_name(resources), _by_name(names), self._needs.resources))
 
-    async def keep(self, ulid: str, tasks: int) -> None:
+    async def keep(self, ulid: str, tokens: Tokens, tasks: int) -> None:
         """Gives back what a submission does not need any more, now that only so many of its tasks can run."""
-        if not self.needed:
-            return
-        if self._needs.resources:
-            table, holder = self._locks.resources, self._holder(ulid)
-            await self._change(table, partial(table.keep, holder, self._needs.resources, tasks))
-        await self._keep_names(ulid, tasks)
-
-    async def _keep_names(self, ulid: str, tasks: int) -> None:
-        if (table := self._names) is not None and not tasks:
-            holder, each = self._holder(ulid), dict.fromkeys(self._needs.names, 1)
-            await self._change(table, partial(table.keep, holder, each, 0))
+        holder = self._holder(ulid)
+        if tokens.resources:
+            table = self._locks.resources
+            await self._change(table, partial(table.keep, holder, tokens.needs, tasks))
+        if tokens.names and not tasks and (names := self._names) is not None:
+            await self._change(names, partial(names.keep, holder, tokens.names, 0))
 
     async def withdraw(self) -> None:
         """Leaves the line: nothing is wanted now."""
@@ -220,24 +189,25 @@ class WorkflowLocks:
             await self._change(table, partial(table.withdraw, self.workflow_id))
         self._leave()
 
-    def close(self) -> None:
+    def rest(self) -> None:
         """Lets go of the namespace's file until the next use."""
-        self._locks.waits_no_more(self.workflow_id)
         if self._names is not None:
             self._names.close()
 
+    def close(self) -> None:
+        """Its actor has ended; what it holds it holds on."""
+        self._locks.waits_no_more(self.workflow_id)
+        self.rest()
+
     def _tables(self) -> list[LockTable]:
         found = [self._locks.resources] if self._needs.resources else []
-        return [*found, self._names] if self._names is not None else found
+        return [*found, self._names] if self._names is not None and self._needs.names else found
 
     def _wish(self, ulid: str, needs: dict[str, int], most: int, priority: int) -> Wish:
         return Wish(self.workflow_id, self._holder(ulid), needs, most, priority)
 
     def _holder(self, ulid: str) -> str:
         return f"{self.workflow_id}{HELD_BY}{ulid}"
-
-    async def _ask(self, table: LockTable, wish: Wish) -> tuple[Lease, ...]:
-        return await self._locks.run(partial(table.take, wish))
 
     async def _change(self, table: LockTable, change: Callable[[], Any]) -> None:
         """Changes what is held or waited for, and wakes those whose turn that makes it."""
@@ -263,7 +233,3 @@ class WorkflowLocks:
 
 def _by_name(leases: tuple[Lease, ...]) -> dict[str, int]:
     return {lease.resource: lease.token for lease in leases}
-
-
-def _decode(tokens: str | None) -> Tokens:
-    return msgspec.json.decode(tokens, type=Tokens) if tokens else Tokens()

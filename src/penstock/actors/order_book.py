@@ -10,6 +10,7 @@ import msgspec
 
 from penstock.domain.budget import Pace, may_prefetch
 from penstock.domain.calculation import Exit
+from penstock.domain.locks import NO_TOKENS
 from penstock.domain.states import ATTEMPT_ENDED, AttemptState, JobState, may_follow
 from penstock.domain.submission import AttemptSeen, Observed, Seen, Submission
 from penstock.store.events import Event
@@ -49,8 +50,8 @@ class Order:
         self.told = False  # the cluster has it
         self.placed = any(state != AttemptState.INTENT for state in self.states.values())  # the cluster spoke of it
         self.closed = False  # the cluster will say nothing more of it
-        self.tasks_leased = 0  # tasks that its locks and resources are held for
-        self.environment: dict[str, str] = {}  # what its programs find of them
+        self.tokens = NO_TOKENS  # of the locks and resources that it holds
+        self.tasks_leased = 0  # for how many tasks it holds them
 
     @property
     def is_acknowledged(self) -> bool:

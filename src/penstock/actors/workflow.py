@@ -68,6 +68,7 @@ from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.domain.context import Context
 from penstock.domain.errors import ConflictError, PenstockError
 from penstock.domain.ids import new_ulid
+from penstock.domain.locks import decode_tokens
 from penstock.domain.resources import Resources, parse_walltime_s
 from penstock.domain.states import (
     ACTIVE,
@@ -159,10 +160,10 @@ class WorkflowActor(Actor[Message]):
     async def _find_locks_again(self, opened: list[OpenSubmission]) -> None:
         """What open submissions need is held, and nothing else; only then may anything be submitted."""
         orders = self._book.orders
-        held = {each.ulid: (orders[each.ulid].tasks_unended, each.locks) for each in opened}
+        held = {each.ulid: (orders[each.ulid].tasks_unended, decode_tokens(each.locks)) for each in opened}
         await self._locks.find_again(self._ledger.spec.locks, self._ledger.context.locks, held)
         for ulid, (tasks, tokens) in held.items():
-            orders[ulid].tasks_leased = tasks if tokens else 0
+            orders[ulid].tokens, orders[ulid].tasks_leased = tokens, tasks
 
     async def _go_on_with_cycle(self) -> None:
         """What was begun before a restart counts: `per_cycle` protects a cluster from us, however often we restart."""
@@ -334,8 +335,7 @@ class WorkflowActor(Actor[Message]):
             submission, self._ledger.spec.cluster, jobs, now, grant.tokens.encoded()
         )
         order = Order(_with_directories(submission, attempts), attempts, step.id)
-        order.tasks_leased = grant.tasks if self._locks.needed else 0
-        order.environment = grant.tokens.environment()
+        order.tokens, order.tasks_leased = grant.tokens, grant.tasks
         self._book.add(order)
         self._ledger.emit(events)
         await self._give_back(order)
@@ -548,9 +548,9 @@ class WorkflowActor(Actor[Message]):
 
     async def _give_back(self, order: Order) -> None:
         """Locks and resources of tasks that will run nothing more: all that they had to run is committed as ended."""
-        if order.tasks_unended < order.tasks_leased:
+        if order.tokens.any and order.tasks_unended < order.tasks_leased:
             order.tasks_leased = order.tasks_unended
-            await self._locks.keep(order.submission.ulid, order.tasks_leased)
+            await self._locks.keep(order.submission.ulid, order.tokens, order.tasks_leased)
 
     async def _settle(self, order: Order) -> None:
         """When every end is committed, the submission is closed and the cluster may forget it."""
@@ -691,6 +691,7 @@ class WorkflowActor(Actor[Message]):
         if self._store_is_needed():
             self._arm_idle()
         else:
+            self._locks.rest()
             await self._store.close()
 
     async def _idle(self) -> None:

@@ -30,7 +30,7 @@ from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service
 from penstock.daemon.workflows import Workflows
-from penstock.domain.errors import PenstockError, SpecError, StoreError
+from penstock.domain.errors import PenstockError, SpecError
 from penstock.domain.settings import BUILT_IN, Layer, resolve
 from penstock.store.catalogue import Catalogue
 
@@ -96,7 +96,7 @@ class Daemon:
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
             stack.callback(self._locks.close)
-            await self._locks.set_capacities(self._config.capacities())
+            self._locks.configure(self._config.capacities())
             listener = bind_listener(self._socket_path, self._config.group_gid())
             stack.callback(self._socket_path.unlink, missing_ok=True)
             stack.callback(listener.close)
@@ -186,10 +186,7 @@ class Daemon:
             self._log.warning(warning)
         set_log_level(config.daemon.log_level)
         self._clusters.reconfigure(self._config.clusters)
-        try:
-            await self._locks.set_capacities(self._config.capacities())
-        except StoreError as error:
-            self._log.error("the counts of resources stay as they were", error=str(error))
+        self._locks.configure(self._config.capacities())
         slots = resolve(self._layers())["slots"].value
         for ref in self._workflows.running().values():
             ref.post("reload", ReloadSlots(slots, frozenset({BUILT_IN, config.file})))

@@ -22,6 +22,8 @@ PRIORITY_S: Final = 60.0
 PATIENCE_S: Final = 30.0
 """A waiter that has not asked for so long has gone."""
 COUNT_MAX: Final = 1_000_000
+_VARIABLE: Final = "PENSTOCK_LOCK_TOKEN"
+_NO_LETTER: Final = re.compile(r"[^A-Za-z0-9]")
 
 
 class LockLostError(ConflictError):
@@ -157,3 +159,41 @@ def holders_of(standing: Standing, resources: Iterable[str]) -> list[Lease]:
     """The leases of these resources, oldest first."""
     wanted = set(resources)
     return sorted((lease for lease in standing.leases if lease.resource in wanted), key=lambda lease: lease.since)
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """The fencing tokens of a submission, by resource and by lock, and how much of each a task needs; kept as JSON."""
+
+    resources: dict[str, int] = {}
+    names: dict[str, int] = {}
+    needs: dict[str, int] = {}  # of the resources
+
+    @property
+    def any(self) -> bool:
+        """Whether it holds anything."""
+        return bool(self.resources or self.names)
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which programs know their tokens: one for each, and a short one where there is one only."""
+        tokens = self.resources | self.names
+        named = {f"{_VARIABLE}_{_NO_LETTER.sub('_', name).upper()}": str(token) for name, token in tokens.items()}
+        return named | {_VARIABLE: next(iter(named.values()))} if len(named) == 1 else named
+
+    def encoded(self) -> str | None:
+        """As it is kept; None where there are none."""
+        return msgspec.json.encode(self).decode() if self.any else None
+
+    def leases(self, holder: str, tasks: int, since: float) -> tuple[list[Lease], list[Lease]]:
+        """What it holds of resources, and of locks, while so many of its tasks can run anything."""
+        resources = [
+            Lease(name, token, holder, self.needs[name] * tasks, since) for name, token in self.resources.items()
+        ]
+        return resources, [Lease(name, token, holder, 1, since) for name, token in self.names.items()]
+
+
+NO_TOKENS: Final = Tokens()
+
+
+def decode_tokens(text: str | None) -> Tokens:
+    """The tokens of a submission as its row has them."""
+    return msgspec.json.decode(text, type=Tokens) if text else NO_TOKENS
