@@ -19,7 +19,7 @@ from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.domain.budget import Queueing
-from penstock.domain.context import read_context
+from penstock.domain.context import CONTEXT_NAME, Mode, plan_context, render_context
 from penstock.domain.errors import PenstockError, StoreError
 from penstock.domain.spec import RetryTable, StructureSource, WorkflowSpec
 from penstock.domain.views import Selection, WorkflowInfo
@@ -93,6 +93,7 @@ class Campaign:
         recipe: str = "campaign",
         engine: dict[str, Any] | None = None,
         parameters: str = '{"argv": ["true"]}',
+        mode: Mode = Mode.ISOLATED,
         **spec: Any,
     ) -> None:
         self.id = workflow_id
@@ -104,7 +105,8 @@ class Campaign:
         if queueing is not None:
             self.board.queueing["local"] = queueing
         self.given_up: dict[str, BaseException] = {}
-        self.directory = root / workflow_id
+        self.context = plan_context(mode, str(root), workflow_id)
+        self.directory = Path(self.context.directory)
         self.owners: dict[str, Ref[Any]] = {}
         self.locks = Locks(root / "state", self.clock)
         self._breaks = breaks
@@ -147,14 +149,16 @@ class Campaign:
     async def create(self) -> None:
         """The database, as a submission leaves it."""
         self.directory.mkdir(parents=True)
+        Path(self.context.database).parent.mkdir(exist_ok=True)
+        (self.directory / CONTEXT_NAME).write_text(render_context(self.context))
         fields: dict[str, Any] = {
             "workflow_id": self.id,
             "recipe": self._spec.recipe,
             "recipe_version": 1,
             "spec": msgspec.json.encode(self._spec).decode(),
             "parameters": self._parameters,
-            "mode": "isolated",
-            "namespace": self.id,
+            "mode": self.context.mode,
+            "namespace": self.context.namespace,
             "state": "running",
             "reason": None,
             "slots": self._spec.slots,
@@ -163,7 +167,7 @@ class Campaign:
             "created_at": self.clock.time(),
             "updated_at": self.clock.time(),
         }
-        store = WorkflowStore(self.directory / "workflow.db", self.id, self.clock.busy)
+        store = WorkflowStore(Path(self.context.database), self.id, self.clock.busy)
         await store.create(WorkflowRow(**fields), [])
         await store.close()
 
@@ -180,7 +184,7 @@ class Campaign:
         )
 
         def make(me: Ref[Any]) -> WorkflowActor:
-            actor = WorkflowActor(me, read_context(self.directory), around)
+            actor = WorkflowActor(me, self.context, around)
             store = cast("WorkflowStore", BreakingStore(actor._store, self._breaks))
             actor._store = actor._ledger.store = store
             self.actor = actor
@@ -235,7 +239,7 @@ class Campaign:
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What the database really says."""
-        with contextlib.closing(sqlite3.connect(self.directory / "workflow.db")) as connection:
+        with contextlib.closing(sqlite3.connect(self.context.database)) as connection:
             return connection.execute(sql, parameters).fetchall()
 
     def check_books(self) -> None:

@@ -119,10 +119,17 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         messages.Export("g2", "csv", overwrite=True),
         messages.Exported("/e", 3),
     ),
+    "backup": (
+        ("g2",),
+        {"path": "/b"},
+        messages.Backup("g2", "/b"),
+        messages.BackupWritten("/b", 8192, ("g2", "gold"), 3),
+    ),
     "why": (("g2", 1), {}, messages.Explain("g2", 1), messages.Why(JOB, "because", ("a", "b"), ())),
     "clusters": ((), {}, messages.ListClusters(), messages.Clusters(())),
     "report_cluster": (("hpc",), {}, messages.ReportCluster("hpc"), messages.ClusterReported(REPORT)),
     "settings": ((LAYERS,), {}, messages.GetSettings(LAYERS), messages.Settings(())),
+    "spec": (("g2",), {}, messages.GetSpec("g2"), messages.StoredSpec("g2", {"recipe": "campaign"})),
     "locks": (("g2",), {}, messages.ListLocks("g2"), messages.LockList(())),
     "release_lock": (
         ("laser", "g2/x"),

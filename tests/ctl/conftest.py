@@ -101,6 +101,7 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.GetSettings: messages.Settings((messages.SettingInfo("slots", 1, "built-in"),)),
     messages.SetWorkflow: WorkflowStatus(INFO, (), ()),
     messages.Export: messages.Exported("/w/out.csv", 30),
+    messages.Backup: messages.BackupWritten("/w/b.db", 8192, ("g2", EVIL), 30),
     messages.Pause: CHANGED,
     messages.Resume: CHANGED,
     messages.Cancel: CHANGED,

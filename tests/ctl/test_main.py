@@ -67,6 +67,8 @@ COMMANDS: list[tuple[str, messages.AnyRequest]] = [
     ("set g2 --slots 4 --priority -1", messages.SetWorkflow("g2", 4, -1)),
     ("export g2 --to csv", messages.Export("g2", "csv")),
     ("export g2 --to ase --overwrite --job 4", messages.Export("g2", "ase", None, Selection((4,)), overwrite=True)),
+    ("backup g2", messages.Backup("g2")),
+    ("backup g2 -o /w/b.db --overwrite", messages.Backup("g2", "/w/b.db", overwrite=True)),
     ("resolve g2 --job 7 --as not-run", messages.Resolve("g2", Selection((7,)), Resolution.NOT_RUN)),
     ("resolve g2 --state in_doubt --as lost -y", messages.Resolve("g2", Selection((), ("in_doubt",)), Resolution.LOST)),
     ("clusters", messages.ListClusters()),

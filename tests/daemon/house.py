@@ -23,6 +23,7 @@ from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.views import ClusterInfo
 from penstock.recipes.recipe import Step
 from penstock.store.catalogue import Catalogue, CatalogueRow
+from penstock.store.placement import Placement
 from penstock.testing.scripted_workers import ScriptedWorkers, hydrogen_atoms
 from penstock.testing.simulated_cluster import SimulatedCluster
 from penstock.testing.simulated_world import Behaviour, SimulatedWorld
@@ -57,7 +58,7 @@ class Life:
         self._loading = anyio.Semaphore(4)
         self._locks = Locks(house.root / "state", house.clock)
         self._refs = {name: clusters.start_child(name, self._maker(name)) for name in CLUSTERS}
-        self.workflows = Workflows(catalogue, self._around, self.board, house.clock)
+        self.workflows = Workflows(catalogue, self._around, self.board, house.clock, house.placement)
 
     def _maker(self, name: str) -> Any:
         return lambda me: SimulatedCluster(me, name, self._house.world, self.owners[name])
@@ -94,6 +95,7 @@ class House:
     def __init__(self, root: Path, *, jobs: int = 3, behaviour: Behaviour | None = None) -> None:
         self.root = root
         self.clock = VirtualClock()
+        self.placement = Placement(str(root / "state"))
         self.world = SimulatedWorld(self.clock, behaviour or Behaviour(), 0)
         self.workers = KeepingWorkers(self.clock, hydrogen_atoms(jobs))
         self.work = root / "work" / ".penstock"

@@ -25,7 +25,6 @@ STEPS = {
     "lay_out": (creation, "_lay_out"),
     "keep": (KeepingWorkers, "run"),
     "store": (WorkflowStore, "create"),
-    "context": (creation, "_describe_context"),
     "reveal": (creation, "_reveal"),
     "update": (Catalogue, "update"),
 }
@@ -50,16 +49,16 @@ def breaks(monkeypatch: pytest.MonkeyPatch, step: str, when: str, error: BaseExc
 
 
 def _broken(function: Callable[..., Any], when: str, error: BaseException) -> Callable[..., Any]:
-    def called(*args: Any) -> Any:
+    def called(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
             raise error
-        function(*args)
+        function(*args, **kwargs)
         raise error
 
-    async def awaited(*args: Any) -> Any:
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
             raise error
-        await function(*args)
+        await function(*args, **kwargs)
         raise error
 
     return awaited if inspect.iscoroutinefunction(function) else called
@@ -294,7 +293,9 @@ async def test_an_id_whose_directory_is_there_is_taken(house: House, faulted: bo
         with pytest.raises(ConflictError, match="exists already"):
             await life.create(house.request())
         assert (house.directory / "workflow.db").exists()
-        elsewhere = msgspec.structs.replace(house.request(), directory=house.work / "elsewhere")
+        request = house.request()
+        moved = msgspec.structs.replace(request.context, directory=str(house.work / "elsewhere"))
+        elsewhere = msgspec.structs.replace(request, context=moved)
         shutil.rmtree(house.directory)
         with pytest.raises(ConflictError, match="exists already"):  # not in the same place
             await life.create(elsewhere)

@@ -77,7 +77,7 @@ def test_the_spec_wins_over_files_and_environment_only(low: int, high: int, in_s
         (Layer("c.toml", {"resources": 3}), "", "c.toml: resources: expected `object`, got `int`"),
         (Layer("environment", {"slots": 0}), "", "environment: slots: must be between 1 and 100000, not 0"),
         (Layer("command line", {"id": "../x"}), "", "command line: id: '../x' cannot name a workflow"),
-        (Layer("c.toml", {"isolation": "shared"}), "", "c.toml: isolation: 'shared' is not available in this release"),
+        (Layer("c.toml", {"isolation": "share"}), "", "c.toml: isolation: 'share' is no isolation mode; did you mean"),
         (Layer("c.toml", {"isolation": "split"}), "", "c.toml: isolation: 'split' is no isolation mode; use"),
     ],
 )  # fmt: skip
@@ -101,7 +101,7 @@ def test_an_error_in_a_table_of_a_larger_file_names_its_full_key_and_line() -> N
         ({"PENSTOCK_SLOTS": "two"}, "environment: PENSTOCK_SLOTS: 'two' is not a whole number"),
         ({"PENSTOCK_SLOTS": "0"}, "environment: PENSTOCK_SLOTS: must be between"),
         ({"PENSTOCK_MEMORY": "much"}, "environment: PENSTOCK_MEMORY: 'much' is not an amount of memory"),
-        ({"PENSTOCK_ISOLATION_MODE": "hybrid"}, "environment: PENSTOCK_ISOLATION_MODE: 'hybrid' is not available"),
+        ({"PENSTOCK_ISOLATION_MODE": "hybird"}, "environment: PENSTOCK_ISOLATION_MODE: 'hybird' is no isolation mode"),
     ],
 )
 def test_a_bad_variable_is_named(variables: dict[str, str], said: str) -> None:

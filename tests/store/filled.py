@@ -83,8 +83,9 @@ async def submit(store: WorkflowStore, limit: int) -> tuple[str, list[OpenAttemp
     jobs = await store.take_ready(limit, NOW)
     ulid = new_ulid(NOW)
     submission = Submission(ulid, "w", "/w", "isolated", "emt", 0, 0, False, len(jobs), Resources())
-    attempts, _ = await store.begin_submission(submission, "local", jobs, NOW)
-    return ulid, attempts
+    begun = await store.begin_submission(submission, "local", jobs, NOW)
+    assert begun is not None
+    return ulid, begun[0]
 
 
 def result(ulid: str, attempt: OpenAttempt, *, good: bool = True, again: bool = False) -> AttemptResult:

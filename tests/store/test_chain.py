@@ -66,7 +66,9 @@ async def end(store: WorkflowStore, job: int, outcome: Outcome) -> None:
         ).fetchone()
     row = ReadyJob(job, "h", geometry, 0, 1, attempts + 1, 1)
     submission = Submission(new_ulid(), "w", "/w", "isolated", "command", 0, 0, False, 1, Resources())
-    [attempt], _ = await store.begin_submission(submission, "local", [row], NOW)
+    begun = await store.begin_submission(submission, "local", [row], NOW)
+    assert begun is not None
+    [attempt] = begun[0]
     failed = JobState.TIMEOUT if outcome.failure is FailureClass.WALLTIME else JobState.FAILED
     result = AttemptResult(
         submission.ulid,
@@ -231,7 +233,9 @@ async def test_a_running_job_whose_step_before_is_reset_is_not_tried_again_befor
     await end(store, job_of(store, "OPT"), GOOD)
     child = job_of(store, "OPT2")
     submission = Submission(new_ulid(), "w", "/w", "isolated", "command", 0, 0, False, 1, Resources())
-    [attempt], _ = await store.begin_submission(submission, "local", [ReadyJob(child, "h", MOVED, 0, 1, 1, 2)], NOW)
+    begun = await store.begin_submission(submission, "local", [ReadyJob(child, "h", MOVED, 0, 1, 1, 2)], NOW)
+    assert begun is not None
+    [attempt] = begun[0]
     first = Where("id = ?", (job_of(store, "OPT"),))
     await store.move_jobs(first, JobState.READY, Event("jobs_reset", 0), reset=True)
     lost = AttemptResult(submission.ulid, attempt, AttemptState.NOT_RUN, JobState.READY, None, None)

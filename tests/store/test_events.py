@@ -50,6 +50,13 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "job_in_doubt": [({"attempt": 1, "reason": "no answer"}, "attempt 1 is in doubt: no answer")],
     "job_doubt_settled": [({"attempt": 1, "by": "it runs"}, "attempt 1 is no longer in doubt: it runs")],
     "job_not_run": [({"attempt": 1, "reason": "lost"}, "attempt 1 never started (lost); it costs nothing")],
+    "job_reused": [
+        (
+            {"workflow": "a", "of_job": 3, "energy_hartree": -1.5},
+            "the result of job 3 of workflow a is taken over, energy -1.50000000 Eh",
+        )
+    ],
+    "job_awaits": [({"workflow": "a", "of_job": 3}, "waits for job 3 of workflow a, which calculates the same")],
     "job_cancelled": [({"attempt": 1}, "attempt 1 cancelled")],
     "jobs_cancelled": [({"jobs": 1}, "1 waiting job cancelled")],
     "jobs_held": [({"jobs": 2}, "2 jobs held")],

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from penstock.domain.errors import StoreError
+from penstock.store import patience
 from penstock.store.schema import (
     APPLICATION_ID,
     CATALOGUE_MIGRATIONS,
     WORKFLOW_MIGRATIONS,
-    _apply,
+    _upgrade,
     load_migrations,
     prepare,
 )
@@ -104,25 +106,49 @@ def test_a_file_that_cannot_be_what_it_was_needs_a_person(tmp_path: Path, conten
     assert (path.read_bytes() if path.exists() else None) == content
 
 
-def test_a_database_that_another_process_locks_can_heal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_others_lock_for_too_long_can_heal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "locked.db"
     prepare(path, [FIRST], create=True)
-    connect = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda file, **options: connect(file, **{**options, "timeout": 0}))
-    with contextlib.closing(connect(path)) as other:
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
+    monkeypatch.setattr("penstock.store.journal.SQLITE_WAITS_MS", 0)
+    with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StoreError, match="locked") as caught:
+        with pytest.raises(StoreError, match="kept busy by others; it is tried again by itself") as caught:
             prepare(path, [FIRST, SECOND], create=False)
     assert caught.value.healable
+    assert "this program itself" in str(caught.value)
 
 
-def test_two_who_come_at_the_same_time_do_not_migrate_twice(tmp_path: Path) -> None:
+def test_who_comes_second_finds_that_it_is_done(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     prepare(path, [FIRST], create=True)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as late:
-        prepare(path, [FIRST, SECOND], create=False)  # while the late one believes the schema to be 1
-        _apply(late, SECOND, 2)
+        prepare(path, [FIRST, SECOND], create=False)
+        _upgrade(late, path, [FIRST, SECOND])  # which it would not do, had it looked after the other
         assert (ask(path, "PRAGMA user_version"), ask(path, "SELECT x FROM a")) == (2, 2)
-        with pytest.raises(sqlite3.Error):
-            _apply(late, "nonsense;", 3)
         assert not late.in_transaction
+    assert ask(tmp_path / "old.db.v1.bak", "PRAGMA user_version") == 1
+
+
+def test_many_who_come_at_the_same_time_make_one_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    prepare(path, [FIRST], create=True)
+    with ThreadPoolExecutor(8) as pool:
+        for done in [
+            pool.submit(prepare, path, [FIRST, SECOND, "UPDATE a SET x = x + 10;"], create=False) for _ in "12345678"
+        ]:
+            done.result()
+    assert (ask(path, "PRAGMA user_version"), ask(path, "SELECT x FROM a")) == (3, 12)
+    assert ask(tmp_path / "old.db.v1.bak", "SELECT x FROM a") == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["old.db", "old.db.v1.bak"]
+
+
+def test_a_migration_is_split_as_sqlite_would(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    script = """-- a ; in a comment
+        CREATE TABLE c (x TEXT DEFAULT ';', y);  -- and behind
+        CREATE TRIGGER t AFTER INSERT ON c BEGIN
+            UPDATE c SET y = 1; UPDATE c SET y = y + 1; END;
+        INSERT INTO c (x) VALUES ('a;b')"""
+    prepare(path, [script], create=True)
+    assert (ask(path, "SELECT x FROM c"), ask(path, "SELECT y FROM c")) == ("a;b", 2)

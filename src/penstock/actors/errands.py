@@ -65,7 +65,7 @@ class Errands:
             if not reading.wanted:
                 break
             try:
-                chunk = await self._work(ReadChunk(source, path, cursor, _CHUNK))
+                chunk = await self._work(ReadChunk(source, path, cursor, _CHUNK, self._ledger.shares_results))
             except (SpecError, BusyError) as error:
                 self._me.post(("chunk", cursor), ChunkRead(cursor, None, str(error)))
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +18,12 @@ from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
-from penstock.domain.context import Context
+from penstock.domain.context import Context, Mode
 from penstock.domain.errors import ConflictError
 from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
+from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
@@ -81,7 +83,21 @@ class Ledger:
         self.step = next(row for row in rows if row.after is None)
         self._links = [row for row in rows if row.after is not None]
         self.steps = {row.id: self._planned(row) for row in rows}
+        self._methods = self._name_methods(rows) if self.shares_results else {}
         return open_submissions
+
+    @property
+    def shares_results(self) -> bool:
+        """Whether what other workflows have calculated is not calculated again."""
+        return self.context.mode is Mode.SHARED
+
+    def _name_methods(self, rows: Sequence[StepRow]) -> dict[int, str]:
+        """By step, the key of how its jobs are calculated, the steps before it included."""
+        methods: dict[str | None, str] = {None: ""}
+        for row in rows:
+            parameters = self.steps[row.id].parameters
+            methods[row.key] = method_key(self.spec.engine_name, parameters, methods[row.after])
+        return {row.id: methods[row.key] for row in rows}
 
     async def _plan(self, steps: list[StepRow]) -> list[StepRow]:
         """Inserts the steps that the recipe wants and that do not exist; returns all."""
@@ -294,7 +310,7 @@ class Ledger:
 
     async def take_in(self, chunk: PackedChunk) -> None:
         """A run of structures becomes ready jobs."""
-        self.emit(await self.store.add_chunk(self.step, self.row.namespace, chunk, self._links))
+        self.emit(await self.store.add_chunk(self.step, self.row.namespace, chunk, self._links, self._methods))
         state = "running" if chunk.done else "expanding"
         self.step = msgspec.structs.replace(self.step, cursor=chunk.cursor, state=state)
 

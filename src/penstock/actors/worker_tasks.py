@@ -38,7 +38,7 @@ from penstock.domain.spec import StructureSource
 from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import Selection
 from penstock.recipes import structures
-from penstock.store import export
+from penstock.store import backup, export
 from penstock.store.reviews import Look, ReviewKind, Seen
 
 T = TypeVar("T")
@@ -199,11 +199,13 @@ class ReadChunk(Task[PackedChunk], frozen=True):
     path: str
     cursor: str
     limit: int
+    with_keys: bool = False  # of the materials, for those who share results
     result = PackedChunk
 
     def run(self) -> PackedChunk:
         """At most `limit` records from `cursor` on."""
-        return pack_chunk(structures.read_chunk(self.source, self.path, self.cursor, self.limit))
+        chunk = structures.read_chunk(self.source, self.path, self.cursor, self.limit)
+        return pack_chunk(chunk, with_keys=self.with_keys)
 
 
 class RenderItem(msgspec.Struct, frozen=True, array_like=True):
@@ -385,7 +387,22 @@ class ExportJobs(Task[int], frozen=True):
         )
 
 
-AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | LookAtJobs | PlanSource | ExportJobs
+class BackUp(Task[backup.BackedUp], frozen=True):
+    """Copies a workflow's database while it is in use."""
+
+    database: str
+    workflow_id: str
+    path: str
+    overwrite: bool
+    is_long = True
+    result = backup.BackedUp
+
+    def run(self) -> backup.BackedUp:
+        """What the copy holds."""
+        return backup.back_up(Path(self.database), self.workflow_id, Path(self.path), overwrite=self.overwrite)
+
+
+AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | LookAtJobs | PlanSource | ExportJobs | BackUp
 
 
 def copy_with_checksum(source: Path, target: Path) -> tuple[int, str]:

@@ -34,6 +34,7 @@ from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
 from penstock.actors.results import conclude_attempt, not_run_result
 from penstock.actors.reviews import Reviews
+from penstock.actors.sharing import LOOK_EVERY_S, LOOKED_AT_ONCE, Sharing
 from penstock.actors.supervisor import Actor
 from penstock.actors.workers import Workers
 from penstock.actors.workflow_messages import (
@@ -118,6 +119,7 @@ class WorkflowActor(Actor[Message]):
         self._store = WorkflowStore(Path(context.database), workflow_id, around.database)
         self._ledger = Ledger(context, self._store, around.board, around.clock)
         self._errands = Errands(me, self._ledger, around.workers, around.clock)
+        self._sharing = Sharing(self._ledger, around.clock)
         self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
         self._locks = WorkflowLocks(workflow_id, around.locks, self._pump_soon)
         self._book = OrderBook()
@@ -231,7 +233,10 @@ class WorkflowActor(Actor[Message]):
         wanted = self._ledger.row.state == WorkflowState.RUNNING and not self._draining
         self._read_on(wanted=wanted)
         if wanted:
+            await self._sharing.look_again()
             await self._submit_ready()
+            if self._sharing.awaits:
+                self._wake_at_time(self._clock.time() + LOOK_EVERY_S)
         if self._ledger.state is not WorkflowState.RUNNING or not self._store.tally[JobState.READY]:
             await self._locks.withdraw()
         await self._finish_if_done()
@@ -315,25 +320,42 @@ class WorkflowActor(Actor[Message]):
         if limit <= 0:
             self._wake_at_time(self._cycle.ends_at)
             return []
-        jobs = await self._store.take_ready(limit, now)
+        jobs = await self._next_ready(limit, now)
         if not jobs:
             await self._wake_when_due()
         return jobs
+
+    async def _next_ready(self, limit: int, now: float) -> list[ReadyJob]:
+        """The next jobs that may be submitted now; where results are shared, those that are to be calculated here."""
+        if not self._ledger.shares_results:
+            return await self._store.take_ready(limit, now)
+        while jobs := await self._store.take_ready(max(limit, LOOKED_AT_ONCE), now):
+            own = await self._sharing.keep_own(jobs)
+            self._results_changed |= len(own) < len(jobs)
+            if own:
+                return own[:limit]
+        return []
 
     async def _submit(
         self, ulid: str, jobs: list[ReadyJob], shape_: Shape, grant: Grant, *, lane: int = 0, prefetch: bool = False
     ) -> None:
         """Commits the intent; only then does anything leave."""
         now = self._clock.time()
-        self._cycle = self._cycle.with_begun(len(jobs))
         step = self._ledger.step_of(jobs[0].step_id)
         needs = raised_needs(step.needs, jobs[0].memory_mb, jobs[0].walltime_s)
         submission = self._submission(ulid, step, needs, shape_, lane, prefetch=prefetch)
         tried = [job.id for job in jobs if job.number > 1] if self._ledger.spec.checkpoint.carry else []
         carried = await self._store.timed_out_directories(tried) if tried else {}
-        attempts, events = await self._store.begin_submission(
-            submission, self._ledger.spec.cluster, jobs, now, grant.tokens.encoded()
+        shares, locks = self._ledger.shares_results, grant.tokens.encoded()
+        begun = await self._store.begin_submission(
+            submission, self._ledger.spec.cluster, jobs, now, shares=shares, locks=locks
         )
+        if begun is None:  # somebody was quicker with one of them: it is looked again
+            await self._locks.keep(ulid, grant.tokens, 0)
+            self._pump_soon()
+            return
+        self._cycle = self._cycle.with_begun(len(jobs))
+        attempts, events = begun
         order = Order(_with_directories(submission, attempts), attempts, step.id)
         order.tokens, order.tasks_leased = grant.tokens, grant.tasks
         self._book.add(order)

@@ -89,10 +89,12 @@ class Client:
     summary = _verb(messages.Summarize)
     table = _verb(messages.Tabulate)
     export = _verb(messages.Export)
+    backup = _verb(messages.Backup)
     why = _verb(messages.Explain)
     clusters = _verb(messages.ListClusters)
     report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
+    spec = _verb(messages.GetSpec)
     locks = _verb(messages.ListLocks)
     release_lock = _verb(messages.ReleaseLock)
 

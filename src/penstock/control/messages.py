@@ -17,6 +17,7 @@ from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
+    DatabaseInfo,
     EventInfo,
     Finding,
     JobInfo,
@@ -114,6 +115,7 @@ class WorkflowStatus(Message, frozen=True):
     workflow: WorkflowInfo
     failures: tuple[JobInfo, ...]
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
+    database: DatabaseInfo | None = None  # None: its file system does not answer, or an older daemon
 
 
 class Jobs(Message, frozen=True):
@@ -191,6 +193,15 @@ class Table(Message, frozen=True):
     total: int
 
 
+class BackupWritten(Message, frozen=True):
+    """Where a backup was written: the whole file, with all workflows that are in it."""
+
+    path: str
+    bytes: int
+    workflows: tuple[str, ...]
+    jobs: int  # of the workflow that was asked for
+
+
 class Exported(Message, frozen=True):
     """Where an export was written and how many jobs it holds."""
 
@@ -223,6 +234,13 @@ class Settings(Message, frozen=True):
     """Every setting, its value and its origin."""
 
     settings: tuple[SettingInfo, ...]
+
+
+class StoredSpec(Message, frozen=True):
+    """A workflow's spec as it was accepted: every key, defaults included, settings and the source's copy put in."""
+
+    id: str
+    spec: dict[str, Any]
 
 
 class Done(Message, frozen=True):
@@ -444,6 +462,15 @@ class Export(Request[Exported], frozen=True):
     reply = Exported
 
 
+class Backup(Request[BackupWritten], frozen=True):
+    """Copy a workflow's database, checked, to `path` (absolute; None = the workflow's own directory), as it runs."""
+
+    id: str
+    path: str | None = None
+    overwrite: bool = False
+    reply = BackupWritten
+
+
 class Explain(Request[Why], frozen=True):
     """Why is a job in the state it is in?"""
 
@@ -476,6 +503,13 @@ class GetSettings(Request[Settings], frozen=True):
 
     layers: tuple[Layer, ...] = ()
     reply = Settings
+
+
+class GetSpec(Request[StoredSpec], frozen=True):
+    """What a workflow was asked to do."""
+
+    id: str
+    reply = StoredSpec
 
 
 class Watch(Request[Done], frozen=True):
@@ -543,11 +577,13 @@ AnyRequest = (
     | Summarize
     | Tabulate
     | Export
+    | Backup
     | Explain
     | ListClusters
     | ReportCluster
     | CheckCluster
     | GetSettings
+    | GetSpec
     | ListLocks
     | ReleaseLock
     | Watch
@@ -567,10 +603,12 @@ AnyReply = (
     | Summary
     | Table
     | Exported
+    | BackupWritten
     | Why
     | Clusters
     | ClusterReported
     | Settings
+    | StoredSpec
     | LockList
     | LockReleased
     | Done

@@ -62,6 +62,7 @@ _MODULES: Final = {
     "set-job": "review",
     "set": "change",
     "export": "change",
+    "backup": "backup",
     "clusters": "cluster",
     "cluster": "cluster",
     "locks": "locks",
@@ -72,6 +73,8 @@ _MODULES: Final = {
     "ping": "about",
     "version": "about",
     "completion": "about",
+    "new": "new",
+    "templates": "templates",
 }
 
 

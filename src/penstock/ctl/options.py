@@ -46,7 +46,7 @@ def command(name: str) -> Callable[[Callable[..., T]], click.Command]:
     """A command with `--json` and `--socket`, whose function gets the `Ctl` first and may return an exit code."""
 
     def decorate(function: Callable[..., T]) -> click.Command:
-        for option in (socket_option, _json_option):
+        for option in (socket_option, json_option):
             function = option(function)
         return click.command(name)(click.pass_obj(function))
 
@@ -62,7 +62,7 @@ def _set_socket(context: click.Context, _: click.Parameter, value: str | None) -
         context.obj.socket = value
 
 
-_json_option = click.option(
+json_option = click.option(
     "--json", is_flag=True, expose_value=False, callback=_set_json, help="Answer in JSON; see docs/ctl-json.md."
 )
 socket_option = click.option(

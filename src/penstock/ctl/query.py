@@ -188,7 +188,9 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         ("jobs", f"{info.jobs} ({counts(info.statuses)})" + (", more are being read" if info.ingesting else "")),
         ("recipe", f"{info.recipe}, engine {info.engine}"),
         ("cluster", f"{info.cluster}, slots {info.slots}, priority {info.priority}"),
+        ("isolation", info.mode),
         ("directory", info.directory),
+        *_database(reply),
         ("created", local_time(info.created_at)),
         ("updated", local_time(info.updated_at)),
     ]
@@ -204,6 +206,14 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         rows = ((str(j.id), j.name, j.status, j.failure or "-", j.error_message or "-") for j in reply.failures)
         ctl.table(columns, rows)
     show_rejected(ctl, reply.rejected, info.rejected)
+
+
+def _database(reply: WorkflowStatus) -> list[tuple[str, str]]:
+    """Where the database is, if that is not where one would look."""
+    found = reply.database
+    if found is None or not found.why:
+        return []
+    return [("database", f"{found.path} ({found.why}; journal mode {found.journal})")]
 
 
 def show_rejected(ctl: Ctl, rejected: tuple[RejectedInfo, ...], total: int) -> None:
@@ -281,6 +291,7 @@ def _show_job(ctl: Ctl, detail: JobDetail) -> None:
             ("wall time", duration(job.wall_time_s)),
             ("failure", f"{job.failure}: {job.error_message or '-'}" if job.failure else "-"),
             ("directory", job.job_dir or "-"),
+            *([("taken from", f"workflow {job.origin['workflow']}, job {job.origin['job']}")] if job.origin else []),
             ("source row", str(job.orig_index)),
             ("updated", local_time_of(job.updated_at)),
         ]

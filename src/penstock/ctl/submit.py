@@ -14,6 +14,7 @@ from penstock.ctl.output import Ctl
 from penstock.ctl.progress import follow_to_end
 from penstock.ctl.query import show_rejected, show_table
 from penstock.ctl.text import clean_block
+from penstock.domain.context import Mode
 from penstock.domain.states import WorkflowState
 
 _WORK_FAILED: Final = 1
@@ -28,6 +29,11 @@ _INTERRUPTED: Final = 130
 @click.option("--cluster", metavar="NAME", help="Where it runs.")
 @click.option("--slots", type=Whole(), metavar="N", help="Jobs that may run at the same time.")
 @click.option("--priority", type=Whole(), metavar="N", help="Higher goes first.")
+@click.option(
+    "--isolation",
+    type=click.Choice([str(mode) for mode in Mode]),
+    help="What it shares with others: nothing, the database only, or results too.",
+)
 def submit(
     ctl: Ctl,
     spec: str,
@@ -38,13 +44,15 @@ def submit(
     cluster: str | None,
     slots: int | None,
     priority: int | None,
+    isolation: str | None,
 ) -> int | None:
     """Run the workflow that the file SPEC describes."""
     if wait and dry_run:
         raise click.UsageError("--wait and --dry-run exclude each other")
     path = Path(spec).absolute()
     text = read_text(path)
-    layers = client_layers({"id": id, "cluster": cluster, "slots": slots, "priority": priority})
+    given = {"id": id, "cluster": cluster, "slots": slots, "priority": priority, "isolation": isolation}
+    layers = client_layers(given)
     if dry_run:
         _show_plan(ctl, ctl.client.plan(text, str(path), str(Path.cwd()), layers))
         return None

@@ -29,6 +29,9 @@ class DaemonTable(msgspec.Struct, frozen=True):
     metrics: str = ""
     workers: int = 2
     drain_s: float = 10.0
+    network_databases: Literal["local", "in_place"] = "local"
+    network_file_systems: tuple[str, ...] = ()  # none: the usual ones
+    force_network_state: bool = False
 
 
 class ResourceLimit(msgspec.Struct, frozen=True):

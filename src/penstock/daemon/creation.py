@@ -37,9 +37,8 @@ from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
-from penstock.store.removal import remove_workflow
+from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.rows import WorkflowRow
-from penstock.store.sharing import SHARED_INDEXES
 from penstock.store.workflow_store import WorkflowStore
 
 _TEMPLATE_MAX: Final = 1 << 20
@@ -218,8 +217,10 @@ def _clear_away(directory: Path) -> None:
     aside = _aside(directory)
     with contextlib.suppress(StoreError):
         context = read_context(aside)
-        if context.shares_database and not directory.exists():
+        if not Path(context.database).is_relative_to(aside) and not directory.exists():
             remove_workflow(Path(context.database), context.workflow_id, even_with_jobs=False)
+            if not context.shares_database:
+                remove_empty(Path(context.database))
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -246,11 +247,12 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
         created_at=now,
         updated_at=now,
     )
-    database = aside / DATABASE_NAME if context.mode is Mode.ISOLATED else Path(context.database)
+    is_inside = Path(context.database).is_relative_to(context.directory)
+    database = aside / DATABASE_NAME if is_inside else Path(context.database)
     store = WorkflowStore(database, request.workflow_id, clock.busy)
     try:
         files = [(file.path, file.bytes, file.sha256) for file in kept.files]
-        await store.create(row, files, indexes=SHARED_INDEXES if context.shares_database else ())
+        await store.create(row, files, among_others=context.shares_database)
     finally:
         await store.close()
     return _new_info(row, spec, context)
@@ -292,8 +294,8 @@ def _lay_out(aside: Path, context: Context) -> None:
     for place in (context.storage, context.locks):
         own = Path(place).is_relative_to(context.directory)
         (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
-    if context.shares_database:
-        Path(context.database).parent.mkdir(exist_ok=True)
+    if not Path(context.database).is_relative_to(context.directory):
+        Path(context.database).parent.mkdir(parents=True, exist_ok=True)
 
 
 def _reveal(aside: Path, directory: Path) -> None:

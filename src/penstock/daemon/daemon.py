@@ -33,6 +33,9 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.errors import PenstockError, SpecError
 from penstock.domain.settings import BUILT_IN, Layer, resolve
 from penstock.store.catalogue import Catalogue
+from penstock.store.file_system import ENVIRONMENT as NETWORK_TYPES
+from penstock.store.file_system import file_system_of, network_types
+from penstock.store.placement import Placement, check_state_dir
 
 _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
@@ -85,13 +88,15 @@ class Daemon:
         self._log = structlog.get_logger()
         self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
         self._locks = Locks(self._state_dir, self._clock)
-        self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock)
+        self._placement = Placement(str(self._state_dir), config.daemon.network_databases)
+        self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock, self._placement)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
         self._database = self._metrics.timed(self._clock.busy)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises PenstockError when it cannot start."""
         async with AsyncExitStack() as stack:
+            self._check_state_dir()
             stack.enter_context(locked(self._state_dir))
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
@@ -127,6 +132,16 @@ class Daemon:
                     await self._workflows.flush()
                     tasks.cancel_scope.cancel()
             self._log.info("penstockd has stopped; jobs that run go on and are found again")
+
+    def _check_state_dir(self) -> None:
+        try:
+            kind = file_system_of(self._state_dir)
+        except OSError as error:
+            message = f"the state directory {self._state_dir} cannot be used: {error.strerror}; set PENSTOCK_STATE_DIR"
+            raise SpecError(message) from error
+        force = self._config.daemon.force_network_state
+        if warning := check_state_dir(self._state_dir, kind, network_types(), force=force):
+            self._log.warning(warning)
 
     @staticmethod
     async def _serve(
@@ -227,5 +242,7 @@ class Daemon:
 
 def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
     """Runs a daemon to its end."""
+    if types := config.daemon.network_file_systems:
+        os.environ.setdefault(NETWORK_TYPES, ",".join(types))  # for its workers, too
     main: Callable[[], Any] = Daemon(config, config_path, environ).run
     anyio.run(main)

@@ -31,6 +31,7 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.control import messages as m
 from penstock.control.listener import Peer
+from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
 from penstock.daemon.locks import LockDesk
@@ -162,7 +163,7 @@ class Service:
             case _:
                 return await self._look_up(request)
 
-    async def _look_up(self, request: m.Request[Any]) -> m.AnyReply:
+    async def _look_up(self, request: m.Request[Any]) -> m.AnyReply:  # noqa: PLR0911 - one line a request
         """What only a workflow's database knows."""
         match request:
             case m.ListJobs():
@@ -179,6 +180,10 @@ class Service:
                 return await self._export(request)
             case m.Explain(id=id_, job=job):
                 return await self._why(id_, job)
+            case m.GetSpec(id=id_):
+                return m.StoredSpec(id_, msgspec.json.decode(await self._spec(id_)))
+            case m.Backup():
+                return await back_up(self._workflows.info(request.id), request, self._workers)
         raise NotFoundError(f"this daemon does not know the request {type(request).__name__}; upgrade it")
 
     # ---- submitting -------------------------------------------------------------------------------------------------
@@ -232,11 +237,12 @@ class Service:
 
     async def _status(self, workflow_id: str) -> m.WorkflowStatus:
         info = self._workflows.info(workflow_id)
+        database = await self._workflows.database(workflow_id)
         failed = info.statuses.get("failed", 0) + info.statuses.get("timeout", 0)
         if info.state == WorkflowState.FAULTED or not (failed or info.rejected):
-            return m.WorkflowStatus(info, (), ())
+            return m.WorkflowStatus(info, (), (), database)
         failures, rejected = await anyio.to_thread.run_sync(_what_went_wrong, info, failed)
-        return m.WorkflowStatus(info, tuple(failures), tuple(rejected))
+        return m.WorkflowStatus(info, tuple(failures), tuple(rejected), database)
 
     def _desk_for(self, cluster: str) -> ClusterDesk:
         info = self._board.clusters.get(cluster)
@@ -279,14 +285,17 @@ class Service:
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
         info, record = await self._record(workflow_id, job)
-        spec = await anyio.to_thread.run_sync(queries.load_spec, Path(info.database), workflow_id)
-        decoded = msgspec.json.decode(spec, type=WorkflowSpec)
+        decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
         if record.job.state == JobState.READY:
             waits_for = await self._locks.explain(info, decoded.locks)
             around = msgspec.structs.replace(around, locks=tuple(waits_for))
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
+
+    async def _spec(self, workflow_id: str) -> str:
+        info = self._workflows.info(workflow_id)
+        return await anyio.to_thread.run_sync(queries.load_spec, Path(info.database), workflow_id)
 
     async def _table(self, workflow_id: str, limit: int, offset: int) -> m.Table:
         info = self._workflows.info(workflow_id)

@@ -88,6 +88,8 @@ def _explain_state(
             reasons = [*note, *_running_since(record, now), *_decisions(record)]
         case JobState.IN_DOUBT:
             reasons = _why_in_doubt(record, workflow, around, now)
+        case JobState.WAITING if record.awaited is not None:
+            return "Another workflow is calculating the same; its result will be taken over.", _why_awaits(record)
         case _:
             reasons = _why_at_rest(record, workflow, state)
     return _VERDICTS[state], reasons
@@ -157,9 +159,24 @@ def _why_at_rest(record: JobRecord, workflow: WorkflowInfo, state: JobState) -> 
         case JobState.CANCELLED:
             return [f"run it after all: penstockctl retry {target}"]
         case JobState.COMPLETED:
-            return _decisions(record)
+            return [*_taken_over(record), *_decisions(record)]
     said = [record.job.error_message] if record.job.error_message else []
     return said + _step_before(record, workflow)
+
+
+def _why_awaits(record: JobRecord) -> list[str]:
+    assert record.awaited is not None
+    other, job = record.awaited
+    return [
+        f"job {job} of workflow {other} has the same structure, charge, multiplicity and method and is on its way",
+        f"should it fail, this job is calculated after all; why: penstockctl why {other} {job}",
+    ]
+
+
+def _taken_over(record: JobRecord) -> list[str]:
+    if (origin := record.job.origin) is None:
+        return []
+    return [f"its result was taken over from workflow {origin['workflow']}, job {origin['job']}: nothing ran for it"]
 
 
 def _step_before(record: JobRecord, workflow: WorkflowInfo) -> list[str]:

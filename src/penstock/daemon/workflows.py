@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,12 +22,13 @@ from penstock.actors.worker_tasks import PlanSource, SourcePlan
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
 from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, discard
-from penstock.domain.context import read_context
-from penstock.domain.errors import ConflictError, NotFoundError, StoreError
+from penstock.domain.context import Context, read_context
+from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
-from penstock.domain.views import ClusterInfo, WorkflowInfo
+from penstock.domain.views import ClusterInfo, DatabaseInfo, WorkflowInfo
 from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow
+from penstock.store.placement import Placement, describe_database
 from penstock.store.queries import load_spec, load_state
 
 _POLICY: Final = Policy(restarts=5, period_s=30.0, backoff_s=0.1, backoff_max_s=2.0)
@@ -34,18 +36,26 @@ _LIVE: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowS
 _SOME_CLUSTER: Final = "local"  # there always is one of this name; who cannot read its database is only faulted there
 _HEAL_FIRST_S: Final = 2.0
 _HEAL_MAX_S: Final = 60.0
+_FILE_SYSTEM_ANSWERS_S: Final = 2.0
 
 
 class Workflows:
     """Owns the supervisor of all workflow actors and the catalogue."""
 
     def __init__(
-        self, catalogue: Catalogue, around: Callable[[str], Surroundings | None], board: Board, clock: Any
+        self,
+        catalogue: Catalogue,
+        around: Callable[[str], Surroundings | None],
+        board: Board,
+        clock: Any,
+        placement: Placement,
     ) -> None:
         self._catalogue = catalogue
         self._around = around
         self._board = board
         self._clock = clock
+        self._placement = placement
+        self._databases: dict[str, DatabaseInfo] = {}
         self._refs: dict[str, Ref[Message]] = {}
         self._faults: dict[str, tuple[float, float]] = {}  # when it last broke, and how long was waited then
         self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
@@ -63,10 +73,45 @@ class Workflows:
             check_fits(needs, clusters[cluster])
         workers = self._surroundings(cluster).workers
         await workers.run(check_task(request, clusters[cluster]))
+        request = msgspec.structs.replace(request, context=await self._placed(request.context))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
+
+    async def _placed(self, context: Context) -> Context:
+        """The context with its database where this daemon is to have it; what is unusual is logged."""
+        try:
+            with self._clock.busy():
+                placed = await anyio.to_thread.run_sync(self._placement.place, context)
+                found = await anyio.to_thread.run_sync(
+                    describe_database, placed.database, placed.directory, placed.mode
+                )
+        except OSError as error:
+            message = f"the file system of {context.directory} does not answer: {error.strerror}"
+            raise SpecError(message) from error
+        if found.why:
+            self._log.info(
+                "database not as usual",
+                workflow=context.workflow_id,
+                database=found.path,
+                journal=found.journal,
+                why=found.why,
+            )
+        return placed
+
+    async def database(self, workflow_id: str) -> DatabaseInfo | None:
+        """Where a workflow's database is and why; None when that cannot be found out soon."""
+        info = self.info(workflow_id)
+        known = self._databases.get(workflow_id)
+        if known is None or known.path != info.database:
+            with anyio.move_on_after(_FILE_SYSTEM_ANSWERS_S), contextlib.suppress(OSError):
+                known = self._databases[workflow_id] = await anyio.to_thread.run_sync(
+                    describe_database, info.database, info.directory, info.mode, abandon_on_cancel=True
+                )
+                return known
+            return None
+        return known
 
     async def plan(self, request: Request, clusters: dict[str, ClusterInfo]) -> SourcePlan:
         """What `create` would make; nothing is written."""

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from penstock.domain.sameness import material_key
+
 HARTREE_EV: Final = 27.211386024367243
 """One hartree in eV, ASE's value (CODATA 2014), so that an energy goes back to eV as it came."""
 
@@ -58,12 +60,14 @@ class PackedChunk(msgspec.Struct, frozen=True, array_like=True):
     rejected: list[Rejected]
     cursor: str
     done: bool
+    keys: list[str] = []  # of the materials, in the same order, where results are shared
 
 
-def pack_chunk(chunk: StructureChunk) -> PackedChunk:
+def pack_chunk(chunk: StructureChunk, *, with_keys: bool = False) -> PackedChunk:
     """`chunk` with its structures as JSON."""
     rows = msgspec.json.encode(chunk.structures).decode()
-    return PackedChunk(rows, len(chunk.structures), chunk.rejected, chunk.cursor, chunk.done)
+    keys = [material_key(s.geometry, s.charge, s.multiplicity, s.deck) for s in chunk.structures] if with_keys else []
+    return PackedChunk(rows, len(chunk.structures), chunk.rejected, chunk.cursor, chunk.done, keys)
 
 
 class Calculation(msgspec.Struct, frozen=True, array_like=True):

@@ -50,6 +50,15 @@ class WorkflowInfo(View, frozen=True):
     database: str = ""  # the file that its rows are in, absolute
 
 
+class DatabaseInfo(View, frozen=True):
+    """The file that a workflow's rows are in."""
+
+    path: str
+    file_system: str  # as the kernel names its type
+    journal: str  # "wal", or "truncate" where the file system is a network's
+    why: str  # it is there, or is kept so; empty where all is as usual
+
+
 class JobInfo(View, frozen=True):
     """One row of the public job table."""
 
@@ -74,6 +83,7 @@ class JobInfo(View, frozen=True):
     created_at: str
     updated_at: str
     step: str | None = None  # of a chain
+    origin: dict[str, Any] | None = None  # where its result was taken over from: workflow, job, attempt, directory
 
 
 class AttemptInfo(View, frozen=True):

@@ -19,3 +19,8 @@ def get_recipe(name: str) -> Recipe:
         hint = nearest(name, _RECIPES) or f"known recipes: {', '.join(sorted(_RECIPES))}"
         raise SpecError(f"unknown recipe {name!r}; {hint}", key="recipe")
     return _RECIPES[name]
+
+
+def recipe_names() -> list[str]:
+    """The recipes there are."""
+    return list(_RECIPES)

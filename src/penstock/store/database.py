@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import aiosqlite
 from anyio import CancelScope, Lock, to_thread
 
 from penstock.domain.errors import StoreError
-from penstock.store.schema import prepare, store_errors
+from penstock.store.journal import journal_of
+from penstock.store.patience import patiently_async
+from penstock.store.schema import prepare_once, store_errors
 
 Row = tuple[Any, ...]
 BusyGuard = Callable[[], contextlib.AbstractContextManager[None]]
 
-_PRAGMAS: Final = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # intents must survive a power cut: a cluster elsewhere does not stop with us
-    "PRAGMA cache_size = -8000",
-    "PRAGMA wal_autocheckpoint = 4000",
-    "PRAGMA temp_store = MEMORY",
-    "PRAGMA busy_timeout = 10000",
-)
-
 
 class Database:
-    """A connection with one owner. `busy` is entered while a thread works for it, so that virtual time stands still."""
+    """A connection with one owner. `busy` is entered while a thread works for it, so that virtual time stands still.
+
+    It is held while others are waited for, too: they work in real time.
+    """
 
     def __init__(self, path: Path, migrations: list[str], busy: BusyGuard) -> None:
         self.path = path
@@ -44,7 +41,8 @@ class Database:
 
     async def create(self) -> None:
         """Creates the file with the newest schema; harmless when it exists."""
-        await to_thread.run_sync(lambda: prepare(self.path, self._migrations, create=True))
+        with store_errors(self.path), self._busy():
+            await self._prepare(create=True)
 
     async def close(self) -> None:
         """Closes the connection; the next use opens it again."""
@@ -58,25 +56,28 @@ class Database:
         """One write transaction: committed on leaving, rolled back on any error. Raises StoreError.
 
         It is shielded from cancellation: transactions are short, and one that was begun is always ended. Tasks take
-        turns, since a connection has no more than one transaction.
+        turns, since a connection has no more than one transaction. Waiting for the right to write can be cancelled.
         """
         async with self._writing:
             connection = await self._ready()
-            with CancelScope(shield=True), store_errors(self.path), self._busy():
-                await connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    await connection.execute("COMMIT")
-                except BaseException:
-                    with contextlib.suppress(Exception):
-                        await connection.execute("ROLLBACK")
-                    raise
+            with store_errors(self.path), self._busy():
+                await patiently_async(self.path, lambda: _begin(connection))
+                with CancelScope(shield=True):
+                    try:
+                        yield connection
+                        await patiently_async(self.path, lambda: connection.execute("COMMIT"))
+                    except BaseException:
+                        with contextlib.suppress(Exception):
+                            await connection.execute("ROLLBACK")
+                        raise
 
     async def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """All rows of a query. Raises StoreError."""
         connection = await self._ready()
+        values = tuple(parameters)
         with store_errors(self.path), self._busy():
-            return [tuple(row) for row in await connection.execute_fetchall(sql, tuple(parameters))]
+            rows = await patiently_async(self.path, lambda: connection.execute_fetchall(sql, values))
+            return [tuple(row) for row in rows]
 
     async def _ready(self) -> aiosqlite.Connection:
         if self._connection is None:
@@ -86,17 +87,22 @@ class Database:
         return self._connection
 
     async def _open(self) -> aiosqlite.Connection:
-        await to_thread.run_sync(lambda: prepare(self.path, self._migrations, create=False))
         with store_errors(self.path):
+            await self._prepare(create=False)
             self._inode = self.path.stat().st_ino
+            journal = await to_thread.run_sync(journal_of, self.path)
             connection = await aiosqlite.connect(self.path, isolation_level=None, cached_statements=256)
             try:
-                for pragma in _PRAGMAS:
-                    await connection.execute(pragma)
+                for pragma in journal.pragmas:
+                    await patiently_async(self.path, partial(connection.execute, pragma))
             except BaseException:
                 await connection.close()
                 raise
             return connection
+
+    async def _prepare(self, *, create: bool) -> None:
+        once = partial(prepare_once, self.path, self._migrations, create=create)
+        await patiently_async(self.path, lambda: to_thread.run_sync(once))
 
     def _check_file(self) -> None:
         """SQLite goes on quietly after its file was removed, replaced or cut to nothing; we do not."""
@@ -107,3 +113,9 @@ class Database:
         if found is None or found.st_ino != self._inode or found.st_size == 0:
             what = "vanished" if found is None else "was replaced" if found.st_ino != self._inode else "was emptied"
             raise StoreError(f"{self.path} {what} while in use; restore it from a backup", healable=False)
+
+
+async def _begin(connection: aiosqlite.Connection) -> None:
+    """Shielded, since a transaction that began while nobody listened would never end."""
+    with CancelScope(shield=True):
+        await connection.execute("BEGIN IMMEDIATE")

@@ -51,6 +51,8 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     ),
     "job_in_doubt": lambda d: f"attempt {d['attempt']} is in doubt: {d['reason']}",
     "job_doubt_settled": lambda d: f"attempt {d['attempt']} is no longer in doubt: {d['by']}",
+    "job_reused": lambda d: f"the result of job {d['of_job']} of workflow {d['workflow']} is taken over" + _energy(d),
+    "job_awaits": lambda d: f"waits for job {d['of_job']} of workflow {d['workflow']}, which calculates the same",
     "job_not_run": lambda d: f"attempt {d['attempt']} never started ({d['reason']}); it costs nothing",
     "job_cancelled": lambda d: f"attempt {d['attempt']} cancelled",
     "jobs_cancelled": lambda d: f"{counted(d['jobs'], 'waiting job')} cancelled",

@@ -23,7 +23,7 @@ from penstock.domain.calculation import HARTREE_EV
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import parse_geometry
 from penstock.domain.views import Selection
-from penstock.store.queries import reading
+from penstock.store.connection import reading
 from penstock.store.schema import store_errors
 from penstock.store.selection import COLUMNS, where_selected
 

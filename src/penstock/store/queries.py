@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.errors import NotFoundError, StoreError
+from penstock.domain.errors import NotFoundError
 from penstock.domain.views import AttemptInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic
+from penstock.store.connection import reading
 from penstock.store.events import describe
-from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare, store_errors
 from penstock.store.selection import order_by, where_selected
 
 _JOB_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(JobInfo))
@@ -36,6 +34,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
     parent: JobInfo | None = None  # the job that it goes on from
+    awaited: tuple[str, int] | None = None  # workflow and number of the job that calculates the same
 
 
 class CampaignSummary(msgspec.Struct, frozen=True):
@@ -46,30 +45,6 @@ class CampaignSummary(msgspec.Struct, frozen=True):
     max_force_hartree_per_bohr: Statistic
     scf_cycles: Statistic
     wall_time_s: Statistic
-
-
-@contextlib.contextmanager
-def reading(database: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection; a database of an older schema is brought up to date before.
-
-    StoreError when it is missing, damaged, or newer than the program.
-    """
-    if not database.is_file():
-        raise StoreError(
-            f"{database} is missing; if it was moved, move it back, else restore it from a backup", healable=False
-        )
-    with store_errors(database):
-        with _opened(database) as db:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-        migrations = load_migrations(WORKFLOW_MIGRATIONS)
-        if version != len(migrations):
-            prepare(database, migrations, create=False)
-        with _opened(database) as db:
-            yield db
-
-
-def _opened(path: Path) -> contextlib.closing[sqlite3.Connection]:
-    return contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10))
 
 
 def list_jobs(
@@ -119,6 +94,7 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         if row is None:
             raise NotFoundError(f"workflow {workflow_id} has no job {job_id}; see 'penstockctl jobs {workflow_id}'")
         parent = db.execute(f"SELECT {_JOB_COLUMNS} FROM job WHERE id = ?", (row[-1],)).fetchone()
+        awaited = db.execute(_AWAITED, (job_id,)).fetchone()
         attempts = db.execute(
             f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE job_id = ? ORDER BY number",
             (job_id,),
@@ -139,6 +115,7 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         tuple(str(directory / path) for (path,) in files),
         tuple(map(_event, events)),
         _job(parent) if parent else None,
+        awaited,
     )
 
 
@@ -201,6 +178,9 @@ def _statistic(db: sqlite3.Connection, workflow_id: str, column: str) -> Statist
     return Statistic(count, mean, middle, least, greatest)
 
 
+_AWAITED: Final = """
+    SELECT o.workflow_id, o.id FROM job j JOIN job o ON o.id = j.awaits WHERE j.id = ? AND j.state = 'waiting'
+"""
 _EVENTS: Final = "SELECT workflow_id, seq, at, kind, job_id, data FROM event"
 
 
@@ -213,6 +193,7 @@ def _event(row: tuple[Any, ...]) -> EventInfo:
 def _job(row: Any) -> JobInfo:
     values = dict(zip(JobInfo.__struct_fields__, row, strict=True))
     values["never_rerun"] = bool(values["never_rerun"])
+    values["origin"] = msgspec.json.decode(values["origin"]) if values["origin"] else None
     return JobInfo(**values)
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
+import contextlib
 from pathlib import Path
 from typing import Final
 
-from penstock.store.schema import store_errors
+from penstock.store.connection import open_writer, reading, transaction
 
-_JOBS: Final = "(SELECT id FROM job WHERE workflow_id = :id)"
-REMOVE_WORKFLOW: Final = (
-    f"DELETE FROM calculation WHERE job_id IN {_JOBS}",
-    *(
-        f"DELETE FROM {table} WHERE workflow_id = :id"
-        for table in (
-            *("property", "file", "attempt", "submission", "event", "rejected", "tally"),
-            *("job", "material", "step", "workflow"),
-        )
-    ),
+REMOVE_WORKFLOW: Final = tuple(
+    f"DELETE FROM {table} WHERE workflow_id = :id"
+    for table in (
+        *("property", "file", "attempt", "submission", "event", "rejected", "tally"),
+        *("job", "material", "step", "workflow"),
+    )
 )
 """Statements that leave nothing of workflow `:id`. Results that other workflows took from it are copies, and stay."""
 
@@ -29,14 +25,20 @@ def remove_workflow(database: Path, workflow_id: str, *, even_with_jobs: bool = 
     """
     if not database.is_file():
         return
-    with store_errors(database):
-        db = sqlite3.connect(database, timeout=10, isolation_level=None)
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            has_jobs = db.execute("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (workflow_id,)).fetchone()
-            if even_with_jobs or not has_jobs:
-                for statement in REMOVE_WORKFLOW:
-                    db.execute(statement, {"id": workflow_id})
-            db.execute("COMMIT")
-        finally:
-            db.close()
+    with open_writer(database) as db, transaction(db, database):
+        has_jobs = db.execute("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (workflow_id,)).fetchone()
+        if even_with_jobs or not has_jobs:
+            for statement in REMOVE_WORKFLOW:
+                db.execute(statement, {"id": workflow_id})
+
+
+def remove_empty(database: Path) -> None:
+    """Removes a database in which no workflow is left, and its folder if that has nothing else; harmless when gone."""
+    if database.is_file() and database.stat().st_size:
+        with reading(database) as db:
+            if db.execute("SELECT 1 FROM workflow LIMIT 1").fetchone():
+                return
+    for ending in ("", "-journal", "-wal", "-shm"):
+        database.with_name(f"{database.name}{ending}").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        database.parent.rmdir()

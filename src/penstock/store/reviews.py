@@ -97,7 +97,7 @@ def where_looked(kind: ReviewKind) -> Where:
         case ReviewKind.RESCAN:
             return in_states(*AT_REST)
         case ReviewKind.RECOMPUTE:
-            return in_states(JobState.COMPLETED)
+            return in_states(JobState.COMPLETED) & Where("origin IS NULL")
         case ReviewKind.RESET_MISSING:
             return in_states(JobState.COMPLETED) & Where("never_rerun = 0")
 
@@ -108,7 +108,7 @@ def where_barred(kind: ReviewKind) -> tuple[str, Where | None]:
         case ReviewKind.RESCAN:
             return "active", in_states(*ACTIVE)
         case ReviewKind.RECOMPUTE:
-            return "", None
+            return "taken over from another workflow", in_states(JobState.COMPLETED) & Where("origin IS NOT NULL")
         case ReviewKind.RESET_MISSING:
             return "marked never-rerun", in_states(JobState.COMPLETED) & Where("never_rerun = 1")
 
@@ -243,9 +243,11 @@ async def set_job(
 CLEARED: Final = (
     ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0, "
     "final_energy = NULL, max_forces = NULL, scf_steps = NULL, wall_time_s = NULL, final_geometry = NULL, "
-    "final_deck = NULL, checkpoint = NULL, resume = NULL, parameters = NULL, remedies = NULL"
+    "final_deck = NULL, checkpoint = NULL, resume = NULL, parameters = NULL, remedies = NULL, awaits = NULL, "
+    "origin = NULL, calculation = CASE WHEN state != 'completed' THEN calculation END"
 )
-"""A job's columns as for a fresh start."""
+"""A job's columns as for a fresh start. Who wants another result than there is gets one of
+his own, which nobody takes over."""
 _METRICS: Final = (
     "final_energy = ?, max_forces = ?, scf_steps = ?, final_geometry = ?, final_deck = ?, checkpoint = ?, "
     "updated_at = ?"

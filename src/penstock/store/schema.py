@@ -1,8 +1,10 @@
-"""Schemas as numbered migrations: applied in order, each in one transaction, after a backup."""
+"""Schemas as numbered migrations: applied together, in one transaction, after a backup."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from importlib import resources
@@ -10,7 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from penstock.domain.errors import StoreError
+from penstock.store.journal import begin_with, journal_of, settle
+from penstock.store.patience import contention_error, is_contention, patiently
 
+_ENDS: Final = re.compile(r"(?<=;)")  # where a statement may end, unless it is text, a comment or within a trigger
 APPLICATION_ID: Final = 0x50454E53  # "PENS"
 WORKFLOW_MIGRATIONS: Final = "migrations"
 CATALOGUE_MIGRATIONS: Final = "catalogue_migrations"
@@ -31,6 +36,8 @@ def store_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if is_contention(error):
+            raise contention_error(path) from error
         text = str(error)
         healable = not any(word in text for word in _UNHEALABLE) and isinstance(error, sqlite3.OperationalError)
         advice = "it is tried again by itself" if healable else "restore it from a backup"
@@ -40,28 +47,32 @@ def store_errors(path: Path) -> Iterator[None]:
 
 
 def prepare(path: Path, migrations: list[str], *, create: bool) -> None:
-    """Makes the database at `path` ready for this program: creates it, or brings it up to date after a backup.
+    """Makes the database at `path` ready for this program, waiting for others where it must.
 
-    Raises StoreError when the file is missing or empty (and `create` is false), damaged, foreign, or newer than the
-    program.
+    It is created, or brought up to date after a backup, and to the journal mode that fits its file system. Raises
+    StoreError when the file is missing or empty (and `create` is false), damaged, foreign, or newer than the program.
     """
+    with store_errors(path):
+        patiently(path, lambda: prepare_once(path, migrations, create=create))
+
+
+def prepare_once(path: Path, migrations: list[str], *, create: bool) -> None:
+    """`prepare` without its patience: raises sqlite3.Error, and may be called again whatever came of it."""
     if not create and not path.is_file():
         raise StoreError(
             f"{path} is missing; if it was moved, move it back, else restore it from a backup", healable=False
         )
-    with store_errors(path), contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
+    journal = journal_of(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        begin_with(connection, journal)
         version = _checked_version(connection, path, len(migrations))
         if not version and not create:
             raise StoreError(f"{path} is empty; restore it from a backup", healable=False)
-        if version == len(migrations):
-            return
         if not version:
             connection.execute("PRAGMA page_size = 8192")  # rows carry geometries
-        connection.execute("PRAGMA journal_mode = WAL")
-        if version:
-            _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))
-        for number in range(version, len(migrations)):
-            _apply(connection, migrations[number], number + 1)
+        settle(connection, journal)
+        if version < len(migrations):
+            _upgrade(connection, path, migrations)
 
 
 def _checked_version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
@@ -78,26 +89,53 @@ def _checked_version(connection: sqlite3.Connection, path: Path, newest: int) ->
     return version
 
 
-def _back_up(connection: sqlite3.Connection, target: Path) -> None:
-    partial = target.with_name(f"{target.name}.partial")
-    with contextlib.closing(sqlite3.connect(partial)) as copy:
-        connection.backup(copy)
-    partial.replace(target)
+def _upgrade(connection: sqlite3.Connection, path: Path, migrations: list[str]) -> None:
+    """All that is missing, in one transaction: a crash leaves the old schema or the new one, and nothing between.
 
-
-def _apply(connection: sqlite3.Connection, script: str, version: int) -> None:
-    """One migration in one transaction: a crash leaves the old schema or the new one, never half of it.
-
-    Of several who come at the same time one applies it; the others find that it is done.
+    The backup is made by whoever has the right to write, before anything is changed. Of several who come at the same
+    time one does it all; the others wait, and find that it is done.
     """
-    guard = f"CREATE TEMP TABLE guard (version INTEGER CHECK (version = {version - 1}));"
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.executescript(
-            f"BEGIN IMMEDIATE;\n{guard}\nINSERT INTO guard SELECT user_version FROM pragma_user_version;\n{script}\n"
-            f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {version};\nDROP TABLE guard;\nCOMMIT;"
-        )
-    except sqlite3.Error:
+        version = _checked_version(connection, path, len(migrations))
+        if 0 < version < len(migrations):
+            _back_up(path, path.with_name(f"{path.name}.v{version}.bak"))
+        for migration in migrations[version:]:
+            for statement in _statements(migration):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        patiently(path, lambda: connection.execute("COMMIT"))
+    except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        if int(connection.execute("PRAGMA user_version").fetchone()[0]) < version:
-            raise
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a migration; `executescript` would first commit the transaction that they belong in."""
+    statement = ""
+    for piece in _ENDS.split(script):
+        statement += piece
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement
+
+
+def _back_up(path: Path, target: Path) -> None:
+    """A copy of what is committed, whole under its name or not there; by a connection of its own, as SQLite asks."""
+    partial = target.with_name(f"{target.name}.partial")
+    partial.unlink(missing_ok=True)  # of one who was killed; nobody else is here while we may write
+    with (
+        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+        contextlib.closing(sqlite3.connect(partial)) as copy,
+    ):
+        source.backup(copy)
+    partial.replace(target)
+    fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)  # its name is on the disk before anything is changed
+    finally:
+        os.close(fd)

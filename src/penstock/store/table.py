@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.store.queries import reading
+from penstock.store.connection import reading
 
 ROWS_MAX: Final = 10_000
 # The energy has a column of its own, which a property of that name never takes.

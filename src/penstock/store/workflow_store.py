@@ -36,6 +36,7 @@ from penstock.store.rows import (
 )
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 from penstock.store.selection import Where, in_states
+from penstock.store.sharing import SHARED_INDEXES, are_still_ours, name_calculations
 
 _WORKFLOW_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(WorkflowRow))
 
@@ -65,21 +66,19 @@ class WorkflowStore:
         await self._db.close()
 
     async def create(
-        self, row: WorkflowRow, files: Sequence[tuple[str, int, str]], *, indexes: Sequence[str] = ()
+        self, row: WorkflowRow, files: Sequence[tuple[str, int, str]], *, among_others: bool = False
     ) -> None:
         """Creates the database where there is none, and in it the workflow and source files (path, bytes, sha256).
 
-        What a creation that was killed has left of the same workflow is replaced. ConflictError when there is more.
+        `among_others`: the file may hold more workflows. What a creation that was killed has left there of the same
+        one is replaced; ConflictError when that has been worked on.
         """
         await self._db.create()
         async with self._db.transaction() as db:
-            for index in indexes:
-                await db.execute(index)
-            if list(await db.execute_fetchall("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (self.workflow_id,))):
-                message = f"{self._db.path} holds results of a workflow {self.workflow_id!r} already; choose another id"
-                raise ConflictError(message)
-            for statement in REMOVE_WORKFLOW:
-                await db.execute(statement, {"id": self.workflow_id})
+            if among_others:
+                await self._make_room(db)
+            if list(await db.execute_fetchall("SELECT 1 FROM workflow WHERE workflow_id = ?", (self.workflow_id,))):
+                return
             fields = msgspec.structs.astuple(row)
             marks = ",".join("?" * len(fields))
             await db.execute(f"INSERT INTO workflow ({_WORKFLOW_COLUMNS}) VALUES ({marks})", fields)
@@ -88,6 +87,15 @@ class WorkflowStore:
                 [(self.workflow_id, *file) for file in files],
             )
             await self._events(db, [Event("workflow_created", 0, {"recipe": row.recipe})])
+
+    async def _make_room(self, db: aiosqlite.Connection) -> None:
+        for index in SHARED_INDEXES:
+            await db.execute(index)
+        if list(await db.execute_fetchall("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (self.workflow_id,))):
+            message = f"{self._db.path} holds results of a workflow {self.workflow_id!r} already; choose another id"
+            raise ConflictError(message)
+        for statement in REMOVE_WORKFLOW:
+            await db.execute(statement, {"id": self.workflow_id})
 
     async def load(self) -> tuple[WorkflowRow, list[StepRow], list[OpenSubmission]]:
         """The workflow, its steps and its open submissions; fills `tally`. StoreError when it is not there."""
@@ -141,11 +149,17 @@ class WorkflowStore:
     # ---- taking structures in ---------------------------------------------------------------------------------------
 
     async def add_chunk(
-        self, step: StepRow, namespace: str, chunk: PackedChunk, links: Sequence[StepRow] = ()
+        self,
+        step: StepRow,
+        namespace: str,
+        chunk: PackedChunk,
+        links: Sequence[StepRow] = (),
+        methods: Mapping[int, str] = MappingProxyType({}),
     ) -> list[EventInfo]:
         """A run of structures becomes materials and ready jobs; the cursor moves in the same transaction.
 
         For each of `links`, the steps that go on from `step` or from one another, they become jobs that wait.
+        `methods`: by step, the key of how it is calculated, where results are shared.
         """
         async with self._db.transaction() as db:
             last_job = await _scalar(db, "SELECT coalesce(max(id), 0) FROM job")
@@ -157,6 +171,10 @@ class WorkflowStore:
             await db.execute(_INSERT_MATERIALS, (namespace, last_job))
             if links:
                 await self._insert_links(db, row, step, links, chunk.count)
+            if methods:
+                begins = ((last_job + 1 + n * chunk.count, one.id) for n, one in enumerate((step, *links)))
+                named = [(first_job, step_id, methods[step_id]) for first_job, step_id in begins]
+                await name_calculations(db, chunk.keys, last_material + 1, named)
             await db.executemany(
                 "INSERT INTO rejected (workflow_id, step_id, orig_index, line, reason) VALUES (?, ?, ?, ?, ?)",
                 [(*own, r.orig_index, r.line, r.reason) for r in chunk.rejected],
@@ -241,10 +259,18 @@ class WorkflowStore:
         return begun, first
 
     async def begin_submission(
-        self, submission: Submission, cluster: str, jobs: Sequence[ReadyJob], now: float, locks: str | None = None
-    ) -> tuple[list[OpenAttempt], list[EventInfo]]:
+        self,
+        submission: Submission,
+        cluster: str,
+        jobs: Sequence[ReadyJob],
+        now: float,
+        *,
+        shares: bool = False,
+        locks: str | None = None,
+    ) -> tuple[list[OpenAttempt], list[EventInfo]] | None:
         """Commits the intent: the submission, one attempt a job, the jobs as submitting.
 
+        None, and nothing is done, where results are shared and another workflow has begun one of these calculations.
         `locks`: JSON, the tokens of what it holds.
         """
         attempts = [
@@ -252,6 +278,8 @@ class WorkflowStore:
             for n, job in enumerate(jobs)
         ]
         async with self._db.transaction() as db:
+            if shares and not await are_still_ours(db, [job.id for job in jobs]):
+                return None
             await db.execute(
                 "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?, ?)",
                 (

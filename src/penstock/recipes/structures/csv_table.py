@@ -56,7 +56,24 @@ class CsvTable:
             position = _Position(*map(int, cursor.split(":"))) if cursor else layout.first
             return _read_rows(file, self._source, layout, position, limit)
 
+    def columns(self) -> list[str]:
+        """The names in the header."""
+        with self._path.open("rb") as file:
+            return self._read_header(file)[0]
+
+    def first_row(self) -> list[str]:
+        """The first row's cells, as far as the row is sound; empty where there is none."""
+        with self._path.open("rb") as file:
+            first = self._read_header(file)[1]
+            try:
+                return next(csv.reader(_Lines(file, first.offset, first.line, _PROBE_BLOCK), strict=True), [])
+            except csv.Error:
+                return []
+
     def _read_layout(self, file: BinaryIO) -> _Layout:
+        return self._layout(*self._read_header(file))
+
+    def _read_header(self, file: BinaryIO) -> tuple[list[str], _Position]:
         offset = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
         lines = _Lines(file, offset, 0, _PROBE_BLOCK)
         reader = csv.reader(lines, strict=True)
@@ -69,7 +86,7 @@ class CsvTable:
         if not _is_text(header):
             raise SpecError(f"{self._path} is not UTF-8 text", key="structures.source")
         first = _Position(lines.offset(reader.line_num), 0, reader.line_num)
-        return self._layout([name.strip() for name in header], first)
+        return [name.strip() for name in header], first
 
     def _has_spaced_quotes(self) -> bool:
         """Whether near the beginning there is a blank before a quote that should open a cell."""

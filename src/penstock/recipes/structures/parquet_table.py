@@ -35,6 +35,17 @@ class ParquetTable:
             if file.metadata.num_rows == 0:
                 raise SpecError(f"{self._path} has no rows", key="structures.source")
 
+    def columns(self) -> list[str]:
+        """The names in the schema."""
+        with self._open() as file:
+            return list(file.schema_arrow.names)
+
+    def first_row(self) -> list[str]:
+        """The first row's values as text; empty where there is none."""
+        with self._open() as file:
+            record = next(_records(file, 0, list(file.schema_arrow.names)), {})
+            return [_text(value) for value in record.values()]
+
     def read(self, cursor: str, limit: int) -> StructureChunk:
         """At most `limit` rows from `cursor` on."""
         row = int(cursor or 0)

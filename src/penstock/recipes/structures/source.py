@@ -87,15 +87,26 @@ def read_chunk(source: StructureSource, path: str, cursor: str, limit: int) -> S
     return open_source(source, Path(path)).read(cursor, limit)
 
 
+def formats_of(source: StructureSource, path: Path) -> list[str]:
+    """What the files at `path` are taken for, each format once. SpecError for what is missing or of no known format."""
+    chosen, files = _chosen_format(source), source_files(source, path)
+    if chosen is None and path.is_file():
+        return [_format_by_name(path)]
+    return [chosen] if chosen else sorted({SUFFIXES[file.path.suffix.lower()] for file in files})
+
+
+def table_of(source: StructureSource, path: Path) -> CsvTable | ParquetTable | None:
+    """The table at `path`, whose columns a person may be asked for; None where the source is something else."""
+    reader = open_source(source, path)
+    return reader if isinstance(reader, CsvTable | ParquetTable) else None
+
+
 def open_source(source: StructureSource, path: Path) -> Reader:
     """The reader for `path`: a file, a folder or a glob. SpecError for what is missing or of no known format."""
     file_format = _chosen_format(source)
     files = source_files(source, path)
     if path.is_file():
-        file_format = file_format or _SUFFIXES.get(path.suffix.lower())
-        if file_format is None:
-            message = f"cannot tell the format of {path} by its name; set format to one of {', '.join(_FORMATS)}"
-            raise SpecError(message, key="structures.source")
+        file_format = file_format or _format_by_name(path)
     if source.geometry_column is not None and file_format not in _TABLES:
         raise SpecError("only CSV and Parquet have geometry columns; remove it", key="structures.geometry_column")
     match file_format:
@@ -108,6 +119,14 @@ def open_source(source: StructureSource, path: Path) -> Reader:
         case _:
             names = [] if path.is_file() else [file.name for file in files]
             return FrameFiles(source, [file.path for file in files], names, file_format)
+
+
+def _format_by_name(path: Path) -> str:
+    file_format = _SUFFIXES.get(path.suffix.lower())
+    if file_format is None:
+        message = f"cannot tell the format of {path} by its name; set format to one of {', '.join(_FORMATS)}"
+        raise SpecError(message, key="structures.source")
+    return file_format
 
 
 def source_files(source: StructureSource, path: Path) -> list[SourceFile]:

@@ -7,12 +7,4 @@ ALTER TABLE job ADD COLUMN origin TEXT;             -- JSON: where a result that
 CREATE INDEX job_calculation ON job (calculation) WHERE calculation IS NOT NULL;
 CREATE INDEX job_awaits ON job (awaits) WHERE awaits IS NOT NULL;
 
--- who calculates what: of all jobs of a namespace with the same key, one
-CREATE TABLE calculation (
-    namespace TEXT NOT NULL,
-    key TEXT NOT NULL,
-    job_id INTEGER NOT NULL,
-    PRIMARY KEY (namespace, key)
-) WITHOUT ROWID;
-
 ALTER TABLE submission ADD COLUMN locks TEXT;        -- JSON: the fencing tokens of what it holds; NULL: nothing

@@ -1,0 +1,47 @@
+"""Whether a spec can be meant, as far as no daemon is needed to say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from penstock import engines
+from penstock.ctl.layers import read_text
+from penstock.domain.errors import SpecError
+from penstock.domain.spec import WorkflowSpec, decode_spec, locate_key, parse_toml
+from penstock.recipes.recipe import View
+from penstock.recipes.registry import get_recipe
+
+
+def check_spec(text: str, file: Path) -> WorkflowSpec:
+    """The checked spec of `text`, which is or will be in `file`; files it names are looked for beside that."""
+    tables = parse_toml(text, str(file))
+    try:
+        return check_tables(tables, text, file)
+    except SpecError as error:
+        if error.file is not None or error.key is None:
+            raise
+        raise SpecError(error.message, file=str(file), line=locate_key(text, error.key), key=error.key) from error
+
+
+def check_tables(tables: dict[str, Any], text: str, file: Path) -> WorkflowSpec:
+    """The checked spec of `tables`: its keys, its recipe's steps, its engine's table. Raises SpecError."""
+    spec = decode_spec(tables, text, str(file))
+    get_recipe(spec.recipe).steps(View(spec, ()))
+    own = {key: value for key, value in spec.engine.items() if key != "name"}
+    engines.get(spec.engine_name).parameters(own, lambda name: read_text(file.parent / name))
+    return spec
+
+
+def engines_for(recipe: str) -> list[str]:
+    """The engines that a recipe can run."""
+    return [name for name in engines.names() if _runs(recipe, name)]
+
+
+def _runs(recipe: str, engine: str) -> bool:
+    tables = {"recipe": recipe, "structures": {"source": "any"}, "engine": {"name": engine}}
+    try:
+        get_recipe(recipe).steps(View(decode_spec(tables, "", ""), ()))
+    except SpecError as error:
+        return error.key != "engine.name"
+    return True

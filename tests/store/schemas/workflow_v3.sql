@@ -1,0 +1,371 @@
+PRAGMA page_size = 8192;
+PRAGMA application_id = 1346719315;
+PRAGMA user_version = 3;
+BEGIN TRANSACTION;
+CREATE TABLE attempt (
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    job_id INTEGER NOT NULL REFERENCES job,
+    number INTEGER NOT NULL,
+    submission TEXT NOT NULL REFERENCES submission,
+    position INTEGER NOT NULL,        -- index in the submission's manifest
+    directory TEXT NOT NULL,          -- relative to the workflow's directory
+    state TEXT NOT NULL,
+    failure TEXT,
+    message TEXT,
+    exit_code INTEGER,
+    exit_signal INTEGER,
+    created_at REAL NOT NULL,
+    started_at REAL,
+    ended_at REAL, remedy TEXT, evidence TEXT,
+    PRIMARY KEY (submission, position)
+) WITHOUT ROWID;
+INSERT INTO "attempt" VALUES('w',6,1,'01MCC5RM003XYXM6ETKG1M333J',0,'jobs/0000/6/1','queued',NULL,NULL,NULL,NULL,1800000000.0,NULL,NULL,NULL,NULL);
+INSERT INTO "attempt" VALUES('w',7,1,'01MCC5RM003XYXM6ETKG1M333J',1,'jobs/0000/7/1','collecting',NULL,NULL,NULL,NULL,1800000000.0,NULL,NULL,NULL,NULL);
+INSERT INTO "attempt" VALUES('w',8,1,'01MCC5RM003XYXM6ETKG1M333J',2,'jobs/0000/8/1','intent',NULL,NULL,NULL,NULL,1800000000.0,NULL,NULL,NULL,NULL);
+INSERT INTO "attempt" VALUES('w',9,1,'01MCC5RM003XYXM6ETKG1M333J',3,'jobs/0000/9/1','timeout',NULL,NULL,NULL,NULL,1800000000.0,NULL,NULL,NULL,NULL);
+INSERT INTO "attempt" VALUES('w',1,1,'01MCC5RM00YYC9HE0DA7GWX58A',0,'jobs/0000/1/1','completed',NULL,NULL,0,NULL,1800000000.0,1800000000.0,1800000002.0,NULL,NULL);
+INSERT INTO "attempt" VALUES('w',2,1,'01MCC5RM00YYC9HE0DA7GWX58A',1,'jobs/0000/2/1','failed','exit_code','ended with exit code 1',0,NULL,1800000000.0,1800000000.0,1800000002.0,'{"rule": "more memory", "changes": {"memory_mb": 4000}}','{"file": "stdout", "line": 12, "text": "killed"}');
+INSERT INTO "attempt" VALUES('w',3,1,'01MCC5RM00YYC9HE0DA7GWX58A',2,'jobs/0000/3/1','failed','exit_code','ended with exit code 1',0,NULL,1800000000.0,1800000000.0,1800000002.0,'{"rule": "more memory", "changes": {"memory_mb": 4000}}','{"file": "stdout", "line": 12, "text": "killed"}');
+INSERT INTO "attempt" VALUES('w',4,1,'01MCC5RM00YYC9HE0DA7GWX58A',3,'jobs/0000/4/1','running',NULL,NULL,NULL,NULL,1800000000.0,NULL,NULL,NULL,NULL);
+INSERT INTO "attempt" VALUES('w',5,1,'01MCC5RM00YYC9HE0DA7GWX58A',4,'jobs/0000/5/1','in_doubt',NULL,NULL,NULL,NULL,1800000000.0,NULL,NULL,NULL,NULL);
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY,
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    job_id INTEGER NOT NULL,          -- 0 for the whole workflow
+    data TEXT NOT NULL                -- JSON
+);
+INSERT INTO "event" VALUES(1,'w',1.79588720854717206953e+09,'workflow_created',0,'{"recipe":"campaign"}');
+INSERT INTO "event" VALUES(2,'w',1.79588720855198359484e+09,'jobs_ingested',0,'{"jobs":14,"rejected":2,"done":true}');
+INSERT INTO "event" VALUES(3,'w',1795887208.55331,'submission_intended',0,'{"submission":"01MCC5RM00YYC9HE0DA7GWX58A","jobs":5,"lane":0}');
+INSERT INTO "event" VALUES(4,'w',1.79588720855444788936e+09,'job_completed',1,'{"attempt":1,"energy_hartree":-5.25}');
+INSERT INTO "event" VALUES(5,'w',1.79588720855844688421e+09,'submission_intended',0,'{"submission":"01MCC5RM003XYXM6ETKG1M333J","jobs":4,"lane":0}');
+CREATE TABLE file (
+    id INTEGER PRIMARY KEY,
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    job_id INTEGER REFERENCES job,
+    attempt INTEGER,
+    role TEXT NOT NULL,               -- source, output
+    path TEXT NOT NULL,               -- relative to the workflow's directory
+    bytes INTEGER,
+    sha256 TEXT
+);
+INSERT INTO "file" VALUES(1,'w',NULL,NULL,'source','source/m.csv',10,'0000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO "file" VALUES(2,'w',1,1,'output','jobs/0000/1/1/stdout',NULL,NULL);
+CREATE TABLE job (
+    id INTEGER PRIMARY KEY,
+    orig_index INTEGER NOT NULL,
+    elements TEXT NOT NULL,
+    natoms INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    charge INTEGER NOT NULL,
+    spin INTEGER NOT NULL,            -- multiplicity, 2S+1
+    geometry TEXT NOT NULL,
+    job_dir TEXT,
+    max_forces REAL,                  -- Eh/bohr, largest Cartesian component
+    scf_steps INTEGER,
+    final_energy REAL,                -- Eh
+    error_message TEXT,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    step_id INTEGER NOT NULL REFERENCES step,
+    material_id INTEGER NOT NULL REFERENCES material,
+    name TEXT NOT NULL,
+    source_line INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    blamed INTEGER NOT NULL DEFAULT 0,      -- failed attempts that count against the limit
+    blameless INTEGER NOT NULL DEFAULT 0,   -- lost attempts that do not
+    not_before REAL,
+    never_rerun INTEGER NOT NULL DEFAULT 0,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    failure TEXT,
+    wall_time_s REAL,
+    final_geometry TEXT
+, memory_mb INTEGER, walltime_s INTEGER, step TEXT, parent_id INTEGER, deck TEXT, final_deck TEXT, checkpoint TEXT, handed TEXT, resume TEXT, parameters TEXT, remedies TEXT);
+INSERT INTO "job" VALUES(1,0,'H',1,'completed',0,2,'1
+
+H 0 0 0
+','jobs/0000/1/1',0.125,7,-5.25,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,1,'h0',2,'completed',1,0,0,NULL,0,0,NULL,2.0,NULL,NULL,NULL,'OPT',NULL,NULL,'TITLE','["fort.9"]',NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(2,1,'H',1,'failed',0,2,'1
+
+H 0 0 0
+','jobs/0000/2/1',NULL,NULL,NULL,'ended with exit code 1','2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,2,'h1',3,'failed',1,1,0,NULL,0,0,'exit_code',2.0,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(3,2,'H',1,'ready',0,2,'1
+
+H 0 0 0
+','jobs/0000/3/1',NULL,NULL,NULL,'ended with exit code 1','2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,3,'h2',4,'ready',1,1,0,1800000060.0,0,0,'exit_code',2.0,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(4,3,'H',1,'running',0,2,'1
+
+H 0 0 0
+','jobs/0000/4/1',NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,4,'h3',5,'running',1,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(5,4,'H',1,'running',0,2,'1
+
+H 0 0 0
+','jobs/0000/5/1',NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,5,'h4',6,'in_doubt',1,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(6,5,'H',1,'ready',0,2,'1
+
+H 0 0 0
+','jobs/0000/6/1',NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,6,'h5',7,'queued',1,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(7,6,'H',1,'running',0,2,'1
+
+H 0 0 0
+','jobs/0000/7/1',NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,7,'h6',8,'collecting',1,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(8,7,'H',1,'ready',0,2,'1
+
+H 0 0 0
+','jobs/0000/8/1',NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,8,'h7',9,'submitting',1,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(9,8,'H',1,'timeout',0,2,'1
+
+H 0 0 0
+','jobs/0000/9/1',NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,9,'h8',10,'timeout',1,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(10,9,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,10,'h9',11,'held',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(11,10,'H',1,'cancelled',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,11,'h10',12,'cancelled',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(12,11,'H',1,'skipped',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,12,'h11',13,'skipped',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(13,12,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,13,'h12',14,'ready',0,0,0,NULL,0,0,NULL,NULL,NULL,4000,7200,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(14,13,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',1,14,'h13',15,'ready',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'OPT',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(15,0,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,1,'h0',2,'ready',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',1,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(16,1,'H',1,'skipped',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,'its step OPT failed','2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,2,'h1',3,'skipped',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',2,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(17,2,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,3,'h2',4,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',3,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(18,3,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,4,'h3',5,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',4,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(19,4,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,5,'h4',6,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',5,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(20,5,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,6,'h5',7,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',6,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(21,6,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,7,'h6',8,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',7,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(22,7,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,8,'h7',9,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',8,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(23,8,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,9,'h8',10,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',9,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(24,9,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,10,'h9',11,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',10,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(25,10,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,11,'h10',12,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',11,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(26,11,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,12,'h11',13,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',12,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(27,12,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,13,'h12',14,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',13,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(28,13,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',2,14,'h13',15,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'SP',14,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(29,0,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,1,'h0',2,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',15,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(30,1,'H',1,'skipped',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,'its step SP was skipped','2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,2,'h1',3,'skipped',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',16,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(31,2,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,3,'h2',4,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',17,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(32,3,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,4,'h3',5,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',18,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(33,4,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,5,'h4',6,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',19,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(34,5,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,6,'h5',7,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',20,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(35,6,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,7,'h6',8,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',21,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(36,7,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,8,'h7',9,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',22,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(37,8,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,9,'h8',10,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',23,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(38,9,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,10,'h9',11,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',24,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(39,10,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,11,'h10',12,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',25,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(40,11,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,12,'h11',13,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',26,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(41,12,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,13,'h12',14,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',27,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "job" VALUES(42,13,'H',1,'ready',0,2,'1
+
+H 0 0 0
+',NULL,NULL,NULL,NULL,NULL,'2026-11-28 17:33:28','2026-11-28 17:33:28','w',3,14,'h13',15,'waiting',0,0,0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'BAND',28,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE material (
+    id INTEGER PRIMARY KEY,
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    step_id INTEGER NOT NULL REFERENCES step,
+    source_index INTEGER NOT NULL     -- which record of the step's source
+);
+INSERT INTO "material" VALUES(1,'w','w','h0',1,0);
+INSERT INTO "material" VALUES(2,'w','w','h1',1,1);
+INSERT INTO "material" VALUES(3,'w','w','h2',1,2);
+INSERT INTO "material" VALUES(4,'w','w','h3',1,3);
+INSERT INTO "material" VALUES(5,'w','w','h4',1,4);
+INSERT INTO "material" VALUES(6,'w','w','h5',1,5);
+INSERT INTO "material" VALUES(7,'w','w','h6',1,6);
+INSERT INTO "material" VALUES(8,'w','w','h7',1,7);
+INSERT INTO "material" VALUES(9,'w','w','h8',1,8);
+INSERT INTO "material" VALUES(10,'w','w','h9',1,9);
+INSERT INTO "material" VALUES(11,'w','w','h10',1,10);
+INSERT INTO "material" VALUES(12,'w','w','h11',1,11);
+INSERT INTO "material" VALUES(13,'w','w','h12',1,12);
+INSERT INTO "material" VALUES(14,'w','w','h13',1,13);
+CREATE TABLE property (
+    job_id INTEGER NOT NULL REFERENCES job,
+    name TEXT NOT NULL,
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    attempt INTEGER NOT NULL,         -- number of the attempt that gave it
+    value TEXT NOT NULL,              -- JSON
+    PRIMARY KEY (job_id, name)
+) WITHOUT ROWID;
+INSERT INTO "property" VALUES(1,'dipole','w',1,'[0.0,0.0,1.5]');
+CREATE TABLE rejected (
+    id INTEGER PRIMARY KEY,
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    step_id INTEGER NOT NULL REFERENCES step,
+    orig_index INTEGER NOT NULL,
+    line INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+INSERT INTO "rejected" VALUES(1,'w',1,14,16,'no atoms');
+INSERT INTO "rejected" VALUES(2,'w',1,15,17,'no atoms');
+CREATE TABLE step (
+    id INTEGER PRIMARY KEY,
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,              -- expanding, running, completed, failed, cancelled
+    cursor TEXT NOT NULL DEFAULT '', after TEXT, parameters TEXT, resources TEXT, optional INTEGER NOT NULL DEFAULT 0,  -- how far the source has been turned into jobs
+    UNIQUE (workflow_id, key)
+);
+INSERT INTO "step" VALUES(1,'w','OPT','fan','running','16',NULL,NULL,NULL,0);
+INSERT INTO "step" VALUES(2,'w','SP','fan','running','','OPT','{"task": "sp"}','{"cores": 4}',0);
+INSERT INTO "step" VALUES(3,'w','BAND','fan','running','','SP',NULL,NULL,1);
+CREATE TABLE submission (
+    ulid TEXT PRIMARY KEY,
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    cluster TEXT NOT NULL,
+    lane INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    state TEXT NOT NULL,              -- open, closed
+    created_at REAL NOT NULL,
+    closed_at REAL
+, width INTEGER NOT NULL DEFAULT 1, memory_mb INTEGER, walltime_s INTEGER, step_id INTEGER);
+INSERT INTO "submission" VALUES('01MCC5RM00YYC9HE0DA7GWX58A','w','local',0,5,'open',1800000000.0,NULL,1,NULL,NULL,1);
+INSERT INTO "submission" VALUES('01MCC5RM003XYXM6ETKG1M333J','w','local',0,4,'open',1800000000.0,NULL,1,NULL,NULL,1);
+CREATE TABLE tally (
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    state TEXT NOT NULL,
+    jobs INTEGER NOT NULL,
+    PRIMARY KEY (workflow_id, state)
+) WITHOUT ROWID;
+INSERT INTO "tally" VALUES('w','cancelled',1);
+INSERT INTO "tally" VALUES('w','collecting',1);
+INSERT INTO "tally" VALUES('w','completed',1);
+INSERT INTO "tally" VALUES('w','failed',1);
+INSERT INTO "tally" VALUES('w','held',1);
+INSERT INTO "tally" VALUES('w','in_doubt',1);
+INSERT INTO "tally" VALUES('w','queued',1);
+INSERT INTO "tally" VALUES('w','ready',4);
+INSERT INTO "tally" VALUES('w','running',1);
+INSERT INTO "tally" VALUES('w','skipped',3);
+INSERT INTO "tally" VALUES('w','submitting',1);
+INSERT INTO "tally" VALUES('w','timeout',1);
+INSERT INTO "tally" VALUES('w','waiting',25);
+CREATE TABLE workflow (
+    workflow_id TEXT PRIMARY KEY,
+    recipe TEXT NOT NULL,
+    recipe_version INTEGER NOT NULL,
+    spec TEXT NOT NULL,               -- the resolved spec, JSON
+    parameters TEXT NOT NULL,         -- the engine's checked parameters, JSON
+    mode TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    slots INTEGER NOT NULL,
+    slots_origin TEXT NOT NULL,       -- which layer of settings they came from; SIGHUP changes those of config.toml
+    priority INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL
+);
+INSERT INTO "workflow" VALUES('w','campaign',1,'{}','{}','isolated','w','running',NULL,1,'spec',0,1800000000.0,1800000000.0);
+CREATE INDEX job_status ON job (status);
+CREATE INDEX job_orig_index ON job (orig_index);
+CREATE INDEX job_ready ON job (id) WHERE state = 'ready';
+CREATE VIEW jobs AS
+    SELECT id, orig_index, elements, natoms, status, charge, spin, geometry, job_dir, max_forces, scf_steps,
+           final_energy, error_message, created_at, updated_at
+    FROM job;
+CREATE INDEX submission_open ON submission (ulid) WHERE state = 'open';
+CREATE UNIQUE INDEX attempt_number ON attempt (job_id, number);
+CREATE INDEX file_job ON file (job_id);
+CREATE INDEX event_job ON event (job_id) WHERE job_id > 0;
+CREATE INDEX job_ready_raised ON job (memory_mb, walltime_s, id)
+    WHERE state = 'ready' AND (memory_mb IS NOT NULL OR walltime_s IS NOT NULL);
+CREATE INDEX job_parent ON job (parent_id) WHERE parent_id IS NOT NULL;
+COMMIT;
