@@ -11,7 +11,15 @@ import msgspec
 import pytest
 
 from penstock.daemon.cluster_tables import LocalTable
-from penstock.daemon.config import Config, DaemonTable, find_config, load_config, merge_reload, parse_config
+from penstock.daemon.config import (
+    Config,
+    DaemonTable,
+    ResourceLimit,
+    find_config,
+    load_config,
+    merge_reload,
+    parse_config,
+)
 from penstock.domain.errors import SpecError
 from penstock.domain.settings import BUILT_IN, KEYS, resolve
 
@@ -36,6 +44,11 @@ def test_the_example_names_every_key() -> None:
     named = set(re.findall(r"(?m)^(\w+) = ", uncommented()))
     tables = {"kind", *DaemonTable.__struct_fields__, *LocalTable.__struct_fields__}
     assert named == tables | {key.split(".")[-1] for key in KEYS}
+
+
+def test_the_example_of_a_shared_resource() -> None:
+    lines = re.findall(r"(?m)^#  (\S.*)$", EXAMPLE.read_text(encoding="utf-8"))
+    assert parse_config("\n".join(lines), "config.toml").resources == {"orca-licence": ResourceLimit(2)}
 
 
 def test_the_example_as_it_stands_changes_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -54,10 +55,11 @@ class LockDesk:
         found = [self._resource(name, standing) for name in self._names(standing)]
         seen: set[str] = set()
         for info in workflows:
-            context = read_context(Path(info.directory))
-            if context.locks not in seen:
-                seen.add(context.locks)
-                found += self._locks_of(context)
+            with contextlib.suppress(*([StoreError] if only is None else [])):  # one that is damaged hides no other
+                context = read_context(Path(info.directory))
+                if context.locks not in seen:
+                    seen.add(context.locks)
+                    found += self._locks_of(context)
         if only is not None:
             found = [lock for lock in found if lock.namespace is not None or only in _workflows_at(lock)]
         return LockList(tuple(found))
