@@ -130,6 +130,13 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     "report_cluster": (("hpc",), {}, messages.ReportCluster("hpc"), messages.ClusterReported(REPORT)),
     "settings": ((LAYERS,), {}, messages.GetSettings(LAYERS), messages.Settings(())),
     "spec": (("g2",), {}, messages.GetSpec("g2"), messages.StoredSpec("g2", {"recipe": "campaign"})),
+    "locks": (("g2",), {}, messages.ListLocks("g2"), messages.LockList(())),
+    "release_lock": (
+        ("laser", "g2/x"),
+        {"force": True},
+        messages.ReleaseLock("laser", "g2/x", force=True),
+        messages.LockReleased("laser", "g2/x", 1),
+    ),
 }
 
 

@@ -21,6 +21,7 @@ from penstock.domain.views import (
     EventInfo,
     Finding,
     JobInfo,
+    LockInfo,
     RejectedInfo,
     Selection,
     Statistic,
@@ -134,6 +135,20 @@ class JobDetail(Message, frozen=True):
     properties: dict[str, Any]
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
+
+
+class LockList(Message, frozen=True):
+    """Locks and shared resources."""
+
+    locks: tuple[LockInfo, ...]
+
+
+class LockReleased(Message, frozen=True):
+    """How much was taken from a holder of a lock."""
+
+    name: str
+    holder: str
+    count: int
 
 
 class Changed(Message, frozen=True):
@@ -519,6 +534,27 @@ class Logs(Request[Done], frozen=True):
     tail_bytes: int | None = None
 
 
+class ListLocks(Request[LockList], frozen=True):
+    """The shared resources and all locks; with `id`, those that this workflow needs or could hold."""
+
+    id: str | None = None
+    reply = LockList
+
+
+class ReleaseLock(Request[LockReleased], frozen=True):
+    """Take a lock from a holder that does not give it back.
+
+    `id` names a workflow in whose namespace the lock is; without it, it is a shared resource. What a submission holds
+    whose attempts may still run is left alone without `force`.
+    """
+
+    name: str
+    holder: str
+    id: str | None = None
+    force: bool = False
+    reply = LockReleased
+
+
 AnyRequest = (
     Ping
     | Submit
@@ -548,6 +584,8 @@ AnyRequest = (
     | CheckCluster
     | GetSettings
     | GetSpec
+    | ListLocks
+    | ReleaseLock
     | Watch
     | Logs
 )
@@ -571,6 +609,8 @@ AnyReply = (
     | ClusterReported
     | Settings
     | StoredSpec
+    | LockList
+    | LockReleased
     | Done
 )
 AnyItem = EventInfo | LogChunk | Lagged | Finding

@@ -34,6 +34,7 @@ from penstock.control.listener import Peer
 from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_request
+from penstock.daemon.locks import LockDesk
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
@@ -42,7 +43,7 @@ from penstock.domain import settings
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
-from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
+from penstock.domain.states import ATTEMPT_ENDED, JobState, WorkflowState
 from penstock.domain.views import ClusterReport, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
 from penstock.store import export, queries, table
@@ -88,6 +89,7 @@ class Service:
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
         desk: ClusterDesk,
+        locks: LockDesk,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -95,6 +97,7 @@ class Service:
         self._metrics = metrics
         self._layers = layers
         self._desk = desk
+        self._locks = locks
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
@@ -107,6 +110,8 @@ class Service:
                 return await self._change(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
+            case m.ListLocks() | m.ReleaseLock():
+                return await self._locks.answer(request)
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
@@ -197,6 +202,7 @@ class Service:
         try:
             wish = check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
             self._desk.refuse_impossible(spec, wish.needs())
+            self._locks.refuse_impossible(spec.locks)
         except SpecError as error:
             raise _in_file(error, request.text, request.file) from error
         return wish
@@ -281,6 +287,9 @@ class Service:
         info, record = await self._record(workflow_id, job)
         decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
+        if record.job.state == JobState.READY:
+            waits_for = await self._locks.explain(info, decoded.locks)
+            around = msgspec.structs.replace(around, locks=tuple(waits_for))
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
 

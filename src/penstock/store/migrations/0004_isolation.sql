@@ -6,3 +6,5 @@ ALTER TABLE job ADD COLUMN awaits INTEGER;          -- the other workflow's job 
 ALTER TABLE job ADD COLUMN origin TEXT;             -- JSON: where a result that was not calculated here came from
 CREATE INDEX job_calculation ON job (calculation) WHERE calculation IS NOT NULL;
 CREATE INDEX job_awaits ON job (awaits) WHERE awaits IS NOT NULL;
+
+ALTER TABLE submission ADD COLUMN locks TEXT;        -- JSON: the fencing tokens of what it holds; NULL: nothing
