@@ -31,6 +31,7 @@ NAMES: Final = (
     "chains",
     "idle_cluster",
     "kill_storm",
+    "locks",
 )
 _RESULTS: Final = Path(__file__).parent / "results"
 

@@ -153,6 +153,13 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     ),
     "execution": (("g2", "a"), {}, messages.GetExecution("g2", "a"), messages.ExecutionDetail(EXECUTION, (), ())),
     "spec": (("g2",), {}, messages.GetSpec("g2"), messages.StoredSpec("g2", {"recipe": "campaign"})),
+    "locks": (("g2",), {}, messages.ListLocks("g2"), messages.LockList(())),
+    "release_lock": (
+        ("laser", "g2/x"),
+        {"force": True},
+        messages.ReleaseLock("laser", "g2/x", force=True),
+        messages.LockReleased("laser", "g2/x", 1),
+    ),
 }
 
 

@@ -24,6 +24,7 @@ from penstock.domain.views import (
     Finding,
     ImportRemark,
     JobInfo,
+    LockInfo,
     QueuedJobInfo,
     RejectedInfo,
     Selection,
@@ -139,6 +140,20 @@ class JobDetail(Message, frozen=True):
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
     units: dict[str, str] = {}  # of those properties whose names do not say it
+
+
+class LockList(Message, frozen=True):
+    """Locks and shared resources."""
+
+    locks: tuple[LockInfo, ...]
+
+
+class LockReleased(Message, frozen=True):
+    """How much was taken from a holder of a lock."""
+
+    name: str
+    holder: str
+    count: int
 
 
 class Changed(Message, frozen=True):
@@ -600,6 +615,27 @@ class Logs(Request[Done], frozen=True):
     tail_bytes: int | None = None
 
 
+class ListLocks(Request[LockList], frozen=True):
+    """The shared resources and all locks; with `id`, those that this workflow needs or could hold."""
+
+    id: str | None = None
+    reply = LockList
+
+
+class ReleaseLock(Request[LockReleased], frozen=True):
+    """Take a lock from a holder that does not give it back.
+
+    `id` names a workflow in whose namespace the lock is; without it, it is a shared resource. What a submission holds
+    whose attempts may still run is left alone without `force`.
+    """
+
+    name: str
+    holder: str
+    id: str | None = None
+    force: bool = False
+    reply = LockReleased
+
+
 AnyRequest = (
     Ping
     | Submit
@@ -629,6 +665,8 @@ AnyRequest = (
     | CheckCluster
     | GetSettings
     | GetSpec
+    | ListLocks
+    | ReleaseLock
     | Watch
     | Logs
     | Import
@@ -655,6 +693,8 @@ AnyReply = (
     | ClusterReported
     | Settings
     | StoredSpec
+    | LockList
+    | LockReleased
     | Done
     | Imported
     | Executions

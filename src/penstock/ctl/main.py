@@ -68,6 +68,7 @@ _MODULES: Final = {
     "backup": "backup",
     "clusters": "cluster",
     "cluster": "cluster",
+    "locks": "locks",
     "diagnose": "diagnose",
     "remedies": "diagnose",
     "trace": "trace",

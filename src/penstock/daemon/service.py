@@ -35,6 +35,7 @@ from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, check_fits, check_request
 from penstock.daemon.imports import executions_of, import_databases, structures_of
+from penstock.daemon.locks import LockDesk
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
@@ -43,7 +44,7 @@ from penstock.domain import settings
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
-from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
+from penstock.domain.states import ATTEMPT_ENDED, JobState, WorkflowState
 from penstock.domain.views import ClusterReport, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
 from penstock.recipes.record import RECORD
@@ -90,6 +91,7 @@ class Service:
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
         desk: ClusterDesk,
+        locks: LockDesk,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -97,28 +99,36 @@ class Service:
         self._metrics = metrics
         self._layers = layers
         self._desk = desk
+        self._locks = locks
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
         """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
         self._metrics.requests.labels(type(request).__name__).inc()
         match request:
-            case m.Submit() | m.Plan() | m.GetSettings():
+            case m.Submit() | m.Plan() | m.GetSettings() | m.Import() | m.ListExecutions() | m.GetExecution():
                 return await self._before_creation(request)
-            case m.Import() | m.ListExecutions() | m.GetExecution():
-                return await self._imported(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
+            case m.ListLocks() | m.ReleaseLock():
+                return await self._locks.answer(request)
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
             case _:
                 return await self._answer(request)
 
-    async def _before_creation(self, request: m.Submit | m.Plan | m.GetSettings) -> m.AnyReply:
+    async def _before_creation(
+        self, request: m.Submit | m.Plan | m.GetSettings | m.Import | m.ListExecutions | m.GetExecution
+    ) -> m.AnyReply:
+        """What makes workflows, or would, and what was imported with them."""
         match request:
+            case m.Import():
+                return await self._import(request)
+            case m.ListExecutions() | m.GetExecution():
+                return await executions_of(self._workflows, request)
             case m.Submit():
                 wish = await anyio.to_thread.run_sync(self._checked, request)
                 try:
@@ -204,6 +214,7 @@ class Service:
         try:
             wish = check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
             self._desk.refuse_impossible(spec, wish.needs())
+            self._locks.refuse_impossible(spec.locks)
         except SpecError as error:
             raise _in_file(error, request.text, request.file) from error
         return wish
@@ -220,9 +231,7 @@ class Service:
         jobs = source.jobs * len(steps)
         return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours)
 
-    async def _imported(self, request: m.Import | m.ListExecutions | m.GetExecution) -> m.AnyReply:
-        if not isinstance(request, m.Import):
-            return await executions_of(self._workflows, request)
+    async def _import(self, request: m.Import) -> m.Imported:
         wish: Request | None = None
         if request.text is not None:
             spec = m.Plan(request.text, request.file, request.work_root, request.layers)
@@ -305,6 +314,9 @@ class Service:
         info, record = await self._record(workflow_id, job)
         decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
+        if record.job.state == JobState.READY:
+            waits_for = await self._locks.explain(info, decoded.locks)
+            around = msgspec.structs.replace(around, locks=tuple(waits_for))
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
 

@@ -303,3 +303,37 @@ class QueuedJobInfo(View, frozen=True):
     completed_at: str | None
     error_message: str | None
     metadata: Any
+
+
+class LockHolder(View, frozen=True):
+    """Who holds how much of a lock. Without `expires_at` it ends by evidence, never by the clock."""
+
+    holder: str
+    count: int
+    token: int
+    since: float
+    expires_at: float | None = None
+    workflow: str | None = None  # of a submission
+    submission: str | None = None
+
+
+class LockWaiter(View, frozen=True):
+    """Who waits, for how much, and since when; the first goes first."""
+
+    name: str
+    count: int
+    priority: int
+    since: float
+    workflow: str | None = None
+
+
+class LockInfo(View, frozen=True):
+    """A shared resource, or a lock of a namespace: how much there is, who holds it, who waits."""
+
+    name: str
+    count: int
+    used: int
+    holders: tuple[LockHolder, ...]
+    waiting: tuple[LockWaiter, ...]
+    namespace: str | None = None  # None: shared by all workflows of the daemon
+    description: str = ""

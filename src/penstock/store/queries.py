@@ -137,6 +137,13 @@ def load_state(database: Path, workflow_id: str) -> tuple[str, dict[str, int]]:
     return str(state), dict(tally)
 
 
+def is_submission_open(database: Path, workflow_id: str, ulid: str) -> bool:
+    """Whether the end of some attempt of a submission is not recorded yet."""
+    with reading(database) as db:
+        row = db.execute("SELECT state FROM submission WHERE workflow_id = ? AND ulid = ?", (workflow_id, ulid))
+        return any(state == "open" for (state,) in row)
+
+
 def events_since(database: Path, workflow_id: str, seq: int, limit: int) -> list[EventInfo]:
     """The history after event number `seq`, oldest first."""
     with reading(database) as db:

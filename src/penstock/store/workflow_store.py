@@ -134,7 +134,7 @@ class WorkflowStore:
 
     async def _open_submissions(self) -> list[OpenSubmission]:
         rows = await self._db.fetch(
-            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, s.step_id, "
+            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, s.step_id, s.locks, "
             "a.position, a.job_id, a.number, a.directory, a.state FROM submission s "
             "JOIN attempt a ON a.submission = s.ulid WHERE s.state = 'open' AND s.workflow_id = ? "
             "ORDER BY s.ulid, a.position",
@@ -261,11 +261,19 @@ class WorkflowStore:
         return begun, first
 
     async def begin_submission(
-        self, submission: Submission, cluster: str, jobs: Sequence[ReadyJob], now: float, *, shares: bool = False
+        self,
+        submission: Submission,
+        cluster: str,
+        jobs: Sequence[ReadyJob],
+        now: float,
+        *,
+        shares: bool = False,
+        locks: str | None = None,
     ) -> tuple[list[OpenAttempt], list[EventInfo]] | None:
         """Commits the intent: the submission, one attempt a job, the jobs as submitting.
 
         None, and nothing is done, where results are shared and another workflow has begun one of these calculations.
+        `locks`: JSON, the tokens of what it holds.
         """
         attempts = [
             OpenAttempt(n, job.id, job.number, f"{job_directory(job.id)}/{job.number}", AttemptState.INTENT)
@@ -275,10 +283,10 @@ class WorkflowStore:
             if shares and not await are_still_ours(db, [job.id for job in jobs]):
                 return None
             await db.execute(
-                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?)",
+                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?, ?)",
                 (
                     *(submission.ulid, self.workflow_id, cluster, submission.lane, len(jobs), now),
-                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s, jobs[0].step_id),
+                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s, jobs[0].step_id, locks),
                 ),
             )
             await db.executemany(

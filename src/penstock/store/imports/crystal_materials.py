@@ -375,7 +375,7 @@ class _Materials:
         )
         return directory, attempt
 
-    # ---- chains --------------------------------------------------------------------------------------------------------
+    # ---- chains ----------------------------------------------------------------------------------------------------
 
     def _link(self) -> None:
         """Parents of jobs, and which step mostly follows which; what goes on from an unfinished one waits."""

@@ -7,6 +7,8 @@ ALTER TABLE job ADD COLUMN origin TEXT;             -- JSON: where a result that
 CREATE INDEX job_calculation ON job (calculation) WHERE calculation IS NOT NULL;
 CREATE INDEX job_awaits ON job (awaits) WHERE awaits IS NOT NULL;
 
+ALTER TABLE submission ADD COLUMN locks TEXT;        -- JSON: the fencing tokens of what it holds; NULL: nothing
+
 -- what came from the databases of other tools
 ALTER TABLE property ADD COLUMN unit TEXT;          -- where the name does not say it
 
