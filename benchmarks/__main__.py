@@ -31,6 +31,7 @@ NAMES: Final = (
     "chains",
     "idle_cluster",
     "kill_storm",
+    "locks",
     "contexts",
     "merge",
 )

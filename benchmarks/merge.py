@@ -67,18 +67,23 @@ def _source(scratch: Path, results: int) -> MergeOrder:
             name = f"water-{n}"
             atoms = "".join(f"{s} {rng.uniform(-2, 2):.6f} {rng.uniform(-2, 2):.6f} 0.0\n" for s in ("O", "H", "H"))
             db.execute(
-                "INSERT INTO material (id, workflow_id, namespace, name, step_id, source_index) VALUES (?, ?, ?, ?, ?, ?)",
-                (n, template[0], template[0], name, template[1], n - 1),
+                "INSERT INTO material (id, workflow_id, namespace, name, step_id, source_index) "
+                "VALUES (?1, ?2, ?2, ?3, ?4, ?1)",
+                (n, template[0], name, template[1]),
             )
             db.execute(
-                "INSERT INTO job (id, orig_index, elements, natoms, status, charge, spin, geometry, job_dir, max_forces, "
-                "scf_steps, final_energy, created_at, updated_at, workflow_id, step_id, material_id, name, source_line, "
-                "state, attempts, wall_time_s, final_geometry) VALUES (?1, ?1, 'O;H', 3, 'completed', 0, 1, ?2, "
+                "INSERT INTO job (id, orig_index, elements, natoms, status, charge, spin, geometry, job_dir, "
+                "max_forces, scf_steps, final_energy, created_at, updated_at, workflow_id, step_id, material_id, name, "
+                "source_line, state, attempts, wall_time_s, final_geometry) "
+                "VALUES (?1, ?1, 'O;H', 3, 'completed', 0, 1, ?2, "
                 "'jobs/0000/' || ?1 || '/1', 0.01, 9, ?3, '', '', ?4, ?5, ?1, ?6, ?1, 'completed', 1, 2.5, ?2)",
                 (n, f"3\n\n{atoms}", -5.0 - rng.random(), *template, name),
             )
             for key, value in (("dipole", "[0.0,0.0,1.5]"), ("gap_ev", "7.25")):
-                db.execute("INSERT INTO property VALUES (?, ?, ?, 1, ?)", (n, key, template[0], value))
+                db.execute(
+                    "INSERT INTO property (job_id, name, workflow_id, attempt, value) VALUES (?, ?, ?, 1, ?)",
+                    (n, key, template[0], value),
+                )
             for file in ("stdout", "result.json"):
                 db.execute(
                     "INSERT INTO file (workflow_id, job_id, attempt, role, path) VALUES (?1, ?2, 1, 'output', "

@@ -69,9 +69,8 @@ def test_shared_workflows_find_what_was_merged(source: MergeOrder) -> None:
     assert (report.applied, report.new, report.materials, report.left, report.conflicts) == (True, 3, 3, 1, 0)
     assert content(source.source) == before
     with penstock.open_context("beta", mode="shared") as beta:
-        assert {material.name: material.created_by for material in beta.materials} == dict.fromkeys(
-            "abc", "alpha@merged"
-        )
+        brought = {material.name: material.created_by for material in beta.materials}
+        assert brought == dict.fromkeys("abc", "alpha@merged")
         found = beta.calculations.add("a", "mine")
         assert found.origin == {"workflow": "alpha", "job": 1, "attempt": 0, "directory": None}
         record = found.record()

@@ -25,9 +25,10 @@ from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime
 from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
 from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.states import ENDED, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import Step, StepView, View
+from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
 from penstock.store.events import Event, counted
 from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
@@ -208,8 +209,28 @@ class Ledger:
             return await self._switch(WorkflowState.RUNNING, WorkflowState.PAUSED, "paused by request")
         return await self._move(selection, JobState.READY, JobState.HELD, "jobs_held")
 
+    def refuse_record(self) -> None:
+        """ConflictError where nothing says how jobs are to be run."""
+        if self.row.recipe == RECORD and not self.store.tally:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is a record of executions, and nothing runs those; look at them with "
+                f"'penstockctl executions {self.workflow_id}'"
+            )
+        if self.row.recipe == RECORD:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is a record of what another tool did, imported without a spec; nothing "
+                "says how to run its jobs. Import the same file again, as another workflow: "
+                f"penstockctl import {self.spec.structures.source} --spec FILE --id ID"
+            )
+
+    @property
+    def is_settled_record(self) -> bool:
+        """Whether it is a record in which nothing is open any more."""
+        return self.row.recipe == RECORD and all(JobState(state) in ENDED for state in self.store.tally)
+
     async def resume(self, selection: Selection | None) -> Touched:
         """Undoes a pause."""
+        self.refuse_record()
         if selection is None:
             return await self._switch(WorkflowState.PAUSED, WorkflowState.RUNNING, None)
         return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
@@ -242,6 +263,7 @@ class Ledger:
 
     async def retry(self, selection: Selection) -> Touched:
         """Makes selected ended jobs ready again, those marked never-rerun left out."""
+        self.refuse_record()
         where = where_selected(self.workflow_id, selection)
         ended = [JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED, JobState.SKIPPED]
         if selection.jobs or JobState.COMPLETED in selection.statuses:

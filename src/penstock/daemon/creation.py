@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -171,23 +172,31 @@ def check_task(request: Request, cluster: ClusterInfo) -> CheckWork:
 
 
 async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:
-    """Builds the workflow's directory aside, then lets it appear at once.
+    """Makes the workflow of a request; see `create_aside`."""
+    claim = claim_of(catalogue.state_dir)
+    return await create_aside(request.context, catalogue, lambda aside: _build(request, aside, workers, clock, claim))
+
+
+async def create_aside(
+    context: Context, catalogue: Catalogue, build: Callable[[Path], Awaitable[WorkflowInfo]]
+) -> WorkflowInfo:
+    """Has a workflow's directory built aside (`build` gets its path), then lets it appear at once.
 
     The catalogue knows of it before anything is written, so that a crash at any point leaves either a workflow that
     runs or traces that the next start removes. ConflictError when the id or the directory is taken.
     """
-    directory = request.directory
-    await catalogue.add(request.workflow_id, str(directory))
+    directory = Path(context.directory)
+    await catalogue.add(context.workflow_id, str(directory))
     try:
         await _refuse_existing(directory)
-        info = await _build(request, aside_of(directory), workers, clock, claim_of(catalogue.state_dir))
+        info = await build(aside_of(directory))
         await anyio.to_thread.run_sync(reveal, aside_of(directory), directory)
     except (OSError, StoreError) as error:
-        await discard(catalogue, request.workflow_id, directory)
+        await discard(catalogue, context.workflow_id, directory)
         cause = error.__cause__ or error
         raise SpecError(f"cannot create {directory}: {cause}; it must be writable and have room") from error
     except BaseException:
-        await discard(catalogue, request.workflow_id, directory)
+        await discard(catalogue, context.workflow_id, directory)
         raise
     with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
         await catalogue.update(info)
@@ -252,10 +261,10 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock, 
     store = WorkflowStore(database, request.workflow_id, clock.busy)
     try:
         files = [(file.path, file.bytes, file.sha256) for file in kept.files]
-        await store.create(row, files, among_others=context.shares_database)
+        await store.create(row, files, among_others=not is_inside)  # a database outside may be of another time
     finally:
         await store.close()
-    return _new_info(row, spec, context)
+    return new_info(row, spec, context)
 
 
 def _read_template(path: Path, name: str) -> str:
@@ -279,7 +288,8 @@ def _read_template(path: Path, name: str) -> str:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
 
 
-def _new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
+def new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
+    """What people see of a workflow that has just been recorded."""
     return WorkflowInfo(
         id=row.workflow_id,
         recipe=row.recipe,

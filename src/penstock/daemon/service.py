@@ -33,7 +33,9 @@ from penstock.control import messages as m
 from penstock.control.listener import Peer
 from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
-from penstock.daemon.creation import Request, check_request
+from penstock.daemon.creation import Request, check_fits, check_request
+from penstock.daemon.imports import executions_of, import_databases, structures_of
+from penstock.daemon.locks import LockDesk
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.why import explain, look_around
@@ -42,9 +44,10 @@ from penstock.domain import settings
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
-from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
+from penstock.domain.states import ATTEMPT_ENDED, JobState, WorkflowState
 from penstock.domain.views import ClusterReport, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
+from penstock.recipes.record import RECORD
 from penstock.store import export, queries, table
 
 _DEADLINE_S: Final = 60.0
@@ -88,6 +91,7 @@ class Service:
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
         desk: ClusterDesk,
+        locks: LockDesk,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -95,26 +99,36 @@ class Service:
         self._metrics = metrics
         self._layers = layers
         self._desk = desk
+        self._locks = locks
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
         """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
         self._metrics.requests.labels(type(request).__name__).inc()
         match request:
-            case m.Submit() | m.Plan() | m.GetSettings():
+            case m.Submit() | m.Plan() | m.GetSettings() | m.Import() | m.ListExecutions() | m.GetExecution():
                 return await self._before_creation(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
+            case m.ListLocks() | m.ReleaseLock():
+                return await self._locks.answer(request)
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
             case _:
                 return await self._answer(request)
 
-    async def _before_creation(self, request: m.Submit | m.Plan | m.GetSettings) -> m.AnyReply:
+    async def _before_creation(
+        self, request: m.Submit | m.Plan | m.GetSettings | m.Import | m.ListExecutions | m.GetExecution
+    ) -> m.AnyReply:
+        """What makes workflows, or would, and what was imported with them."""
         match request:
+            case m.Import():
+                return await self._import(request)
+            case m.ListExecutions() | m.GetExecution():
+                return await executions_of(self._workflows, request)
             case m.Submit():
                 wish = await anyio.to_thread.run_sync(self._checked, request)
                 try:
@@ -186,8 +200,11 @@ class Service:
     def _all_layers(self, layers: tuple[settings.Layer, ...]) -> list[settings.Layer]:
         return [*self._layers(), *layers]
 
-    def _checked(self, request: m.Submit | m.Plan) -> Request:
+    def _checked(self, request: m.Submit | m.Plan, structures: dict[str, str] | None = None) -> Request:
+        """The request's spec; `structures` take the place of its own."""
         tables = parse_toml(request.text, request.file)
+        if structures is not None:
+            tables = tables | {"structures": structures}
         layers = self._all_layers(request.layers)
         spec = decode_spec(settings.apply(tables, layers), request.text, request.file)
         own = settings.Layer(request.file, tables)
@@ -197,6 +214,7 @@ class Service:
         try:
             wish = check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
             self._desk.refuse_impossible(spec, wish.needs())
+            self._locks.refuse_impossible(spec.locks)
         except SpecError as error:
             raise _in_file(error, request.text, request.file) from error
         return wish
@@ -212,6 +230,20 @@ class Service:
         hours = sum(source.jobs * needs.cores_in_all * needs.walltime_s / 3600 for needs in wish.needs())
         jobs = source.jobs * len(steps)
         return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours)
+
+    async def _import(self, request: m.Import) -> m.Imported:
+        wish: Request | None = None
+        if request.text is not None:
+            spec = m.Plan(request.text, request.file, request.work_root, request.layers)
+            structures = structures_of(request)
+            wish = await anyio.to_thread.run_sync(lambda: self._checked(spec, structures))
+        try:
+            if wish is not None:
+                for needs in wish.needs():
+                    check_fits(needs, self._board.clusters[wish.spec.cluster])
+            return await import_databases(request, wish, self._workflows, self._workers)
+        except SpecError as error:
+            raise _in_file(error, request.text or "", request.file) from error
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 
@@ -275,12 +307,16 @@ class Service:
             properties=record.properties,
             files=record.files,
             events=record.events,
+            units=record.units,
         )
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
         info, record = await self._record(workflow_id, job)
         decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
+        if record.job.state == JobState.READY:
+            waits_for = await self._locks.explain(info, decoded.locks)
+            around = msgspec.structs.replace(around, locks=tuple(waits_for))
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
 
@@ -304,7 +340,8 @@ class Service:
             if not path.is_absolute():
                 raise SpecError(f"{path} is not an absolute path", key="path")
         task = ExportJobs(info.database, request.id, request.format, str(path), request.selection, overwrite)
-        return m.Exported(str(path), await self._workers.run(task))
+        of = "executions" if info.recipe == RECORD and not info.jobs else "jobs"
+        return m.Exported(str(path), await self._workers.run(task), of)
 
     # ---- streams ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import PlanSource, SourcePlan
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
-from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, discard
+from penstock.daemon.creation import Request, check_fits, check_task, create_aside, create_workflow, discard
 from penstock.domain.context import Context, read_context
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.spec import WorkflowSpec
@@ -78,6 +78,22 @@ class Workflows:
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
+
+    async def create_by(
+        self, context: Context, cluster: str, build: Callable[[Context, Path], Awaitable[WorkflowInfo]]
+    ) -> WorkflowInfo:
+        """Records a workflow that `build` makes in the directory it is given, aside of where it appears.
+
+        The context that it gets says where its database is to be.
+        """
+        await self._forget_if_gone(context.workflow_id, Path(context.directory))
+        self._refuse_taken(context.workflow_id)
+        self._surroundings(cluster)
+        placed = await self._placed(context)
+        info = await create_aside(placed, self._catalogue, lambda aside: build(placed, aside))
+        self._board.pin(info)
+        self.start(context.workflow_id, Path(context.directory), cluster)
+        return info
 
     async def _placed(self, context: Context) -> Context:
         """The context with its database where this daemon is to have it; what is unusual is logged."""

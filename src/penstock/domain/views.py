@@ -256,6 +256,100 @@ class Finding(View, frozen=True, tag=True):
     remedy: str = ""
 
 
+class ImportRemark(View, frozen=True):
+    """What of another tool's database was not taken over as it was: a row of a table (None: the table), and why.
+
+    `left_out` where nothing of it is in the workflow.
+    """
+
+    table: str
+    row: str | None
+    reason: str
+    detail: str
+    left_out: bool
+
+
+class ExecutionInfo(View, frozen=True):
+    """One execution of a protocol; times are as the tool wrote them."""
+
+    execution_id: str
+    workflow_name: str | None
+    cell_line: str | None
+    vessel_id: str | None
+    operation_type: str | None
+    status: str
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    error_message: str | None
+    metadata: Any
+    current_step_index: int | None
+    steps: int  # how many there are
+
+
+class ExecutionStepInfo(View, frozen=True):
+    """One step of an execution, in the order of `step_index`."""
+
+    step_id: str
+    step_index: int | None
+    name: str | None
+    operation_type: str | None
+    parameters: Any
+    status: str
+    start_time: str | None
+    end_time: str | None
+    error_message: str | None
+    result: Any
+
+
+class QueuedJobInfo(View, frozen=True):
+    """An execution's place in the queue."""
+
+    job_id: str
+    priority: int | None
+    status: str
+    scheduled_time: str | None
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    error_message: str | None
+    metadata: Any
+
+
+class LockHolder(View, frozen=True):
+    """Who holds how much of a lock. Without `expires_at` it ends by evidence, never by the clock."""
+
+    holder: str
+    count: int
+    token: int
+    since: float
+    expires_at: float | None = None
+    workflow: str | None = None  # of a submission
+    submission: str | None = None
+
+
+class LockWaiter(View, frozen=True):
+    """Who waits, for how much, and since when; the first goes first."""
+
+    name: str
+    count: int
+    priority: int
+    since: float
+    workflow: str | None = None
+
+
+class LockInfo(View, frozen=True):
+    """A shared resource, or a lock of a namespace: how much there is, who holds it, who waits."""
+
+    name: str
+    count: int
+    used: int
+    holders: tuple[LockHolder, ...]
+    waiting: tuple[LockWaiter, ...]
+    namespace: str | None = None  # None: shared by all workflows of the daemon
+    description: str = ""
+
+
 class MergeConflict(View, frozen=True):
     """A result that the target of a merge has no room for.
 

@@ -16,7 +16,8 @@ _ROWS: Final = """
     SELECT j.id, j.material_id, j.step_id, j.method, j.geometry, j.charge, j.spin, j.deck,
         json_array(j.state, j.final_energy, j.max_forces, j.scf_steps, j.wall_time_s, j.final_geometry, j.failure,
             j.error_message, j.job_dir, j.attempts,
-            (SELECT json_group_array(json_array(p.name, p.value)) FROM {source}.property p WHERE p.job_id = j.id),
+            (SELECT json_group_array(json_array(p.name, p.value, p.unit)) FROM {source}.property p
+             WHERE p.job_id = j.id),
             (SELECT json_group_array(json_array(f.path, f.sha256)) FROM {source}.file f WHERE f.job_id = j.id))
     FROM {source}.job j WHERE j.workflow_id = ? AND {wanted} ORDER BY j.material_id, j.id
 """

@@ -69,7 +69,7 @@ DECIDE: Final[dict[str, tuple[str, ...]]] = {
         """UPDATE main.material SET name = name || '@' || workflow_id
             WHERE id IN (SELECT other FROM temp.incoming WHERE what = 'named')""",
         """INSERT INTO main.event (workflow_id, at, kind, job_id, data)
-            SELECT o.workflow_id, :now, 'job_superseded', o.id, json_object('workflow', :id)
+            SELECT o.workflow_id, :now, :superseded, o.id, :by
             FROM temp.incoming i JOIN main.job o ON o.calculation = i.calculation AND o.workflow_id != :into
             WHERE i.what = 'conflict' GROUP BY o.id""",
         """UPDATE main.job SET calculation = NULL WHERE workflow_id != :into
@@ -150,8 +150,8 @@ RESULTS: Final = (
         FROM temp.incoming i, {{source}}.job s WHERE i.what = 'changed' AND s.id = i.job_id AND j.id = i.new_id""",
     f"DELETE FROM main.property WHERE job_id IN ({_CHANGED})",
     f"DELETE FROM main.file WHERE job_id IN ({_CHANGED})",
-    f"""INSERT INTO main.property (job_id, name, workflow_id, attempt, value)
-        SELECT i.new_id, p.name, :into, p.attempt, p.value
+    f"""INSERT INTO main.property (job_id, name, workflow_id, attempt, value, unit)
+        SELECT i.new_id, p.name, :into, p.attempt, p.value, p.unit
         FROM temp.incoming i JOIN {{source}}.property p ON p.job_id = i.job_id WHERE {_TAKEN} ORDER BY i.new_id""",
     f"""INSERT INTO main.file (workflow_id, job_id, attempt, role, path, bytes, sha256)
         SELECT :into, i.new_id, f.attempt, f.role, {_PATH.format("f.path")}, f.bytes, f.sha256

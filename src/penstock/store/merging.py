@@ -134,7 +134,10 @@ def _applied(report: MergeReport) -> MergeReport:
 
 def _merge(db: sqlite3.Connection, order: MergeOrder, schema: str) -> MergeReport:
     """Inside the transaction."""
+    gone = Event("job_superseded", 0, {"workflow": order.workflow_id})
     values: dict[str, Any] = {
+        "superseded": gone.kind,
+        "by": msgspec.json.encode(gone.data).decode(),
         "id": order.workflow_id,
         "into": order.into,
         "prefix": order.prefix,
@@ -221,5 +224,5 @@ def _write(db: sqlite3.Connection, order: MergeOrder, schema: str, values: dict[
     for statement in sql.RESULTS:
         db.execute(statement.format(source=schema), values)
     jobs = db.execute("SELECT count(*) FROM temp.incoming WHERE what IN ('new', 'changed')").fetchone()[0]
-    append_events(db, order.into, [Event("results_merged", 0, {"workflow": order.workflow_id, "jobs": jobs})])
+    append_events(db, order.into, [Event("workflow_merged", 0, {"workflow": order.workflow_id, "jobs": jobs})])
     return materials

@@ -12,6 +12,7 @@ REMOVE_WORKFLOW: Final = tuple(
     f"DELETE FROM {table} WHERE workflow_id = :id"
     for table in (
         *("property", "file", "attempt", "submission", "event", "rejected", "tally", "merged"),
+        *("execution_step", "queued_job", "execution"),
         *("job", "material", "step", "workflow"),
     )
 )
