@@ -29,6 +29,7 @@ from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
     EventInfo,
+    ExecutionInfo,
     Filter,
     Finding,
     JobInfo,
@@ -92,6 +93,7 @@ SWEEP = messages.SweepStatus(
 CHANGED = messages.Changed(2, 1, "note")
 DETAIL = messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ())
 REVIEWED = messages.Reviewed(9, 7, 1, {"truncated": 1}, (messages.LeftAlone(3, "truncated", "jobs/0000/3/1: cut"),))
+EXECUTION = ExecutionInfo("a", None, None, None, None, "failed", None, None, None, None, None, None, 0)
 VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, messages.AnyReply]] = {
     "ping": ((), {}, messages.Ping(), Pong(1, "x", 0.5)),
     "submit": (
@@ -165,7 +167,27 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     "clusters": ((), {}, messages.ListClusters(), messages.Clusters(())),
     "report_cluster": (("hpc",), {}, messages.ReportCluster("hpc"), messages.ClusterReported(REPORT)),
     "settings": ((LAYERS,), {}, messages.GetSettings(LAYERS), messages.Settings(())),
+    "import_databases": (
+        (("/old.db",), "/w"),
+        {"dry_run": True},
+        messages.Import(("/old.db",), "/w", dry_run=True),
+        messages.Imported("old", None, "crystal", {}, {}, {}, {}, {}, (), None),
+    ),
+    "executions": (
+        ("g2", ("failed",)),
+        {"limit": 5},
+        messages.ListExecutions("g2", ("failed",), None, 5),
+        messages.Executions((), 0),
+    ),
+    "execution": (("g2", "a"), {}, messages.GetExecution("g2", "a"), messages.ExecutionDetail(EXECUTION, (), ())),
     "spec": (("g2",), {}, messages.GetSpec("g2"), messages.StoredSpec("g2", {"recipe": "campaign"})),
+    "locks": (("g2",), {}, messages.ListLocks("g2"), messages.LockList(())),
+    "release_lock": (
+        ("laser", "g2/x"),
+        {"force": True},
+        messages.ReleaseLock("laser", "g2/x", force=True),
+        messages.LockReleased("laser", "g2/x", 1),
+    ),
 }
 
 

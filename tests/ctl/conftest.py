@@ -21,8 +21,12 @@ from penstock.domain.views import (
     ClusterInfo,
     CompletionInfo,
     EventInfo,
+    ExecutionInfo,
+    ExecutionStepInfo,
     Finding,
+    ImportRemark,
     JobInfo,
+    QueuedJobInfo,
     RejectedInfo,
     Statistic,
     WorkflowInfo,
@@ -84,6 +88,7 @@ CLUSTER = ClusterInfo("local", "local", "up", None, 4, 2, 8000, 2000, 2, 38)
 TABLE_COLUMNS = ("material", "natoms", "SP", "SP.energy_hartree", "SP.band_gap_ev", "SP.band_gap_kind")
 
 
+EXECUTION = ExecutionInfo("a-1", EVIL, EVIL, EVIL, EVIL, EVIL, None, None, None, EVIL, {EVIL: EVIL}, 0, 5)
 ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Submit: messages.Accepted("g2", "/w/.penstock/g2"),
     messages.Plan: messages.Planned(None, (STEP,), 40, (REJECTED,), 1, 40.0),
@@ -115,6 +120,16 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.RecomputeMetrics: messages.Reviewed(9, 7, 2, {}, ()),
     messages.ResetMissing: messages.Reviewed(9, 0, 9, {}, (LEFT,) * 12),
     messages.SetJob: messages.JobDetail(JOB, "3\n", None, (), {}, (), ()),
+    messages.Import: messages.Imported(
+        *("old", "/w/.penstock/old", "architector", {"jobs": 2}, {"jobs": 1}, {f"{EVIL} -> held": 1}, {"held": 1}),
+        *({EVIL: 1}, (ImportRemark("jobs", EVIL, EVIL, EVIL, left_out=True),), INFO),
+    ),
+    messages.ListExecutions: messages.Executions((EXECUTION,), 42),
+    messages.GetExecution: messages.ExecutionDetail(
+        EXECUTION,
+        (ExecutionStepInfo("s", 0, EVIL, EVIL, {EVIL: EVIL}, "failed", None, None, EVIL, None),),
+        (QueuedJobInfo("q", 1, EVIL, None, None, None, None, None, None),),
+    ),
 }
 
 

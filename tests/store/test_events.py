@@ -21,6 +21,23 @@ from penstock.store.rows import JobFacts, OpenAttempt
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 
 EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "workflow_imported": [
+        (
+            {"sources": ["/a.db"], "counts": {"jobs": 2, "execution_steps": 1}, "left_out": {}},
+            "imported from /a.db: 2 jobs, 1 execution steps",
+        ),
+        (
+            {"sources": ["/a.db", "/b.db"], "counts": {"jobs": 2}, "left_out": {"jobs": 3, "files": 1}},
+            "imported from /a.db, /b.db: 2 jobs; 4 rows left out",
+        ),
+    ],
+    "job_imported": [
+        ({"table": "jobs", "row": 7, "status": "", "remarks": []}, "imported from row 7 of jobs (status none)"),
+        (
+            {"table": "jobs", "row": 7, "status": "failed", "remarks": ["no charge", "no spin"]},
+            "imported from row 7 of jobs (status failed); no charge; no spin",
+        ),
+    ],
     "workflow_created": [({"recipe": "campaign"}, "created from recipe campaign")],
     "jobs_ingested": [
         ({"jobs": 1, "rejected": 0, "done": False}, "1 structure taken in, 0 rejected"),
@@ -78,6 +95,8 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
         )
     ],
     "job_added": [({"engine": "mine"}, "made through the library, to be calculated with mine")],
+    "job_superseded": [({"workflow": "a"}, "no longer shared: the result merged in from workflow a takes its place")],
+    "workflow_merged": [({"workflow": "a", "jobs": 2}, "2 results of workflow a merged in")],
     "job_set": [
         (
             {"set": {"status": "completed", "final_energy": -1.5}, "by": "uid 7", "reason": "by hand"},

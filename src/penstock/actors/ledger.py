@@ -28,9 +28,10 @@ from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
 from penstock.domain.revision import Revision
 from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import ACTIVE, PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.states import ACTIVE, ENDED, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import Step, StepView, View
+from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
 from penstock.store.events import Event, counted
 from penstock.store.resuming import go_on
@@ -202,6 +203,25 @@ class Ledger:
             return await self._switch(WorkflowState.RUNNING, WorkflowState.PAUSED, "paused by request")
         return await self._move(selection, JobState.READY, JobState.HELD, "jobs_held")
 
+    def refuse_record(self) -> None:
+        """ConflictError where nothing says how jobs are to be run."""
+        if self.row.recipe == RECORD and not self.store.tally:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is a record of executions, and nothing runs those; look at them with "
+                f"'penstockctl executions {self.workflow_id}'"
+            )
+        if self.row.recipe == RECORD:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is a record of what another tool did, imported without a spec; nothing "
+                "says how to run its jobs. Import the same file again, as another workflow: "
+                f"penstockctl import {self.spec.structures.source} --spec FILE --id ID"
+            )
+
+    @property
+    def is_settled_record(self) -> bool:
+        """Whether it is a record in which nothing is open any more."""
+        return self.row.recipe == RECORD and all(JobState(state) in ENDED for state in self.store.tally)
+
     async def resume(self, selection: Selection | None, revision: Revision | None = None) -> Touched:
         """Undoes a pause, or goes on with a workflow that failed or was cancelled; `revision`: with another spec."""
         if selection is not None:
@@ -269,6 +289,7 @@ class Ledger:
 
     async def retry(self, selection: Selection) -> Touched:
         """Makes selected ended jobs ready again, those marked never-rerun left out."""
+        self.refuse_record()
         where = where_selected(self.workflow_id, selection)
         ended = [JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED, JobState.SKIPPED]
         if selection.jobs or JobState.COMPLETED in selection.statuses:

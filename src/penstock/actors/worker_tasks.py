@@ -38,8 +38,10 @@ from penstock.domain.spec import StructureSource
 from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import Selection
 from penstock.recipes import structures
-from penstock.store import backup, export
+from penstock.store import backup, execution_export, export
+from penstock.store.imports.order import ImportOrder, ImportResult, find_kind, try_import, write_import
 from penstock.store.reviews import Look, ReviewKind, Seen
+from penstock.store.rows import WorkflowRow
 
 T = TypeVar("T")
 _LIMIT_S: Final = 600.0
@@ -376,8 +378,12 @@ class ExportJobs(Task[int], frozen=True):
     result = int
 
     def run(self) -> int:
-        """How many jobs were written."""
-        return export.export_jobs(
+        """How many jobs were written; of a history of protocols, how many executions."""
+        if execution_export.holds_executions(Path(self.database), self.workflow_id):
+            write = execution_export.export_executions
+        else:
+            write = export.export_jobs
+        return write(
             Path(self.database),
             self.workflow_id,
             self.format,
@@ -402,7 +408,63 @@ class BackUp(Task[backup.BackedUp], frozen=True):
         return backup.back_up(Path(self.database), self.workflow_id, Path(self.path), overwrite=self.overwrite)
 
 
-AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | LookAtJobs | PlanSource | ExportJobs | BackUp
+class FindImportKind(Task[str], frozen=True):
+    """Looks which tool's databases these are."""
+
+    order: ImportOrder
+    result = str
+
+    def run(self) -> str:
+        """The kind; SpecError where nobody knows it."""
+        return find_kind(self.order)
+
+
+class TryImport(Task[ImportResult], frozen=True):
+    """Reads databases of another tool; writes nothing."""
+
+    order: ImportOrder
+    is_long = True
+    result = ImportResult
+
+    def run(self) -> ImportResult:
+        """What an import would come to."""
+        return try_import(self.order)
+
+
+class WriteImport(Task[ImportResult], frozen=True):
+    """Writes databases of another tool as a workflow into a new database of ours."""
+
+    order: ImportOrder
+    database: str
+    row: WorkflowRow
+    engine: str
+    is_long = True
+    result = ImportResult
+
+    def run(self) -> ImportResult:
+        """What the import came to; SpecError for an engine that is not installed."""
+        engine = engines.get(self.engine)
+        try:
+            engine.load()
+        except ImportError as error:
+            raise SpecError(f"{self.engine} is not installed beside penstockd: {error}", key="engine.name") from error
+        return write_import(self.order, Path(self.database), self.row)
+
+
+AnyTask = (
+    CheckWork
+    | KeepSource
+    | ReadChunk
+    | Render
+    | Collect
+    | LookAtJobs
+    | PlanSource
+    | ExportJobs
+    | FindImportKind
+    | TryImport
+    | WriteImport
+    | BackUp
+)
 
 
 def copy_with_checksum(source: Path, target: Path) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from penstock import engines
 from penstock.context.materials import Material, stored_key
 from penstock.domain.calculation import FailureClass
 from penstock.domain.context import Mode
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.geometry import normalise
-from penstock.domain.sameness import calculation_key, method_key
+from penstock.domain.sameness import calculation_key
 from penstock.domain.spec import nearest
 from penstock.domain.states import ENDED, JobState
 from penstock.domain.views import JobInfo, Selection
+from penstock.engines.method import key_of_method
 from penstock.store import library, queries
 from penstock.store.events import Event
 from penstock.store.rows import job_directory
@@ -276,15 +275,7 @@ def _method(engine: str, parameters: Mapping[str, Any] | None) -> str:
 
 
 def _key(material: Material, engine: str, method: str) -> str:
-    """The key of the calculation; where the engine is one of Penstock's, the same as a daemon would find."""
-    parameters = msgspec.json.decode(method)["parameters"]
-    with contextlib.suppress(SpecError):  # an engine of the user's own, or one used in a way of their own
-        parameters = engines.get(engine).parameters(parameters, _no_file)
-    return calculation_key(material.key, method_key(engine, msgspec.json.encode(parameters).decode()))
-
-
-def _no_file(name: str) -> str:
-    raise SpecError(f"the file {name} is not read here")
+    return calculation_key(material.key, key_of_method(engine, msgspec.json.decode(method)["parameters"]))
 
 
 def _said(job_id: int, values: dict[str, Any], reason: str | None = None) -> Event:

@@ -101,6 +101,11 @@ class Client:
     report_cluster = _verb(messages.ReportCluster)
     settings = _verb(messages.GetSettings)
     spec = _verb(messages.GetSpec)
+    locks = _verb(messages.ListLocks)
+    release_lock = _verb(messages.ReleaseLock)
+    import_databases = _verb(messages.Import)
+    executions = _verb(messages.ListExecutions)
+    execution = _verb(messages.GetExecution)
 
     def watch(
         self,

@@ -21,8 +21,13 @@ from penstock.domain.views import (
     CompletionInfo,
     DatabaseInfo,
     EventInfo,
+    ExecutionInfo,
+    ExecutionStepInfo,
     Finding,
+    ImportRemark,
     JobInfo,
+    LockInfo,
+    QueuedJobInfo,
     RejectedInfo,
     Selection,
     Statistic,
@@ -152,6 +157,21 @@ class JobDetail(Message, frozen=True):
     properties: dict[str, Any]
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
+    units: dict[str, str] = {}  # of those properties whose names do not say it
+
+
+class LockList(Message, frozen=True):
+    """Locks and shared resources."""
+
+    locks: tuple[LockInfo, ...]
+
+
+class LockReleased(Message, frozen=True):
+    """How much was taken from a holder of a lock."""
+
+    name: str
+    holder: str
+    count: int
 
 
 class Changed(Message, frozen=True):
@@ -218,10 +238,46 @@ class BackupWritten(Message, frozen=True):
 
 
 class Exported(Message, frozen=True):
-    """Where an export was written and how many jobs it holds."""
+    """Where an export was written and how many jobs it holds, or how many of what `of` says."""
 
     path: str
     jobs: int
+    of: str = "jobs"
+
+
+class Imported(Message, frozen=True):
+    """What an import came to; of a dry run, what it would come to.
+
+    `counts` by what was made, `left_out` rows of the source by table, `statuses` what became of which status (`old ->
+    new`), `states` jobs by state, `remarks` what was not taken over as it was, by reason, `shown` the first of them (at
+    most 100).
+    """
+
+    id: str
+    directory: str | None  # None: a dry run
+    kind: str
+    counts: dict[str, int]
+    left_out: dict[str, int]
+    statuses: dict[str, int]
+    states: dict[str, int]
+    remarks: dict[str, int]
+    shown: tuple[ImportRemark, ...]
+    workflow: WorkflowInfo | None
+
+
+class Executions(Message, frozen=True):
+    """A page of executions; `total` counts all that were asked for."""
+
+    executions: tuple[ExecutionInfo, ...]
+    total: int
+
+
+class ExecutionDetail(Message, frozen=True):
+    """An execution with its steps, and its places in the queue."""
+
+    execution: ExecutionInfo
+    steps: tuple[ExecutionStepInfo, ...]
+    queued: tuple[QueuedJobInfo, ...]
 
 
 class Why(Message, frozen=True):
@@ -357,6 +413,46 @@ class Plan(Request[Planned], frozen=True):
     work_root: str
     layers: tuple[Layer, ...] = ()
     reply = Planned
+
+
+class Import(Request[Imported], frozen=True):
+    """Make a workflow of another tool's databases (absolute paths), which stay as they are.
+
+    `kind` is architector, crystal or protocol, by default what the tables say. `running` says what becomes of
+    calculations that the other tool has running: hold or ready. `moved`: where job directories are now. `text` is a
+    spec for how jobs go on, without `[structures]`; None makes a record, of which nothing runs.
+    """
+
+    sources: tuple[str, ...]
+    work_root: str
+    id: str | None = None
+    kind: str | None = None
+    running: str = "hold"
+    moved: str | None = None
+    text: str | None = None
+    file: str = ""
+    layers: tuple[Layer, ...] = ()
+    dry_run: bool = False
+    reply = Imported
+
+
+class ListExecutions(Request[Executions], frozen=True):
+    """Executions of protocols that a workflow holds, by status and by a text that is in them."""
+
+    id: str
+    statuses: tuple[str, ...] = ()
+    search: str | None = None
+    limit: int = 100
+    offset: int = 0
+    reply = Executions
+
+
+class GetExecution(Request[ExecutionDetail], frozen=True):
+    """One execution, by its id or an unambiguous beginning of it."""
+
+    id: str
+    execution: str
+    reply = ExecutionDetail
 
 
 class ListWorkflows(Request[Workflows], frozen=True):
@@ -617,6 +713,27 @@ class Logs(Request[Done], frozen=True):
     tail_bytes: int | None = None
 
 
+class ListLocks(Request[LockList], frozen=True):
+    """The shared resources and all locks; with `id`, those that this workflow needs or could hold."""
+
+    id: str | None = None
+    reply = LockList
+
+
+class ReleaseLock(Request[LockReleased], frozen=True):
+    """Take a lock from a holder that does not give it back.
+
+    `id` names a workflow in whose namespace the lock is; without it, it is a shared resource. What a submission holds
+    whose attempts may still run is left alone without `force`.
+    """
+
+    name: str
+    holder: str
+    id: str | None = None
+    force: bool = False
+    reply = LockReleased
+
+
 AnyRequest = (
     Ping
     | Submit
@@ -652,8 +769,13 @@ AnyRequest = (
     | CheckCluster
     | GetSettings
     | GetSpec
+    | ListLocks
+    | ReleaseLock
     | Watch
     | Logs
+    | Import
+    | ListExecutions
+    | GetExecution
 )
 StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
@@ -678,7 +800,12 @@ AnyReply = (
     | ClusterReported
     | Settings
     | StoredSpec
+    | LockList
+    | LockReleased
     | Done
+    | Imported
+    | Executions
+    | ExecutionDetail
 )
 AnyItem = EventInfo | LogChunk | Lagged | Finding
 

@@ -227,7 +227,7 @@ def export(ctl: Ctl, id: str, selection: Selection, format_: str, output: str | 
     if ctl.json:
         ctl.emit(reply)
     else:
-        ctl.line(f"{reply.jobs} jobs written to {reply.path}")
+        ctl.line(f"{reply.jobs} {reply.of} written to {reply.path}")
 
 
 def _or_all(selection: Selection) -> Selection | None:

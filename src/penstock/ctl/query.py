@@ -334,7 +334,7 @@ def _show_job(ctl: Ctl, detail: JobDetail) -> None:
                 ctl.line(f"attempt {attempt.number} failed by {place['file']}, line {place['line']}: {place['text']}")
     if detail.properties:
         ctl.line()
-        ctl.pairs([(name, str(value)) for name, value in detail.properties.items()])
+        ctl.pairs((name, f"{value} {detail.units.get(name, '')}".rstrip()) for name, value in detail.properties.items())
     if detail.files:
         ctl.line()
         ctl.line("files: " + ", ".join(detail.files))

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -185,12 +185,12 @@ def check_task(request: Request, cluster: ClusterInfo) -> CheckWork:
     return CheckWork(spec.structures, str(request.source), spec.engine_name, request.inputs(), here)
 
 
-async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:
-    """Builds the workflow's directory aside, then lets it appear at once.
+Build = Callable[[Path], Awaitable[WorkflowInfo]]
+"""Fills a workflow's directory under the path that it is given, which is not yet its own."""
 
-    The catalogue knows of it before anything is written, so that a crash at any point leaves either a workflow that
-    runs or traces that the next start removes. ConflictError when the id or the directory is taken.
-    """
+
+async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:
+    """Makes the workflow of a request; see `create_aside`."""
     (info,) = await create_workflows([request], catalogue, workers, clock)
     return info
 
@@ -198,35 +198,58 @@ async def create_workflow(request: Request, catalogue: Catalogue, workers: Worke
 async def create_workflows(
     requests: Sequence[Request], catalogue: Catalogue, workers: Workers, clock: Clock
 ) -> list[WorkflowInfo]:
+    """Makes the workflows of several requests, or none of them; see `create_all_aside`."""
+    claim = claim_of(catalogue.state_dir)
+
+    def build_of(request: Request) -> Build:
+        return lambda aside: build_aside(request, aside, workers, clock, daemon=claim)
+
+    return await create_all_aside([(request.context, build_of(request)) for request in requests], catalogue)
+
+
+async def create_aside(context: Context, catalogue: Catalogue, build: Build) -> WorkflowInfo:
+    """Has a workflow's directory built aside, then lets it appear at once.
+
+    The catalogue knows of it before anything is written, so that a crash at any point leaves either a workflow that
+    runs or traces that the next start removes. ConflictError when the id or the directory is taken.
+    """
+    (info,) = await create_all_aside([(context, build)], catalogue)
+    return info
+
+
+async def create_all_aside(builds: Sequence[tuple[Context, Build]], catalogue: Catalogue) -> list[WorkflowInfo]:
     """The same for several, of which none appears before all are built; where one cannot be, there are none.
 
     A crash while they appear leaves some of them.
     """
-    begun: list[Request] = []
-    claim = claim_of(catalogue.state_dir)
+    begun: list[Context] = []
     infos = []
     try:
-        for request in requests:
-            await catalogue.add(request.workflow_id, str(request.directory))
-            begun.append(request)
-            await _refuse_existing(request.directory)
-            infos.append(await build_aside(request, aside_of(request.directory), workers, clock, daemon=claim))
-        await anyio.to_thread.run_sync(_reveal_all, [request.directory for request in requests])
+        for context, build in builds:
+            directory = Path(context.directory)
+            await catalogue.add(context.workflow_id, context.directory)
+            begun.append(context)
+            await _refuse_existing(directory)
+            infos.append(await build(aside_of(directory)))
+        await anyio.to_thread.run_sync(_reveal_all, [Path(context.directory) for context in begun])
     except (OSError, StoreError) as error:
         if not begun:
             raise
-        for request in begun:
-            await discard(catalogue, request.workflow_id, request.directory)
+        await _discard_all(begun, catalogue)
         cause = error.__cause__ or error
         raise SpecError(f"cannot create {begun[-1].directory}: {cause}; it must be writable and have room") from error
     except BaseException:
-        for request in begun:
-            await discard(catalogue, request.workflow_id, request.directory)
+        await _discard_all(begun, catalogue)
         raise
     for info in infos:
         with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
             await catalogue.update(info)
     return infos
+
+
+async def _discard_all(contexts: Sequence[Context], catalogue: Catalogue) -> None:
+    for context in contexts:
+        await discard(catalogue, context.workflow_id, Path(context.directory))
 
 
 def claim_of(state_dir: Path) -> str:
@@ -296,7 +319,7 @@ async def build_aside(
         await store.create(row, files, among_others=not is_inside)  # a database outside may be of another time
     finally:
         await store.close()
-    return _new_info(row, spec, context)
+    return new_info(row, spec, context)
 
 
 def _read_template(path: Path, name: str) -> str:
@@ -333,7 +356,8 @@ def _reveal_all(directories: Sequence[Path]) -> None:
         raise
 
 
-def _new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
+def new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
+    """What people see of a workflow that has just been recorded."""
     return WorkflowInfo(
         id=row.workflow_id,
         recipe=row.recipe,

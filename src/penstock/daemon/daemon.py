@@ -17,6 +17,7 @@ import structlog
 from penstock import __version__
 from penstock.actors.board import Board
 from penstock.actors.clock import SystemClock
+from penstock.actors.locks import Locks
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
 from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
@@ -26,6 +27,7 @@ from penstock.daemon.clusters import Clusters
 from penstock.daemon.completion import Completions, export_act
 from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
+from penstock.daemon.locks import LockDesk
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service
@@ -88,6 +90,7 @@ class Daemon:
         self._loading = anyio.Semaphore(_LOADING_AT_ONCE)
         self._log = structlog.get_logger()
         self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
+        self._locks = Locks(self._state_dir, self._clock)
         self._placement = Placement(str(self._state_dir), config.daemon.network_databases)
         self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock, self._placement)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
@@ -100,6 +103,8 @@ class Daemon:
             stack.enter_context(locked(self._state_dir))
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
+            stack.callback(self._locks.close)
+            self._locks.configure(self._config.capacities())
             listener = bind_listener(self._socket_path, self._config.group_gid())
             stack.callback(self._socket_path.unlink, missing_ok=True)
             stack.callback(listener.close)
@@ -112,8 +117,10 @@ class Daemon:
                     await self._workflows.find_again()
                     acts = {"export": export_act(self._workers)}
                     completions = Completions(self._workflows, self._board, self._clock, acts)
+                    locks = LockDesk(self._locks, self._board, lambda: self._config.resources)
                     service = Service(
                         *(self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters),
+                        locks=locks,
                         completions=completions,
                     )
                     gid = self._config.group_gid()
@@ -188,7 +195,8 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP.
 
-        Log level, the clusters' limits, and the slots of workflows that took theirs from the configuration.
+        Log level, the clusters' limits, the counts of resources, and the slots of workflows that took theirs from the
+        configuration.
         """
         path = self._config_path or find_config(os.environ)
         try:
@@ -201,6 +209,7 @@ class Daemon:
             self._log.warning(warning)
         set_log_level(config.daemon.log_level)
         self._clusters.reconfigure(self._config.clusters)
+        self._locks.configure(self._config.capacities())
         slots = resolve(self._layers())["slots"].value
         for ref in self._workflows.running().values():
             ref.post("reload", ReloadSlots(slots, frozenset({BUILT_IN, config.file})))
@@ -219,6 +228,7 @@ class Daemon:
             self._clusters.refs[cluster],
             self._loading,
             self._database,
+            self._locks,
             claim_of(self._state_dir),
         )
 

@@ -35,7 +35,9 @@ from penstock.daemon.adoption import adopt
 from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.completion import Completions
-from penstock.daemon.creation import Request, check_request
+from penstock.daemon.creation import Request, check_fits, check_request
+from penstock.daemon.imports import executions_of, import_databases, structures_of
+from penstock.daemon.locks import LockDesk
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.resuming import resume_revised
 from penstock.daemon.reviews import review, word_on_job
@@ -46,9 +48,10 @@ from penstock.domain import settings
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
-from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
+from penstock.domain.states import ATTEMPT_ENDED, JobState, WorkflowState
 from penstock.domain.views import ClusterReport, CompletionInfo, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
+from penstock.recipes.record import RECORD
 from penstock.store import export, queries, table
 from penstock.store.completion import load_completions
 
@@ -85,7 +88,7 @@ class ClusterDesk(Protocol):
 class Service:
     """The handler behind the control server."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that requests are about
         self,
         workflows: Workflows,
         board: Board,
@@ -93,6 +96,8 @@ class Service:
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
         desk: ClusterDesk,
+        locks: LockDesk,
+        *,
         completions: Completions,
     ) -> None:
         self._workflows = workflows
@@ -101,30 +106,41 @@ class Service:
         self._metrics = metrics
         self._layers = layers
         self._desk = desk
+        self._locks = locks
         self._completions = completions
         self._started_at = time.monotonic()
 
-    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
+    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
         """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
         self._metrics.requests.labels(type(request).__name__).inc()
         match request:
             case m.Submit() | m.SubmitSweep() | m.Adopt() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
+            case m.Import() | m.ListExecutions() | m.GetExecution():
+                return await self._imported(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
             case m.Revise() | m.RepeatCompletion():
                 return await self._go_on(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
+            case m.ListLocks() | m.ReleaseLock():
+                return await self._locks.answer(request)
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
             case _:
                 return await self._answer(request)
 
+    async def _imported(self, request: m.Import | m.ListExecutions | m.GetExecution) -> m.AnyReply:
+        if isinstance(request, m.Import):
+            return await self._import(request)
+        return await executions_of(self._workflows, request)
+
     async def _before_creation(
         self, request: m.Submit | m.SubmitSweep | m.Adopt | m.Plan | m.GetSettings
     ) -> m.AnyReply:
+        """What makes workflows, or would."""
         match request:
             case m.Adopt():
                 return await adopt(request, self._workflows, self._desk.refuse_impossible, self._board.clusters)
@@ -214,8 +230,11 @@ class Service:
     def _all_layers(self, layers: tuple[settings.Layer, ...]) -> list[settings.Layer]:
         return [*self._layers(), *layers]
 
-    def _checked(self, request: m.Submit | m.Plan) -> Request:
+    def _checked(self, request: m.Submit | m.Plan, structures: dict[str, str] | None = None) -> Request:
+        """The request's spec; `structures` take the place of its own."""
         tables = parse_toml(request.text, request.file)
+        if structures is not None:
+            tables = tables | {"structures": structures}
         try:
             refuse_sweep(tables)
         except SpecError as error:
@@ -235,6 +254,7 @@ class Service:
         try:
             wish = check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
             self._desk.refuse_impossible(spec, wish.needs())
+            self._locks.refuse_impossible(spec.locks)
         except SpecError as error:
             raise _in_file(error, request.text, request.file) from error
         return wish
@@ -250,6 +270,20 @@ class Service:
         hours = sum(source.jobs * needs.cores_in_all * needs.walltime_s / 3600 for needs in wish.needs())
         jobs = source.jobs * len(steps)
         return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours)
+
+    async def _import(self, request: m.Import) -> m.Imported:
+        wish: Request | None = None
+        if request.text is not None:
+            spec = m.Plan(request.text, request.file, request.work_root, request.layers)
+            structures = structures_of(request)
+            wish = await anyio.to_thread.run_sync(lambda: self._checked(spec, structures))
+        try:
+            if wish is not None:
+                for needs in wish.needs():
+                    check_fits(needs, self._board.clusters[wish.spec.cluster])
+            return await import_databases(request, wish, self._workflows, self._workers)
+        except SpecError as error:
+            raise _in_file(error, request.text or "", request.file) from error
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 
@@ -313,12 +347,16 @@ class Service:
             properties=record.properties,
             files=record.files,
             events=record.events,
+            units=record.units,
         )
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
         info, record = await self._record(workflow_id, job)
         decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
+        if record.job.state == JobState.READY:
+            waits_for = await self._locks.explain(info, decoded.locks)
+            around = msgspec.structs.replace(around, locks=tuple(waits_for))
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
 
@@ -342,7 +380,8 @@ class Service:
             if not path.is_absolute():
                 raise SpecError(f"{path} is not an absolute path", key="path")
         task = ExportJobs(info.database, request.id, request.format, str(path), request.selection, overwrite)
-        return m.Exported(str(path), await self._workers.run(task))
+        of = "executions" if info.recipe == RECORD and not info.jobs else "jobs"
+        return m.Exported(str(path), await self._workers.run(task), of)
 
     # ---- streams ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from penstock.daemon.creation import (
     check_fits,
     check_task,
     claim_of,
+    create_aside,
     create_workflow,
     create_workflows,
     discard,
@@ -147,6 +148,22 @@ class Workflows:
         ):
             self._board.pin(info)
             self.start(request.workflow_id, request.directory, request.spec.cluster)
+
+    async def create_by(
+        self, context: Context, cluster: str, build: Callable[[Context, Path], Awaitable[WorkflowInfo]]
+    ) -> WorkflowInfo:
+        """Records a workflow that `build` makes in the directory it is given, aside of where it appears.
+
+        The context that it gets says where its database is to be.
+        """
+        await self._forget_if_gone(context.workflow_id, Path(context.directory))
+        self._refuse_taken(context.workflow_id)
+        self._surroundings(cluster)
+        placed = await self._placed(context)
+        info = await create_aside(placed, self._catalogue, lambda aside: build(placed, aside))
+        self._board.pin(info)
+        self.start(context.workflow_id, Path(context.directory), cluster)
+        return info
 
     async def _placed(self, context: Context) -> Context:
         """The context with its database where this daemon is to have it; what is unusual is logged."""

@@ -288,3 +288,132 @@ class Finding(View, frozen=True, tag=True):
     ok: bool
     detail: str = ""
     remedy: str = ""
+
+
+class ImportRemark(View, frozen=True):
+    """What of another tool's database was not taken over as it was: a row of a table (None: the table), and why.
+
+    `left_out` where nothing of it is in the workflow.
+    """
+
+    table: str
+    row: str | None
+    reason: str
+    detail: str
+    left_out: bool
+
+
+class ExecutionInfo(View, frozen=True):
+    """One execution of a protocol; times are as the tool wrote them."""
+
+    execution_id: str
+    workflow_name: str | None
+    cell_line: str | None
+    vessel_id: str | None
+    operation_type: str | None
+    status: str
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    error_message: str | None
+    metadata: Any
+    current_step_index: int | None
+    steps: int  # how many there are
+
+
+class ExecutionStepInfo(View, frozen=True):
+    """One step of an execution, in the order of `step_index`."""
+
+    step_id: str
+    step_index: int | None
+    name: str | None
+    operation_type: str | None
+    parameters: Any
+    status: str
+    start_time: str | None
+    end_time: str | None
+    error_message: str | None
+    result: Any
+
+
+class QueuedJobInfo(View, frozen=True):
+    """An execution's place in the queue."""
+
+    job_id: str
+    priority: int | None
+    status: str
+    scheduled_time: str | None
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    error_message: str | None
+    metadata: Any
+
+
+class LockHolder(View, frozen=True):
+    """Who holds how much of a lock. Without `expires_at` it ends by evidence, never by the clock."""
+
+    holder: str
+    count: int
+    token: int
+    since: float
+    expires_at: float | None = None
+    workflow: str | None = None  # of a submission
+    submission: str | None = None
+
+
+class LockWaiter(View, frozen=True):
+    """Who waits, for how much, and since when; the first goes first."""
+
+    name: str
+    count: int
+    priority: int
+    since: float
+    workflow: str | None = None
+
+
+class LockInfo(View, frozen=True):
+    """A shared resource, or a lock of a namespace: how much there is, who holds it, who waits."""
+
+    name: str
+    count: int
+    used: int
+    holders: tuple[LockHolder, ...]
+    waiting: tuple[LockWaiter, ...]
+    namespace: str | None = None  # None: shared by all workflows of the daemon
+    description: str = ""
+
+
+class MergeConflict(View, frozen=True):
+    """A result that the target of a merge has no room for.
+
+    `kind` is `material` (another structure has the name there) or `result` (the same calculation came to something else
+    there); energies (Eh) and largest forces (Eh/bohr) of the source and of the target.
+    """
+
+    kind: str
+    material: str
+    job: int  # of the source
+    other_workflow: str
+    other_job: int | None
+    energy_hartree: float | None
+    other_energy_hartree: float | None
+    max_force_hartree_per_bohr: float | None
+    other_max_force_hartree_per_bohr: float | None
+
+
+class MergeReport(View, frozen=True):
+    """What a merge did, or would do. Jobs of the source are counted; `shown` are the first of the conflicts."""
+
+    source: str
+    target: str  # the database, absolute
+    applied: bool  # not in a dry run, nor with conflicts that nobody has decided about
+    new: int
+    changed: int  # merged before, and different now
+    unchanged: int
+    present: int  # the target has the same result from elsewhere
+    materials: int  # new ones
+    conflicts: int
+    shown: tuple[MergeConflict, ...]
+    left: int  # have not ended
+    pointless: int  # cancelled or skipped: there is nothing to merge of them

@@ -8,10 +8,13 @@ from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
 from penstock.recipes.crystal import CrystalChain
-from penstock.recipes.library import LIBRARY, Library
+from penstock.recipes.library import Library
 from penstock.recipes.recipe import Recipe
+from penstock.recipes.record import Record
 
-_RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaign(), CrystalChain(), Library())}
+_RECIPES: Final[dict[str, Recipe]] = {
+    recipe.name: recipe for recipe in (Campaign(), CrystalChain(), Record(), Library())
+}
 
 
 def get_recipe(name: str) -> Recipe:
@@ -24,5 +27,5 @@ def get_recipe(name: str) -> Recipe:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that can be submitted."""
-    return [name for name in _RECIPES if name != LIBRARY]
+    """The recipes that a spec can have: records are only ever imported, and a library user submits nothing."""
+    return [name for name in _RECIPES if name not in (Record.name, Library.name)]

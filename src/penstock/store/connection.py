@@ -73,7 +73,9 @@ def open_writer(database: Path, *, create: bool = False) -> Iterator[sqlite3.Con
     prepare(database, load_migrations(WORKFLOW_MIGRATIONS), create=create)
     with contextlib.ExitStack() as stack:
         with store_errors(database):
-            connection = stack.enter_context(contextlib.closing(sqlite3.connect(database, isolation_level=None)))
+            connection = stack.enter_context(
+                contextlib.closing(sqlite3.connect(database.absolute().as_uri(), uri=True, isolation_level=None))
+            )
             for pragma in journal_of(database).pragmas:
                 patiently(database, partial(connection.execute, pragma))
         yield connection

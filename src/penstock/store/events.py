@@ -68,10 +68,21 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "job_adopted": lambda d: f"taken for completed by what is in {d['directory']}" + _energy(d),
     "metrics_recomputed": lambda d: f"outputs of attempt {d['attempt']} read again" + _energy(d),
     "job_added": lambda d: f"made through the library, to be calculated with {d['engine']}",
+    "job_superseded": lambda d: f"no longer shared: the result merged in from workflow {d['workflow']} takes its place",
+    "workflow_merged": lambda d: f"{counted(d['jobs'], 'result')} of workflow {d['workflow']} merged in",
     "job_set": lambda d: (
         ", ".join(f"{name} = {value}" for name, value in d["set"].items())
         + f" by {d['by']}"
         + (f": {d['reason']}" if d.get("reason") else "")
+    ),
+    "workflow_imported": lambda d: (
+        f"imported from {', '.join(d['sources'])}: "
+        + ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in d["counts"].items())
+        + (f"; {sum(d['left_out'].values())} rows left out" if d["left_out"] else "")
+    ),
+    "job_imported": lambda d: (
+        f"imported from row {d['row']} of {d['table']} (status {d['status'] or 'none'})"
+        + ("; " + "; ".join(d["remarks"]) if d["remarks"] else "")
     ),
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
     "workflow_adopted": lambda d: (

@@ -24,7 +24,7 @@ from penstock.store.workflow_store import timestamp
 
 STEP: Final = "calculate"
 _KIND: Final = "library"
-_INDEX: Final = "CREATE INDEX IF NOT EXISTS job_material ON job (material_id)"
+MATERIAL_INDEX: Final = "CREATE INDEX IF NOT EXISTS job_material ON job (material_id)"
 _COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(WorkflowRow))
 _STRUCTURE: Final = (
     "json_array(j.orig_index, j.source_line, m.name, j.elements, j.natoms, j.charge, j.spin, j.geometry, j.deck)"
@@ -54,7 +54,7 @@ class MaterialRow(NamedTuple):
 
 def insert_workflow(db: sqlite3.Connection, row: WorkflowRow, context: Context) -> bool:
     """Records a library user's workflow with its one step; False, and nothing is done, where it is there already."""
-    for index in (_INDEX, *(SHARED_INDEXES if context.shares_database else ())):
+    for index in (MATERIAL_INDEX, *(SHARED_INDEXES if context.shares_database else ())):
         db.execute(index)
     fields = msgspec.structs.astuple(row)
     marks = ",".join("?" * len(fields))

@@ -110,6 +110,7 @@ class OpenSubmission(msgspec.Struct, frozen=True):
     memory_mb: int | None = None
     walltime_s: int | None = None
     step_id: int | None = None
+    locks: str | None = None  # JSON: the tokens of what it holds
 
 
 class AttemptResult(msgspec.Struct, frozen=True):

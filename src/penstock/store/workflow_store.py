@@ -146,7 +146,7 @@ class WorkflowStore:
 
     async def _open_submissions(self) -> list[OpenSubmission]:
         rows = await self._db.fetch(
-            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, s.step_id, "
+            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, s.step_id, s.locks, "
             "a.position, a.job_id, a.number, a.directory, a.state FROM submission s "
             "JOIN attempt a ON a.submission = s.ulid WHERE s.state = 'open' AND s.workflow_id = ? "
             "ORDER BY s.ulid, a.position",
@@ -242,12 +242,14 @@ class WorkflowStore:
     async def timed_out_directories(self, job_ids: Sequence[int]) -> dict[int, str]:
         """Of those of these jobs whose newest attempt ran out of walltime, that attempt's directory.
 
-        Attempts that never started, or were lost without fault of their own, do not count.
+        Attempts that never started, or were lost without fault of their own, do not count, nor do those of other tools,
+        whose files have other names.
         """
         rows = await self._db.fetch(
             "SELECT a.job_id, a.directory FROM json_each(?) AS wanted JOIN attempt a ON a.job_id = wanted.value "
-            f"WHERE a.failure = 'walltime' AND a.number = (SELECT max(number) FROM attempt b WHERE "
-            f"b.job_id = a.job_id AND b.state != 'not_run' AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
+            "WHERE a.failure = 'walltime' AND substr(a.directory, 1, 1) != '/' "
+            "AND a.number = (SELECT max(number) FROM attempt b WHERE b.job_id = a.job_id AND b.state != 'not_run' "
+            f"AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
             [msgspec.json.encode(list(job_ids)).decode()],
         )
         return dict(rows)
@@ -271,11 +273,19 @@ class WorkflowStore:
         return begun, first
 
     async def begin_submission(
-        self, submission: Submission, cluster: str, jobs: Sequence[ReadyJob], now: float, *, shares: bool = False
+        self,
+        submission: Submission,
+        cluster: str,
+        jobs: Sequence[ReadyJob],
+        now: float,
+        *,
+        shares: bool = False,
+        locks: str | None = None,
     ) -> tuple[list[OpenAttempt], list[EventInfo]] | None:
         """Commits the intent: the submission, one attempt a job, the jobs as submitting.
 
         None, and nothing is done, where results are shared and another workflow has begun one of these calculations.
+        `locks`: JSON, the tokens of what it holds.
         """
         attempts = [
             OpenAttempt(n, job.id, job.number, f"{job_directory(job.id)}/{job.number}", AttemptState.INTENT)
@@ -285,10 +295,10 @@ class WorkflowStore:
             if shares and not await are_still_ours(db, [job.id for job in jobs]):
                 return None
             await db.execute(
-                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?)",
+                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?, ?)",
                 (
                     *(submission.ulid, self.workflow_id, cluster, submission.lane, len(jobs), now),
-                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s, jobs[0].step_id),
+                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s, jobs[0].step_id, locks),
                 ),
             )
             await db.executemany(
@@ -410,7 +420,10 @@ class WorkflowStore:
                 (self.workflow_id, job, number, f"{result.attempt.directory}/{name}") for name in result.outcome.files
             )
         if properties:
-            await db.executemany("INSERT OR REPLACE INTO property VALUES (?, ?, ?, ?, ?)", properties)
+            await db.executemany(
+                "INSERT OR REPLACE INTO property (job_id, name, workflow_id, attempt, value) VALUES (?, ?, ?, ?, ?)",
+                properties,
+            )
         if files:
             await db.executemany(
                 "INSERT INTO file (workflow_id, job_id, attempt, role, path) VALUES (?, ?, ?, 'output', ?)", files
