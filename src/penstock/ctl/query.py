@@ -206,15 +206,14 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         rows = ((str(j.id), j.name, j.status, j.failure or "-", j.error_message or "-") for j in reply.failures)
         ctl.table(columns, rows)
     show_rejected(ctl, reply.rejected, info.rejected)
-    show_completions(ctl, reply.completions)
+    if reply.completions:
+        ctl.line()
+        ctl.line("on completion:")
+        show_completions(ctl, reply.completions)
 
 
 def show_completions(ctl: Ctl, completions: tuple[CompletionInfo, ...]) -> None:
     """What was done at the workflow's end, or will be."""
-    if not completions:
-        return
-    ctl.line()
-    ctl.line("on completion:")
     rows = ((str(c.position), c.action, c.state, local_time(c.at), c.result or "-") for c in completions)
     ctl.table((">n", "action", "state", "at", "message"), rows)
 

@@ -198,7 +198,8 @@ def _summaries(ctl: Ctl, points: dict[str, dict[str, Any]], *, as_csv: bool) -> 
         csv.writer(sys.stdout, lineterminator="\n").writerows([heads, *rows])
     else:
         right = {"point", "state"}
-        ctl.table(tuple(h if h in right else f">{h}" for h in heads), (tuple(map(_cell, row)) for row in rows))
+        shown = ((row[0], *map(_written, row[1 : 1 + len(keys)]), *map(_cell, row[1 + len(keys) :])) for row in rows)
+        ctl.table(tuple(h if h in right else f">{h}" for h in heads), shown)
 
 
 def _cell(value: object) -> str:
