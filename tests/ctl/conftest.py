@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from tests.control.reported import HPC, REPORT
+from tests.control.reported import HPC, MERGED, REPORT
 
 from penstock.control import messages
 from penstock.control.messages import AnyItem, WorkflowStatus
@@ -106,6 +106,7 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.GetSettings: messages.Settings((messages.SettingInfo("slots", 1, "built-in"),)),
     messages.SetWorkflow: WorkflowStatus(INFO, (), ()),
     messages.Export: messages.Exported("/w/out.csv", 30),
+    messages.Merge: messages.Merged(MERGED),
     messages.Backup: messages.BackupWritten("/w/b.db", 8192, ("g2", EVIL), 30),
     messages.Pause: CHANGED,
     messages.Resume: CHANGED,

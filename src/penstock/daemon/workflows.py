@@ -73,7 +73,7 @@ class Workflows:
             check_fits(needs, clusters[cluster])
         workers = self._surroundings(cluster).workers
         await workers.run(check_task(request, clusters[cluster]))
-        request = msgspec.structs.replace(request, context=await self._placed(request.context))
+        request = msgspec.structs.replace(request, context=await self.placed(request.context))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
@@ -89,13 +89,13 @@ class Workflows:
         await self._forget_if_gone(context.workflow_id, Path(context.directory))
         self._refuse_taken(context.workflow_id)
         self._surroundings(cluster)
-        placed = await self._placed(context)
+        placed = await self.placed(context)
         info = await create_aside(placed, self._catalogue, lambda aside: build(placed, aside))
         self._board.pin(info)
         self.start(context.workflow_id, Path(context.directory), cluster)
         return info
 
-    async def _placed(self, context: Context) -> Context:
+    async def placed(self, context: Context) -> Context:
         """The context with its database where this daemon is to have it; what is unusual is logged."""
         try:
             with self._clock.busy():
