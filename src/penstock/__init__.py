@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from penstock.context import OpenContext, current_context, list_contexts, open_context
+    from penstock.context import OpenContext, current_context, list_contexts, merge, open_context
 
 __version__ = "0.1.0"
-__all__ = ["OpenContext", "__version__", "current_context", "list_contexts", "open_context"]
+__all__ = ["OpenContext", "__version__", "current_context", "list_contexts", "merge", "open_context"]
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from tests.control.reported import FINDING, REPORT
+from tests.control.reported import FINDING, MERGED, REPORT
 
 from penstock.control import messages
 from penstock.control.aio import AsyncClient
@@ -33,6 +33,7 @@ from penstock.domain.views import (
     Filter,
     Finding,
     JobInfo,
+    OnConflict,
     Selection,
     Statistic,
     SweepInfo,
@@ -156,6 +157,12 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         {"overwrite": True},
         messages.Export("g2", "csv", overwrite=True),
         messages.Exported("/e", 3),
+    ),
+    "merge": (
+        ("g2",),
+        {"on_conflict": OnConflict.KEEP, "dry_run": True},
+        messages.Merge("g2", on_conflict=OnConflict.KEEP, dry_run=True),
+        messages.Merged(MERGED),
     ),
     "backup": (
         ("g2",),

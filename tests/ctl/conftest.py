@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from tests.control.reported import HPC, REPORT
+from tests.control.reported import HPC, MERGED, REPORT
 
 from penstock.control import messages
 from penstock.control.messages import AnyItem, WorkflowStatus
@@ -110,6 +110,7 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
         INFO, (), (), None, (CompletionInfo(1, "export csv", "failed", EVIL, 1_700_000_100.0),)
     ),
     messages.Export: messages.Exported("/w/out.csv", 30),
+    messages.Merge: messages.Merged(MERGED),
     messages.Backup: messages.BackupWritten("/w/b.db", 8192, ("g2", EVIL), 30),
     messages.Pause: CHANGED,
     messages.Resume: CHANGED,

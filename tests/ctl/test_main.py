@@ -23,7 +23,7 @@ from penstock.control.messages import AnyItem
 from penstock.domain import errors
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
-from penstock.domain.views import Filter, Selection, Statistic, WorkflowInfo
+from penstock.domain.views import Filter, OnConflict, Selection, Statistic, WorkflowInfo
 from penstock.testing.scripted_daemon import Script, ScriptedDaemon
 
 Status = Callable[[str], messages.WorkflowStatus]
@@ -70,6 +70,11 @@ COMMANDS: list[tuple[str, messages.AnyRequest]] = [
     ("export g2 --to csv", messages.Export("g2", "csv")),
     ("export g2 --to ase --overwrite --job 4", messages.Export("g2", "ase", None, Selection((4,)), overwrite=True)),
     ("backup g2", messages.Backup("g2")),
+    ("merge g2", messages.Merge("g2")),
+    (
+        "merge g2 --into /w/o.db --on-conflict both --dry-run",
+        messages.Merge("g2", "/w/o.db", OnConflict.BOTH, dry_run=True),
+    ),
     ("backup g2 -o /w/b.db --overwrite", messages.Backup("g2", "/w/b.db", overwrite=True)),
     ("resolve g2 --job 7 --as not-run", messages.Resolve("g2", Selection((7,)), Resolution.NOT_RUN)),
     ("resolve g2 --state in_doubt --as lost -y", messages.Resolve("g2", Selection((), ("in_doubt",)), Resolution.LOST)),

@@ -14,7 +14,8 @@ import pytest
 from tests.daemon.house import House, Life
 
 from penstock.actors.workflow_messages import CancelWorkflow, RetryJobs
-from penstock.daemon.completion import Completions, export_act, work_root
+from penstock.daemon.completion import Completions
+from penstock.daemon.completion_acts import export_act, work_root
 from penstock.domain import completion
 from penstock.domain.completion import CompletionAction
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError

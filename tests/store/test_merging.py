@@ -16,7 +16,8 @@ import pytest
 import penstock
 from penstock.context import OpenContext
 from penstock.domain.errors import ConflictError, NotFoundError, StoreError
-from penstock.store.merging import MergeOrder, OnConflict, merge
+from penstock.domain.views import OnConflict
+from penstock.store.merging import MergeOrder, merge
 
 H2 = "H 0 0 0\nH 0 0 {}"
 
@@ -176,7 +177,7 @@ def test_what_cannot_be_merged_is_refused(source: MergeOrder, root: Path) -> Non
         merge(replace(source, source=str(root / "none.db")))
     with penstock.open_context("beta", mode="shared") as beta, pytest.raises(ConflictError, match="shared already"):
         merge(replace(source, source=str(beta.database), workflow_id="beta"))
-    with pytest.raises(ConflictError, match="is the source itself"):
+    with pytest.raises(ConflictError, match="database of the isolated workflow 'alpha'"):
         merge(replace(source, target=source.source))
     old = root / "old.db"
     shutil.copy(source.source, old)

@@ -33,13 +33,14 @@ from penstock.domain.calculation import (
     StructureChunk,
     pack_chunk,
 )
-from penstock.domain.errors import BusyError, PenstockError, SpecError, StoreError
+from penstock.domain.errors import BusyError, ConflictError, NotFoundError, PenstockError, SpecError, StoreError
 from penstock.domain.spec import StructureSource
 from penstock.domain.submission import Entry, Manifest
-from penstock.domain.views import Selection
+from penstock.domain.views import MergeReport, Selection
 from penstock.recipes import structures
 from penstock.store import backup, execution_export, export
 from penstock.store.imports.order import ImportOrder, ImportResult, find_kind, try_import, write_import
+from penstock.store.merging import MergeOrder, merge
 from penstock.store.reviews import Look, ReviewKind, Seen
 from penstock.store.rows import WorkflowRow
 
@@ -67,6 +68,8 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
 FAILURES: Final[dict[str, Callable[[Failed], PenstockError]]] = {
     "spec": lambda f: SpecError(f.message, file=f.file, line=f.line, key=f.key),
     "store": lambda f: StoreError(f.message, healable=False),
+    "conflict": lambda f: ConflictError(f.message),
+    "not_found": lambda f: NotFoundError(f.message),
     "internal": lambda f: BusyError(f"a worker process failed: {f.message}"),
 }
 
@@ -451,6 +454,18 @@ class WriteImport(Task[ImportResult], frozen=True):
         return write_import(self.order, Path(self.database), self.row)
 
 
+class MergeResults(Task[MergeReport], frozen=True):
+    """Merges results of one workflow into the database of others."""
+
+    order: MergeOrder
+    is_long = True
+    result = MergeReport
+
+    def run(self) -> MergeReport:
+        """What was done; all of it or nothing."""
+        return merge(self.order)
+
+
 AnyTask = (
     CheckWork
     | KeepSource
@@ -464,6 +479,7 @@ AnyTask = (
     | TryImport
     | WriteImport
     | BackUp
+    | MergeResults
 )
 
 
@@ -490,8 +506,8 @@ def answer(decoder: msgspec.msgpack.Decoder[AnyTask], payload: bytes) -> bytes:
         return b"=" + msgspec.msgpack.encode(decoder.decode(payload).run())
     except SpecError as error:
         failed = Failed("spec", error.message, error.file, error.line, error.key)
-    except StoreError as error:
-        failed = Failed("store", str(error))
+    except (StoreError, ConflictError, NotFoundError) as error:
+        failed = Failed(error.code, str(error))
     except OSError as error:
         failed = Failed("spec", f"{error.filename or 'a file'}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - a worker outlives whatever a task raises

@@ -96,6 +96,7 @@ class Client:
     table = _verb(messages.Tabulate)
     export = _verb(messages.Export)
     backup = _verb(messages.Backup)
+    merge = _verb(messages.Merge)
     why = _verb(messages.Explain)
     clusters = _verb(messages.ListClusters)
     report_cluster = _verb(messages.ReportCluster)

@@ -27,6 +27,8 @@ from penstock.domain.views import (
     ImportRemark,
     JobInfo,
     LockInfo,
+    MergeReport,
+    OnConflict,
     QueuedJobInfo,
     RejectedInfo,
     Selection,
@@ -278,6 +280,12 @@ class ExecutionDetail(Message, frozen=True):
     execution: ExecutionInfo
     steps: tuple[ExecutionStepInfo, ...]
     queued: tuple[QueuedJobInfo, ...]
+
+
+class Merged(Message, frozen=True):
+    """What a merge did, or would do."""
+
+    report: MergeReport
 
 
 class Why(Message, frozen=True):
@@ -650,6 +658,19 @@ class Backup(Request[BackupWritten], frozen=True):
     reply = BackupWritten
 
 
+class Merge(Request[Merged], frozen=True):
+    """Merge a workflow's results among those that shared workflows find; with conflicts, only by `on_conflict`.
+
+    `into` is another work directory or a database (absolute; None = the database of shared workflows beside it).
+    """
+
+    id: str
+    into: str | None = None
+    on_conflict: OnConflict | None = None
+    dry_run: bool = False
+    reply = Merged
+
+
 class Explain(Request[Why], frozen=True):
     """Why is a job in the state it is in?"""
 
@@ -763,6 +784,7 @@ AnyRequest = (
     | Tabulate
     | Export
     | Backup
+    | Merge
     | Explain
     | ListClusters
     | ReportCluster
@@ -795,6 +817,7 @@ AnyReply = (
     | Table
     | Exported
     | BackupWritten
+    | Merged
     | Why
     | Clusters
     | ClusterReported

@@ -73,6 +73,7 @@ _MODULES: Final = {
     "executions": "importing",
     "execution": "importing",
     "backup": "backup",
+    "merge": "merging",
     "clusters": "cluster",
     "cluster": "cluster",
     "locks": "locks",

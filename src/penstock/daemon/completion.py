@@ -12,21 +12,16 @@ import msgspec
 import structlog
 
 from penstock.actors.board import Board
-from penstock.actors.worker_tasks import ExportJobs
-from penstock.actors.workers import Workers
 from penstock.daemon.workflows import Workflows
 from penstock.domain.completion import Completion, CompletionAction, CompletionState, decide_next, must_hold
-from penstock.domain.context import WORK_FOLDER
 from penstock.domain.errors import ConflictError, NotFoundError, StoreError
 from penstock.domain.states import WorkflowState
-from penstock.domain.views import Selection, WorkflowInfo
+from penstock.domain.views import WorkflowInfo
 from penstock.store.completion import CompletionStore
-from penstock.store.export import default_path
 
 _LOOK_S: Final = 0.5
 _AGAIN_S: Final = 30.0  # after a database that could not be written
 _AT_ONCE: Final = 4  # workflows
-_RESULTS: Final = "workflow_results"
 _ENDED: Final = frozenset({WorkflowState.COMPLETED, WorkflowState.FAILED})
 _WAITING: Final = (CompletionState.PENDING, CompletionState.BEGUN)
 
@@ -146,27 +141,3 @@ def _chosen(workflow_id: str, completions: list[Completion], position: int | Non
     if not 1 <= position <= len(completions):
         raise NotFoundError(f"workflow {workflow_id} has actions 1 to {len(completions)}, not {position}")
     return [position]
-
-
-def work_root(info: WorkflowInfo) -> Path:
-    """The directory that a workflow was submitted for."""
-    around = Path(info.directory).parent
-    return around.parent if around.name == WORK_FOLDER else around
-
-
-def export_act(workers: Workers) -> Act:
-    """Writes results, by default to `workflow_results` below the work root."""
-
-    async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:
-        root = work_root(info)
-        usual = root / _RESULTS / default_path(Path(info.directory), info.id, action.format).name
-        path = usual if action.path is None else root / action.path
-        overwrite = again or action.overwrite or action.path is None
-        if not overwrite and await anyio.Path(path).exists():
-            message = f"{path} is there already; move it away and say 'penstockctl on-complete {info.id} --retry'"
-            raise ConflictError(f"{message}, or give overwrite = true")
-        task = ExportJobs(info.database, info.id, action.format, str(path), Selection(), overwrite)
-        jobs = await workers.run(task)
-        return f"{jobs} jobs written to {path}"
-
-    return act

@@ -24,7 +24,8 @@ from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
 from penstock.control.listener import bind_listener
 from penstock.control.server import serve
 from penstock.daemon.clusters import Clusters
-from penstock.daemon.completion import Completions, export_act
+from penstock.daemon.completion import Completions
+from penstock.daemon.completion_acts import completion_acts
 from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
 from penstock.daemon.locks import LockDesk
@@ -115,7 +116,7 @@ class Daemon:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
                     await self._workflows.find_again()
-                    acts = {"export": export_act(self._workers)}
+                    acts = completion_acts(self._workflows, self._workers)
                     completions = Completions(self._workflows, self._board, self._clock, acts)
                     locks = LockDesk(self._locks, self._board, lambda: self._config.resources)
                     service = Service(

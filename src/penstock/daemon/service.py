@@ -38,6 +38,7 @@ from penstock.daemon.completion import Completions
 from penstock.daemon.creation import Request, check_fits, check_request
 from penstock.daemon.imports import executions_of, import_databases, structures_of
 from penstock.daemon.locks import LockDesk
+from penstock.daemon.merging import merge_results
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.resuming import resume_revised
 from penstock.daemon.reviews import review, word_on_job
@@ -221,6 +222,8 @@ class Service:
                 return await self._why(id_, job)
             case m.GetSpec(id=id_):
                 return m.StoredSpec(id_, msgspec.json.decode(await self._spec(id_)))
+            case m.Merge():
+                return await merge_results(self._workflows, self._workers, request)
             case m.Backup():
                 return await back_up(self._workflows.info(request.id), request, self._workers)
         raise NotFoundError(f"this daemon does not know the request {type(request).__name__}; upgrade it")

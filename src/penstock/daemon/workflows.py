@@ -81,7 +81,7 @@ class Workflows:
         self._refuse_taken(workflow_id)
         await self.check(request, clusters)
         workers = self._surroundings(cluster).workers
-        request = msgspec.structs.replace(request, context=await self._placed(request.context))
+        request = msgspec.structs.replace(request, context=await self.placed(request.context))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
@@ -141,7 +141,7 @@ class Workflows:
         """All of them are built before any has its name, and all have their names before any starts."""
         if not requests:
             return
-        placed = [msgspec.structs.replace(r, context=await self._placed(r.context)) for r in requests]
+        placed = [msgspec.structs.replace(r, context=await self.placed(r.context)) for r in requests]
         workers = self._surroundings(requests[0].spec.cluster).workers
         for request, info in zip(
             placed, await create_workflows(placed, self._catalogue, workers, self._clock), strict=True
@@ -159,13 +159,13 @@ class Workflows:
         await self._forget_if_gone(context.workflow_id, Path(context.directory))
         self._refuse_taken(context.workflow_id)
         self._surroundings(cluster)
-        placed = await self._placed(context)
+        placed = await self.placed(context)
         info = await create_aside(placed, self._catalogue, lambda aside: build(placed, aside))
         self._board.pin(info)
         self.start(context.workflow_id, Path(context.directory), cluster)
         return info
 
-    async def _placed(self, context: Context) -> Context:
+    async def placed(self, context: Context) -> Context:
         """The context with its database where this daemon is to have it; what is unusual is logged."""
         try:
             with self._clock.busy():

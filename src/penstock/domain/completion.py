@@ -30,6 +30,8 @@ class CompletionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     format: str = "csv"  # export
     path: str | None = None  # export: relative to the work root
     overwrite: bool = False  # export: of a file at `path` that is somebody else's
+    into: str | None = None  # merge: a work directory or database; relative to the work root
+    on_conflict: Literal["keep", "replace", "both"] | None = None  # merge: what becomes of results that differ
 
     def is_due(self, *, failed: bool) -> bool:
         """Whether it is done at an end that was a failure or none."""
@@ -43,11 +45,14 @@ class CompletionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     @property
     def words(self) -> str:
         """The action in a few words."""
-        place = f" to {self.path}" if self.path else ""
-        return f"export {self.format}{place}" if self.action == "export" else self.action
+        place = f" to {self.path}" if self.path else f" into {self.into}" if self.into else ""
+        return f"{self.action}{f' {self.format}' if self.action == 'export' else ''}{place}"
 
 
-OPTIONS: Final[dict[str, frozenset[str]]] = {"export": frozenset({"format", "path", "overwrite"})}
+OPTIONS: Final[dict[str, frozenset[str]]] = {
+    "export": frozenset({"format", "path", "overwrite"}),
+    "merge": frozenset({"into", "on_conflict"}),
+}
 """By action, its own keys beside `action` and `when`."""
 _TAKES_AWAY: Final[frozenset[str]] = frozenset()
 

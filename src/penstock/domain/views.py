@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -382,6 +383,14 @@ class LockInfo(View, frozen=True):
     waiting: tuple[LockWaiter, ...]
     namespace: str | None = None  # None: shared by all workflows of the daemon
     description: str = ""
+
+
+class OnConflict(StrEnum):
+    """What becomes of a result whose place in the target of a merge is taken by another one."""
+
+    KEEP = "keep"  # the target's stays, the source's is left out
+    REPLACE = "replace"  # the source's is the one that others find from now on; the target's stays in its workflow
+    BOTH = "both"  # both are there; others go on finding the target's
 
 
 class MergeConflict(View, frozen=True):

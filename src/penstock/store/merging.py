@@ -12,16 +12,15 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.context import DATABASE_NAME, SHARED, Mode
-from penstock.domain.errors import ConflictError, NotFoundError, StoreError
+from penstock.domain.context import DATABASE_NAME, SHARED, Context, Mode, plan_context
+from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.states import ENDED, JobState
-from penstock.domain.views import MergeConflict, MergeReport
+from penstock.domain.views import MergeConflict, MergeReport, OnConflict
 from penstock.store import merge_sql as sql
 from penstock.store.connection import open_writer, transaction
 from penstock.store.events import Event
@@ -36,14 +35,6 @@ FORCE_TOLERANCE_HARTREE_PER_BOHR: Final = 1e-4
 _MERGED: Final = "@merged"
 _MAIN: Final = "main"
 _SOURCE: Final = "source"
-
-
-class OnConflict(StrEnum):
-    """What becomes of a result whose place in the target is taken by another one."""
-
-    KEEP = "keep"  # the target's stays, the source's is left out
-    REPLACE = "replace"  # the source's is the one that others find from now on; the target's stays in its workflow
-    BOTH = "both"  # both are there; others go on finding the target's
 
 
 class MergeOrder(msgspec.Struct, frozen=True):
@@ -69,6 +60,27 @@ class MergeOrder(msgspec.Struct, frozen=True):
     def prefix(self) -> str:
         """What goes before a path that begins at the source workflow's directory."""
         return f"../{self.workflow_id}/" if self.beside else f"{self.directory}/"
+
+
+def plan_merge(
+    source: Context, usual: str, into: str | None, on_conflict: OnConflict | None, *, dry_run: bool
+) -> MergeOrder:
+    """What to merge where. `usual` is the database of shared workflows of the same work root.
+
+    `into` is another work root, or a database (absolute paths). SpecError for one that is neither.
+    """
+    root = Path(source.directory).parent.parent
+    if into is None or Path(into) in (root, Path(usual)):
+        target = usual
+    elif Path(into).is_dir():
+        target = plan_context(Mode.SHARED, into, source.workflow_id).database
+    elif Path(into).is_file() or Path(into).suffix == ".db":
+        target = into
+    else:
+        raise SpecError(f"{into} is neither a work directory nor a database (a file that ends with .db)", key="into")
+    return MergeOrder(
+        source.database, source.workflow_id, source.directory, target, target == usual, on_conflict, dry_run
+    )
 
 
 def merge(order: MergeOrder) -> MergeReport:
@@ -192,8 +204,11 @@ def _check_source(db: sqlite3.Connection, order: MergeOrder, schema: str) -> Non
     ).fetchone()
     if found is None:
         raise NotFoundError(f"{order.source} holds no workflow {order.workflow_id!r}")
-    if schema == _MAIN and found[0] == Mode.ISOLATED:
-        raise ConflictError(f"{order.target} is the source itself; merge into the database of shared workflows")
+    alone = db.execute("SELECT workflow_id FROM workflow WHERE mode = ?", (Mode.ISOLATED,)).fetchone()
+    if alone is not None:
+        raise ConflictError(
+            f"{order.target} is the database of the isolated workflow {alone[0]!r}; merge into one of shared workflows"
+        )
     if found[0] == Mode.SHARED:
         raise ConflictError(f"workflow {order.workflow_id!r} is shared already: others find its results")
     before = db.execute("SELECT created_at FROM workflow WHERE workflow_id = ?", (order.into,)).fetchone()
