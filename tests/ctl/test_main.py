@@ -331,7 +331,7 @@ def test_interrupting_the_wait_leaves_the_workflow_running_and_says_how_to_look_
         ("watch --since 3", "need a workflow's ID"),
         ("submit spec.toml --wait --dry-run", "exclude each other"),
         ("export g2 --to xls", "'xls' is not one of"),
-        ("frobnicate", "no such command 'frobnicate'; there are submit, list"),
+        ("xyzzy", "no such command 'xyzzy'; there are submit, list"),
         ("sumbit spec.toml", "no such command 'sumbit'; did you mean 'submit'?"),
         ("export g2 --to csv -o -", "an export is a file"),
         ("show g2 9223372036854775808", "9223372036854775808 is too large for a job number"),

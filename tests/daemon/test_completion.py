@@ -96,7 +96,9 @@ async def test_actions_are_done_once_in_their_order(house: House) -> None:
         await until(house, life, {"done": 3})
         assert acts.seen[3:] == [("json", False)]
     told = sqlite3.connect(house.directory / "workflow.db")
-    assert [row[0] for row in told.execute("SELECT kind FROM event WHERE kind LIKE 'action%'")] == ["action_done"] * 4
+    assert [row[0] for row in told.execute("SELECT kind FROM event WHERE kind LIKE '%action%'")] == [
+        "workflow_action_done"
+    ] * 4
     told.close()
 
 

@@ -14,7 +14,7 @@ import structlog
 from penstock.actors.board import Board
 from penstock.daemon.workflows import Workflows
 from penstock.domain.completion import Completion, CompletionAction, CompletionState, decide_next, must_hold
-from penstock.domain.errors import ConflictError, NotFoundError, StoreError
+from penstock.domain.errors import ConflictError, NotFoundError
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import WorkflowInfo
 from penstock.store.completion import CompletionStore
@@ -90,7 +90,7 @@ class Completions:
                         break
                     completions = await store.load()
                 self._pin(info.id, await store.load())
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - what one workflow's rows are like is nobody else's trouble
             self._not_before[info.id] = self._clock.monotonic() + _AGAIN_S
             if info.id in self._board.workflows:  # the last action may have ended it
                 self._log.warning("on_complete put off", workflow=info.id, error=str(error))

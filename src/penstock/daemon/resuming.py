@@ -13,11 +13,12 @@ from penstock.actors.workflow_messages import ResumeWorkflow, Touched
 from penstock.control import messages as m
 from penstock.daemon.creation import Request, check_request
 from penstock.daemon.workflows import Workflows
-from penstock.domain.errors import SpecError
+from penstock.domain.errors import ConflictError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.revision import Revision, differences, parameter_differences, revise
 from penstock.domain.settings import COMMAND_LINE
 from penstock.domain.spec import WorkflowSpec, locate_key, parse_toml
+from penstock.domain.states import WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.store.resuming import Standing, load_standing
 
@@ -33,6 +34,8 @@ async def resume_revised(
     """Lets a workflow go on with what the request changes of its spec; a dry run only says what that would be."""
     info = workflows.info(request.id)
     standing = await anyio.to_thread.run_sync(load_standing, Path(info.database), request.id)
+    if standing.state is WorkflowState.RUNNING:
+        raise ConflictError(f"workflow {request.id} is running; pause it, and change it when what runs now has ended")
     try:
         revision, wish = await anyio.to_thread.run_sync(plan_revision, request, standing, info, clusters)
         refuse_impossible(wish.spec, wish.needs())

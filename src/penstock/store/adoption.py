@@ -13,6 +13,8 @@ from penstock.domain.context import DaemonPlace
 from penstock.domain.errors import ConflictError
 from penstock.domain.states import ACTIVE, WorkflowState
 from penstock.store.connection import open_writer, reading, transaction
+from penstock.store.events import Event
+from penstock.store.library import append_events
 
 OFFLINE: Final = "made offline; it runs once a daemon adopts it"
 """Why a workflow is paused that no daemon has seen yet."""
@@ -80,7 +82,4 @@ def take_over(
                 *(None if waits else arrival.reason, now, workflow_id),
             ),
         )
-        db.execute(
-            "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES (?, ?, 'workflow_adopted', 0, ?)",
-            (workflow_id, now, msgspec.json.encode(dict(told)).decode()),
-        )
+        append_events(db, workflow_id, [Event("workflow_adopted", 0, dict(told))])

@@ -23,6 +23,12 @@ _OF_NEWEST: Final = (
     f"WHERE workflow_id = ?1 AND run = {_NEWEST} ORDER BY position"
 )
 
+_TOLD: Final = {
+    CompletionState.DONE: Event("workflow_action_done", 0),
+    CompletionState.FAILED: Event("workflow_action_failed", 0),
+    CompletionState.HELD: Event("workflow_action_held", 0),
+}
+
 
 async def plan_completions(db: aiosqlite.Connection, workflow_id: str, actions: Sequence[CompletionAction]) -> None:
     """Inside the transaction that ends a workflow: the actions of this end, waiting for their turn."""
@@ -98,7 +104,8 @@ class CompletionStore:
             if state is CompletionState.BEGUN:
                 return True, []
             data = {"action": completion.action.words, "result": result}
-            return True, await insert_events(db, self.workflow_id, [Event(f"action_{state}", 0, data)])
+            event = msgspec.structs.replace(_TOLD[state], data=data)
+            return True, await insert_events(db, self.workflow_id, [event])
 
     async def again(self, positions: Sequence[int]) -> None:
         """Lets these actions of the newest end wait for another turn."""

@@ -89,9 +89,9 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         f"adopted by the daemon on {d['host']}, to run on cluster {d['cluster']}"
         + (f"; it was {d['was']}" if "was" in d else "")
     ),
-    "action_done": lambda d: f"{d['action']}: {d['result']}",
-    "action_failed": lambda d: f"{d['action']} failed: {d['result']}",
-    "action_held": lambda d: f"{d['action']} held back: {d['result']}",
+    "workflow_action_done": lambda d: f"{d['action']}: {d['result']}",
+    "workflow_action_failed": lambda d: f"{d['action']} failed: {d['result']}",
+    "workflow_action_held": lambda d: f"{d['action']} held back: {d['result']}",
     "workflow_paused": lambda d: f"workflow is paused: {d['reason']}",
     "workflow_changed": lambda d: (
         _revised(d["revision"], d["changes"])
