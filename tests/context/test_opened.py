@@ -18,7 +18,7 @@ import pytest
 from tests.context.conftest import HYDROGEN, WATER
 
 import penstock
-from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
+from penstock.domain.errors import BusyError, ConflictError, NotFoundError, SpecError, StoreError
 
 
 def test_a_context_is_made_and_found_again(root: Path) -> None:
@@ -298,6 +298,19 @@ def test_paths_stay_in_the_storage(tmp_path: Path) -> None:
         for parts in (("..", "x"), ("/etc/passwd",), ("out", "x"), ("orbitals", ".."), (), ("a\0b",)):
             with pytest.raises(SpecError, match="storage"):
                 context.path(*parts)
+
+
+def test_locks_are_of_the_namespace() -> None:
+    shared = [penstock.open_context(name, mode="shared") for name in ("one", "two")]
+    with shared[0] as one, shared[1] as two, penstock.open_context("own") as own:
+        with one.lock("furnace") as held:
+            assert held.token > 0
+            with pytest.raises(BusyError, match="held by one"), two.lock("furnace", wait_s=0):
+                pass
+            with own.lock("furnace", wait_s=0):
+                pass
+        with two.lock("furnace", wait_s=0) as later:
+            assert later.token > held.token
 
 
 def test_a_left_context_is_not_in_the_way_of_threads_that_go_on() -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from penstock.context.materials import Material, stored_key
+from penstock.context.values import FORCES, encode_method, encode_property, finite_number, force_rows, geometry_block
 from penstock.domain.calculation import FailureClass
 from penstock.domain.context import Mode
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
-from penstock.domain.geometry import normalise
 from penstock.domain.sameness import calculation_key
 from penstock.domain.spec import nearest
 from penstock.domain.states import ENDED, JobState
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from penstock.context.opened import OpenContext
 
-FORCES: Final = "forces_hartree_per_bohr"
 _NONE_MORE: Final = 10_000
 
 
@@ -98,17 +96,17 @@ class Calculation:
         """
         columns: dict[str, Any] = {"failure": None, "error_message": None, "origin": None}
         columns |= {
-            "final_energy": (energy := _finite("energy_hartree", energy_hartree)),
+            "final_energy": (energy := finite_number("energy_hartree", energy_hartree)),
             "scf_steps": None if scf_cycles is None else int(scf_cycles),
-            "wall_time_s": _finite("wall_time_s", wall_time_s),
-            "final_geometry": None if geometry is None else _block(geometry),
+            "wall_time_s": finite_number("wall_time_s", wall_time_s),
+            "final_geometry": None if geometry is None else geometry_block(geometry),
         }
         values = dict(properties or {})
-        forces = _rows(forces_hartree_per_bohr, self.info.natoms)
+        forces = force_rows(forces_hartree_per_bohr, self.info.natoms)
         if forces:
             values[FORCES] = forces
             columns["max_forces"] = max(abs(x) for row in forces for x in row)
-        encoded = {name: _encoded(name, value) for name, value in values.items()}
+        encoded = {name: encode_property(name, value) for name, value in values.items()}
         data = {"status": "completed"} | ({} if energy is None else {"energy_hartree": energy})
         listed = self._listed(files)
         with self._context.writing() as db:
@@ -130,7 +128,7 @@ class Calculation:
 
     def set_properties(self, **properties: Any) -> None:
         """Adds properties to it, or replaces those of the same names."""
-        encoded = {name: _encoded(name, value) for name, value in properties.items()}
+        encoded = {name: encode_property(name, value) for name, value in properties.items()}
         with self._context.writing() as db:
             self._refuse_daemons(db)
             library.set_properties(db, self._context.value, self.id, encoded)
@@ -174,7 +172,7 @@ class Calculations:
         it comes with its result, and `origin` says whose it is; not with `reuse=False`.
         """
         wanted = self._context.materials.get(material) if isinstance(material, str) else material
-        method = _method(engine, parameters)
+        method = encode_method(engine, parameters)
         context = self._context
         key = stored_key(context, _key(wanted, engine, method))
         with context.writing() as db:
@@ -194,7 +192,7 @@ class Calculations:
         In shared mode it may be any workflow's, by a daemon's engine too; else one of this workflow's own.
         """
         wanted = self._context.materials.get(material) if isinstance(material, str) else material
-        method = _method(engine, parameters)
+        method = encode_method(engine, parameters)
         context = self._context
         with context.reading() as db:
             if context.mode is Mode.SHARED:
@@ -263,66 +261,9 @@ def _is_of(row: library.MaterialRow, wanted: Material) -> bool:
     )
 
 
-def _method(engine: str, parameters: Mapping[str, Any] | None) -> str:
-    """Engine and parameters as they are kept: JSON, with sorted keys, so that the same is the same text."""
-    if not engine or not isinstance(engine, str):
-        raise SpecError(f"{engine!r} is no engine's name", key="engine")
-    value = {"engine": engine, "parameters": dict(parameters or {})}
-    try:
-        return msgspec.json.encode(value, order="sorted", enc_hook=_plain).decode()
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"JSON cannot hold them: {error}", key="parameters") from error
-
-
 def _key(material: Material, engine: str, method: str) -> str:
     return calculation_key(material.key, key_of_method(engine, msgspec.json.decode(method)["parameters"]))
 
 
 def _said(job_id: int, values: dict[str, Any], reason: str | None = None) -> Event:
     return Event("job_set", job_id, {"set": values, "by": "the library"} | ({"reason": reason} if reason else {}))
-
-
-def _finite(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    number = float(value)
-    if not math.isfinite(number):
-        raise SpecError(f"{value} is not a finite number; a calculation without a result has failed", key=name)
-    return number
-
-
-def _rows(given: Any, natoms: int) -> list[list[float]]:
-    if given is None:
-        return []
-    rows: Sequence[Sequence[Any]] = given.tolist() if hasattr(given, "tolist") else given
-    try:
-        forces = [[float(x) for x in row] for row in rows]
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"not rows of numbers: {error}", key=FORCES) from error
-    if len(forces) != natoms or any(len(row) != 3 for row in forces):
-        raise SpecError(f"{natoms} rows of three components are expected, one an atom", key=FORCES)
-    if not all(math.isfinite(x) for row in forces for x in row):
-        raise SpecError("not all of them are finite", key=FORCES)
-    return forces
-
-
-def _block(geometry: str) -> str:
-    try:
-        return normalise(geometry).block
-    except ValueError as error:
-        raise SpecError(str(error), key="geometry") from None
-
-
-def _plain(value: Any) -> Any:
-    """What numpy's numbers and arrays are to JSON."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is nothing that JSON knows")
-
-
-def _encoded(name: str, value: Any) -> str:
-    try:
-        text = msgspec.json.encode(value, enc_hook=_plain).decode()
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"JSON cannot hold it: {error}", key=f"properties.{name}") from error
-    return text

@@ -37,6 +37,8 @@ from penstock.domain.spec import nearest
 from penstock.domain.views import Selection
 from penstock.store import export
 from penstock.store.connection import open_writer, reading, transaction
+from penstock.store.held_lock import HeldLock, hold
+from penstock.store.lock_table import LOCKS_NAME, LockTable
 
 
 def open_context(
@@ -210,6 +212,23 @@ class OpenContext:
         if self.read_only_because is None:
             wanted.parent.mkdir(parents=True, exist_ok=True)
         return wanted
+
+    @contextlib.contextmanager
+    def lock(
+        self, name: str, *, count: int = 1, lease_s: float = 30.0, wait_s: float | None = None
+    ) -> Iterator[HeldLock]:
+        """Holds a lock of the workflow's namespace inside, against jobs of daemons and other programs.
+
+        Its lease is renewed in a thread; `token` of what is given goes with whatever is written under it. BusyError
+        when it cannot be had within `wait_s` seconds (None: for ever), LockLostError on leaving when it was lost.
+        """
+        self.check_open()
+        table = LockTable(Path(self.value.locks, LOCKS_NAME))
+        try:
+            with hold(table, name, self.id, count=count, lease_s=lease_s, wait_s=wait_s) as held:
+                yield held
+        finally:
+            table.close()
 
     # ---- handing it on ----------------------------------------------------------------------------------------------
 

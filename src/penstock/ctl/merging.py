@@ -10,6 +10,7 @@ import click
 from penstock.ctl.options import command, id_argument
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import number
+from penstock.domain.errors import NotFoundError, UnreachableError
 from penstock.domain.views import MergeConflict, MergeReport, OnConflict
 
 _UNDECIDED: Final = 2
@@ -31,9 +32,21 @@ _SHOWN: Final = 20
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def merge(ctl: Ctl, id: str, into: str | None, on_conflict: str | None, dry_run: bool) -> int | None:
-    """Bring a workflow's results among those that shared workflows find."""
+    """Bring a workflow's results among those that shared workflows find.
+
+    One that no daemon knows is looked for below the working directory.
+    """
     path = None if into is None else str(Path(into).absolute())
-    report = ctl.client.merge(id, path, OnConflict(on_conflict) if on_conflict else None, dry_run).report
+    choice = OnConflict(on_conflict) if on_conflict else None
+    try:
+        report = ctl.client.merge(id, path, choice, dry_run).report
+    except (NotFoundError, UnreachableError):
+        from penstock.context.listing import list_contexts
+        from penstock.context.merging import merge as merge_here
+
+        if all(info.id != id for info in list_contexts(Path.cwd())):
+            raise
+        report = merge_here(id, work_root=Path.cwd(), into=path, on_conflict=on_conflict, dry_run=dry_run)
     if ctl.json:
         ctl.emit(report)
     else:

@@ -21,6 +21,7 @@ from penstock.ctl.text import (
     number,
     percentage,
 )
+from penstock.domain.context import Mode
 from penstock.domain.states import JobState, WorkflowState
 from penstock.domain.views import CompletionInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
 
@@ -188,7 +189,7 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         ("jobs", f"{info.jobs} ({counts(info.statuses)})" + (", more are being read" if info.ingesting else "")),
         ("recipe", f"{info.recipe}, engine {info.engine}"),
         ("cluster", f"{info.cluster}, slots {info.slots}, priority {info.priority}"),
-        ("isolation", info.mode),
+        ("isolation", info.mode if info.mode == Mode.ISOLATED else f"{info.mode}, its rows are in {info.database}"),
         ("directory", info.directory),
         *_database(reply),
         ("created", local_time(info.created_at)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
@@ -115,7 +116,7 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         blameless,
         tuple(_attempt(row, directory) for row in attempts),
         {name: msgspec.json.decode(value) for name, value, _ in properties},
-        tuple(str(directory / path) for (path,) in files),
+        tuple(os.path.normpath(directory / path) for (path,) in files),
         tuple(map(_event, events)),
         _job(parent) if parent else None,
         awaited,
