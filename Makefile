@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 PINS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --constraint constraints.txt
 CODE := $(wildcard src tests examples benchmarks)
@@ -30,7 +31,7 @@ demo-slurm: $(VENV)/.runtime ## the same through a real Slurm, over SSH; both ar
 
 test: $(VENV)/.dev ## the test suite; ends with what was left out and why (TESTS="tests/domain -k ulid" narrows it)
 	@.ci/install-services $(BIN)/python
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) $(TESTS)
 
 check: $(VENV)/.dev ## style, types, layers, and that nothing of one machine is in the tree
 	$(BIN)/ruff check $(CODE)

@@ -32,7 +32,7 @@ MARK = "PENSTOCK_TEST_SESSION"
 KEPT = {"PENSTOCK_SAMPLES", "PENSTOCK_FLUX", "PENSTOCK_REQUIRE_SERVICES"}
 """What the environment may tell the suite itself."""
 
-pytest_plugins = ["tests.services.fixtures"]
+pytest_plugins = ["tests.services.fixtures", "tests.sharing"]
 
 hypothesis.settings.register_profile("penstock", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("penstock")
@@ -44,6 +44,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("PENSTOCK_") and name not in KEPT]:
         del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of daemons and commands: compiled once, not by each
     os.environ[MARK] = uuid.uuid4().hex
     resource_tracker.ensure_running()  # multiprocessing's one helper process lives as long as this one
 

@@ -1,4 +1,4 @@
-"""The real services, one of each for the whole run, started by the first test that asks for it.
+"""The real services, one of each for a process that runs tests, started by the first test that asks for it.
 
 A service that cannot be run here leaves its tests out, and the summary says which and why. Where a run sets
 PENSTOCK_REQUIRE_SERVICES=1 they fail instead; only Flux, which no distribution has, may be missing.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,9 @@ from .flux import RealFlux
 from .pw import RealPw
 from .slurm import RealSlurm, Temper
 from .sshd import RealSshd
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
 
 REQUIRE = "PENSTOCK_REQUIRE_SERVICES"
 _LEFT_OUT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
@@ -26,9 +30,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEFT_OUT] = {}
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes tells what it has left out to the one that writes the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left out"] = session.config.stash[_LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """It has told; but for one that crashed, whose tests have failed."""
+    node.config.stash[_LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left out", {})
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what has been left out, so that nobody takes a green run for more than it is."""
-    for service, reason in config.stash[_LEFT_OUT].items():
+    for service, reason in sorted(config.stash[_LEFT_OUT].items()):
         terminalreporter.write_line(f"left out: {service} ({reason})", yellow=True)
 
 

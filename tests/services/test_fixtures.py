@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from .fixtures import REQUIRE
 from .slurm import RealSlurm
 
@@ -53,26 +55,27 @@ def test_finds_order(harsh_slurm, standing):
 """
 
 
-def outcome(folder: Path, *, require: bool, conftest: str = CONFTEST, tests: str = TESTS) -> list[str]:
+def outcome(folder: Path, *options: str, require: bool, conftest: str = CONFTEST, tests: str = TESTS) -> list[str]:
     """The lines that a run prints."""
     (folder / "conftest.py").write_text(conftest, encoding="utf-8")
     (folder / "test_it.py").write_text(tests, encoding="utf-8")
     (folder / "pytest.ini").touch()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "500"}
     environment[REQUIRE] = "1" if require else ""
-    argv = [sys.executable, "-m", "pytest", "-rfEs", "-p", "no:cacheprovider"]
+    argv = [sys.executable, "-m", "pytest", "-rfEs", "-p", "no:cacheprovider", *options]
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.stdout.splitlines()
 
 
-def test_left_out_and_named(tmp_path: Path) -> None:
-    lines = outcome(tmp_path, require=False)
+@pytest.mark.parametrize("processes", [0, 2])
+def test_left_out_and_named(tmp_path: Path, processes: int) -> None:
+    lines = outcome(tmp_path, f"--numprocesses={processes}", require=False)
     assert [line for line in lines if line.startswith("left out: ")] == [
-        "left out: real Slurm (no kind slurmctld)",
         "left out: harsh real Slurm (no harsh slurmctld)",
-        "left out: real SSH (no sshd)",
-        "left out: real pw.x (no pw.x)",
         "left out: real Flux (no flux)",
+        "left out: real SSH (no sshd)",
+        "left out: real Slurm (no kind slurmctld)",
+        "left out: real pw.x (no pw.x)",
     ]
     assert lines[-1].strip("= ").startswith("1 passed, 6 skipped in ")
 

@@ -32,7 +32,7 @@ from penstock.actors.archive_tasks import (
 from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
-from penstock.daemon.creation import aside_of, refuse_existing, reveal, undo_restoration
+from penstock.daemon.creation import refuse_existing, undo_restoration
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Context, Mode, plan_context
 from penstock.domain.errors import ConflictError, NotFoundError, PenstockError, SpecError, StoreError
@@ -53,6 +53,7 @@ from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue, CatalogueRow
+from penstock.store.layout import aside_of, reveal
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.transfer import is_at_rest
 from penstock.store.usage import Cleaned, Cleaning, cleaning_of

@@ -15,6 +15,8 @@ from penstock.domain.errors import StoreError
 WORK_FOLDER: Final = ".penstock"
 DATABASE_NAME: Final = "workflow.db"
 CONTEXT_NAME: Final = "context.toml"
+LOCK_NAME: Final = "penstockd.lock"
+"""In a daemon's state directory, locked for as long as the daemon runs."""
 SHARED: Final = "shared"
 """The folder, and the namespace, of all workflows in shared mode; no workflow may have it for an id."""
 
@@ -42,6 +44,13 @@ class Context(msgspec.Struct, frozen=True):
     def shares_database(self) -> bool:
         """Whether rows of other workflows may be in the same file."""
         return self.mode is not Mode.ISOLATED
+
+
+class DaemonPlace(msgspec.Struct, frozen=True):
+    """The daemon that works on a workflow, running or not: the host's name, and the state directory (absolute)."""
+
+    host: str
+    state_dir: str
 
 
 def plan_context(mode: Mode, work_root: str, workflow_id: str) -> Context:
@@ -84,7 +93,7 @@ def read_context(directory: Path) -> Context:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return _alone_in(directory, directory.name)
+        return alone_in(directory, directory.name)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}", healable=True) from error
     except ValueError as error:
@@ -92,7 +101,7 @@ def read_context(directory: Path) -> Context:
     values |= {"directory": str(directory)}
     try:
         if values.get("mode", Mode.ISOLATED) == Mode.ISOLATED and Path(str(values["storage"])).is_absolute():
-            return _alone_in(directory, str(values["workflow_id"]))
+            return alone_in(directory, str(values["workflow_id"]))
         for name in ("database", "storage", "locks"):
             values[name] = os.path.normpath(directory / str(values[name]))
         return msgspec.convert(values, Context)
@@ -100,7 +109,8 @@ def read_context(directory: Path) -> Context:
         raise StoreError(f"{path} is damaged: {error}; restore it from a backup", healable=False) from error
 
 
-def _alone_in(directory: Path, workflow_id: str) -> Context:
+def alone_in(directory: Path, workflow_id: str) -> Context:
+    """The context of an isolated workflow whose directory (absolute) is anywhere."""
     return Context(
         workflow_id,
         Mode.ISOLATED,

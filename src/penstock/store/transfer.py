@@ -23,10 +23,6 @@ from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare,
 from penstock.store.sharing import SHARED_INDEXES
 
 RESTORED: Final = "workflow_restored"
-_TABLES: Final = (
-    *("workflow", "step", "material", "job", "submission", "attempt", "property", "file", "rejected", "event"),
-    "tally",
-)
 _JOB_PATH: Final = re.compile(r"jobs/\d{4,}/(\d+)(/.*)?", re.DOTALL)
 _PASSED_ON: Final = (
     "CASE WHEN json_extract({0}, '$.directory') IS NULL THEN {0} "
@@ -55,6 +51,7 @@ _NEW_VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "data": _PASSED_ON.format("data"),
     },
 }
+_OF_OTHERS: Final = {"id": "NULL", "job_id": "CASE typeof(job_id) WHEN 'integer' THEN job_id + :job ELSE job_id END"}
 """What becomes of the columns that name rows or directories of jobs, when these get other numbers."""
 
 
@@ -102,7 +99,7 @@ def _copy_own_rows(database: Path, workflow_id: str, target: Path) -> None:
     with open_writer(target, create=True) as db:
         db.execute("ATTACH ? AS source", (str(database),))
         db.execute("BEGIN")
-        for table in _TABLES:
+        for table in _tables(db, "main"):
             columns = ", ".join(_columns(db, table))
             db.execute(
                 f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM source.{table} WHERE workflow_id = ?",
@@ -111,6 +108,16 @@ def _copy_own_rows(database: Path, workflow_id: str, target: Path) -> None:
         db.execute("COMMIT")
         db.execute("DETACH source")
         db.execute("PRAGMA journal_mode = DELETE")
+
+
+def _tables(db: sqlite3.Connection, schema: str) -> list[str]:
+    """Every table whose rows are a workflow's."""
+    found = db.execute(
+        f"SELECT m.name FROM {schema}.sqlite_master m JOIN pragma_table_info(m.name, ?) c ON c.name = 'workflow_id' "
+        "WHERE m.type = 'table' ORDER BY m.name != 'workflow', m.name",
+        (schema,),
+    )
+    return [name for (name,) in found]
 
 
 def _columns(db: sqlite3.Connection, table: str) -> list[str]:
@@ -174,7 +181,7 @@ def retarget(copy: Path, was: str, target: Target, origin: Mapping[str, Any]) ->
     with open_writer(copy) as db, transaction(db, copy):
         old_namespace = db.execute("SELECT namespace FROM workflow WHERE workflow_id = ?", (was,)).fetchone()[0]
         if was != target.workflow_id:
-            for table in _TABLES:
+            for table in _tables(db, "main"):
                 db.execute(f"UPDATE {table} SET workflow_id = ? WHERE workflow_id = ?", (target.workflow_id, was))
         if old_namespace != target.namespace:
             db.execute("UPDATE material SET namespace = ? WHERE namespace = ?", (target.namespace, old_namespace))
@@ -229,7 +236,7 @@ def insert_rows(copy: Path, database: Path, workflow_id: str, *, among_others: b
                     db.execute(index)
             shift = {name: _shift(db, name) for name in ("step", "material", "job")}
             _name_things(db, shift["job"])
-            for table in _TABLES:
+            for table in _tables(db, "copy"):
                 _insert_table(db, table, shift)
             jobs = [row[0] for row in db.execute("SELECT id FROM copy.job ORDER BY id")] if shift["job"] else []
     return Shift(shift["job"], jobs)
@@ -264,7 +271,7 @@ def moved(path: str | None, job_shift: int) -> str | None:
 
 def _insert_table(db: sqlite3.Connection, table: str, shift: Mapping[str, int]) -> None:
     columns = _columns(db, table)
-    new = _NEW_VALUES.get(table, {})
+    new = _NEW_VALUES.get(table, _OF_OTHERS)
     values = ", ".join(new.get(column, column) for column in columns)
     order = " ORDER BY seq" if table == "event" else ""
     db.execute(f"INSERT INTO main.{table} ({', '.join(columns)}) SELECT {values} FROM copy.{table}{order}", shift)
