@@ -76,6 +76,7 @@ class House:
         (directory / "structures.db").write_bytes(b"a view")
         for name in ("jobs", "exports", "source", "storage", "locks"):
             (directory / name).mkdir()
+        (directory / "exports" / "old.csv").write_text("old")
         (directory / "source" / "m.csv").write_text("geometry\nH 0 0 0\n")
 
     async def _fill(self, workflow_id: str) -> None:
@@ -295,6 +296,19 @@ def test_a_workflow_is_restored_as_a_whole_or_not_at_all(pattern: House) -> None
 
     assert storm(pattern, lambda life: life.restore(m.Restore("w")), check, "archived") > 15
     assert outcomes == {1, 2}
+
+
+def test_cleaning_is_ended_and_takes_no_result(pattern: House) -> None:
+    copied(pattern)
+    before, files = pattern.exported("w"), pattern.files("w")
+
+    def check(when: str) -> None:
+        assert pattern.looks()[:2] == (["other", "w"], {"other", "w"}), when
+        assert (pattern.exported("w"), pattern.files("w")) == (before, files), when
+
+    assert storm(pattern, lambda life: life.clean(m.Clean("w", exports=True)), check) > 3
+    assert list((pattern.directory / "exports").iterdir()) == []
+    assert (pattern.directory.with_name("other") / "exports" / "old.csv").exists()
 
 
 def test_retention_archives_and_removes_in_its_time(pattern: House) -> None:

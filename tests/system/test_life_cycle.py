@@ -144,6 +144,22 @@ def test_what_is_no_result_is_cleaned_away_and_what_is_left_is_measured(daemon: 
     assert daemon.ctl("du").stdout.splitlines()[1].startswith("w ")
 
 
+def test_a_daemon_killed_over_an_archive_ends_it_at_its_next_start(daemon: Penstockd) -> None:
+    """Its worker dies with it, so that no two ever write the same."""
+    daemon.submit_command("w", "head -c 30000000 /dev/urandom > big", jobs=2)
+    daemon.wait("w")
+    kept = daemon.home / "kept"
+    kept.mkdir()
+    process = daemon.ctl_process("archive", "w", kept, "--delete")
+    eventually(lambda: list(kept.iterdir()), "the archive is being written")
+    daemon.kill()
+    process.communicate()
+    daemon.start()
+    eventually(lambda: not daemon.client.list_workflows().workflows, "it is archived and gone")
+    assert [path.name for path in kept.iterdir()] == ["w.tar.zst"]
+    assert daemon.client.restore("w").state == "completed"
+
+
 def test_a_directory_is_told_apart_from_a_workflows_own(daemon: Penstockd) -> None:
     directory = daemon.submit_command("w", SCRIPT, jobs=1)
     daemon.wait("w")

@@ -7,10 +7,12 @@ result, or `!` and a `Failed`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -58,6 +60,7 @@ from penstock.store.reviews import Look, ReviewKind, Seen
 from penstock.store.rows import WorkflowRow
 
 _READ_LIMIT_S: Final = 30.0  # for one attempt's outputs; a pattern that takes longer never ends
+_PR_SET_PDEATHSIG: Final = 1
 LENGTH: Final = struct.Struct("!I")
 _COPY_BYTES: Final = 1 << 20
 _SOURCE_FOLDER: Final = "source"
@@ -532,8 +535,14 @@ def refuse(_payload: bytes) -> bytes:
     return b"!" + msgspec.msgpack.encode(Failed("internal", UPGRADED))
 
 
+def _end_with_the_daemon() -> None:
+    """A worker that outlived a killed daemon could still write where the next one does."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(daemon_version: str) -> None:
     """Serves tasks until the daemon closes the socket. What libraries print goes to standard error."""
+    _end_with_the_daemon()
     channel = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
