@@ -57,6 +57,7 @@ def test_what_was_archived_and_deleted_comes_back_byte_for_byte(daemon: Penstock
         daemon.client.status("w")
     assert [path.name for path in (daemon.home / "kept").iterdir()] == ["w.tar.zst"]
     assert exports(daemon, "other") == beside
+    assert daemon.ctl("list", "--archived").stdout.split()[-1] == f"{daemon.home}/kept/w.tar.zst"
 
     restored = daemon.client.restore("w")
     assert (restored.state, restored.jobs, restored.directory) == ("failed", 3, str(directory))

@@ -44,6 +44,11 @@ def _show_archived(ctl: Ctl, id: str, reply: Archived) -> None:
 @id_argument(required=False)
 def archives(ctl: Ctl, id: str | None) -> None:
     """Show the archives that were written here, of one workflow or all."""
+    show_archives(ctl, id)
+
+
+def show_archives(ctl: Ctl, id: str | None) -> None:
+    """What was archived here, and where it is."""
     reply = ctl.client.archives(id)
     if ctl.json:
         ctl.emit(reply)

@@ -36,8 +36,14 @@ _DOUBT_HINT: Final = (
 
 @command("list")
 @click.option("--state", type=click.Choice([str(state) for state in WorkflowState]), help="Only those in this state.")
-def list_(ctl: Ctl, state: str | None) -> None:
+@click.option("--archived", is_flag=True, help="Those that were archived here, and where they are.")
+def list_(ctl: Ctl, state: str | None, archived: bool) -> None:
     """Show all workflows."""
+    if archived:
+        from penstock.ctl.life import show_archives
+
+        show_archives(ctl, None)
+        return
     _list(ctl, state)
 
 
