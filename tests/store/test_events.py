@@ -132,6 +132,9 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "workflow_action_done": [({"action": "export csv", "result": "3 jobs written"}, "export csv: 3 jobs written")],
     "workflow_action_failed": [({"action": "export csv", "result": "no room"}, "export csv failed: no room")],
     "workflow_action_held": [({"action": "clean", "result": "not yet"}, "clean held back: not yet")],
+    "workflow_restored": [
+        ({"workflow": "v", "archive": "/kept/v.tar.zst"}, "restored from /kept/v.tar.zst, where it was v"),
+    ],
     "workflow_adopted": [
         ({"host": "head", "id": "w", "cluster": "hpc"}, "adopted by the daemon on head, to run on cluster hpc"),
         (

@@ -17,12 +17,12 @@ from penstock.domain.errors import SpecError, StoreError
 from penstock.domain.ids import new_ulid
 from penstock.domain.states import ACTIVE, ATTEMPT_ENDED, WorkflowState
 from penstock.store.connection import open_writer, reading, transaction
+from penstock.store.events import Event
 from penstock.store.removal import REMOVE_WORKFLOW
 from penstock.store.rows import job_directory
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare, store_errors
 from penstock.store.sharing import SHARED_INDEXES
 
-RESTORED: Final = "workflow_restored"
 _JOB_PATH: Final = re.compile(r"jobs/\d{4,}/(\d+)(/.*)?", re.DOTALL)
 _PASSED_ON: Final = (
     "CASE WHEN json_extract({0}, '$.directory') IS NULL THEN {0} "
@@ -200,9 +200,10 @@ def retarget(copy: Path, was: str, target: Target, origin: Mapping[str, Any]) ->
         )
         _forget_others(db, target.workflow_id)
         db.execute("UPDATE submission SET state = 'closed' WHERE workflow_id = ?", own)
+        event = Event("workflow_restored", 0, {"workflow": was, **origin})
         db.execute(
-            "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES (?, ?, ?, 0, ?)",
-            (*own, time.time(), RESTORED, msgspec.json.encode({"workflow": was, **origin}).decode()),
+            "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES (?, ?, ?, ?, ?)",
+            (*own, time.time(), event.kind, event.job_id, msgspec.json.encode(event.data).decode()),
         )
 
 
@@ -301,8 +302,9 @@ def remove_restored(database: Path, workflow_id: str, token: str) -> None:
         return
     with open_writer(database) as db, transaction(db, database):
         ours = db.execute(
-            "SELECT 1 FROM event WHERE workflow_id = ? AND kind = ? AND json_extract(data, '$.operation') = ?",
-            (workflow_id, RESTORED, token),
+            "SELECT 1 FROM event WHERE workflow_id = ? AND kind = 'workflow_restored' "
+            "AND json_extract(data, '$.operation') = ?",
+            (workflow_id, token),
         ).fetchone()
         if ours:
             for statement in REMOVE_WORKFLOW:
