@@ -85,7 +85,7 @@ from penstock.domain.views import Selection
 from penstock.store.database import BusyGuard
 from penstock.store.events import Event
 from penstock.store.rows import AttemptResult, JobFacts, OpenAttempt, OpenSubmission, ReadyJob
-from penstock.store.selection import Where, in_states, where_selected
+from penstock.store.selection import RUN_HERE, Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
 _TOLD: Final = itertools.count()
@@ -651,7 +651,7 @@ class WorkflowActor(Actor[Message]):
     async def _cancel_jobs(self, selection: Selection) -> Touched:
         where = where_selected(self.workflow_id, selection)
         waiting, events = await self._store.move_jobs(
-            where & in_states(*_NOT_BEGUN), JobState.CANCELLED, Event("jobs_cancelled", 0)
+            where & in_states(*_NOT_BEGUN) & RUN_HERE, JobState.CANCELLED, Event("jobs_cancelled", 0)
         )
         self._ledger.emit(events)
         active = set(await self._store.request_cancel(where & in_states(*ACTIVE)))

@@ -14,6 +14,7 @@ from penstock.context.current import current_context
 from penstock.domain.context import (
     CONTEXT_NAME,
     DATABASE_NAME,
+    LIBRARY,
     SHARED,
     WORK_FOLDER,
     Context,
@@ -34,7 +35,6 @@ from penstock.domain.settings import (
     resolve,
 )
 from penstock.domain.spec import nearest, parse_toml
-from penstock.recipes.library import LIBRARY
 
 ID_VARIABLE: Final = "PENSTOCK_WORKFLOW_ID"
 DIRECTORY_VARIABLE: Final = "PENSTOCK_WORKFLOW_DIR"

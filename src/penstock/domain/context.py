@@ -15,6 +15,8 @@ from penstock.domain.errors import StoreError
 WORK_FOLDER: Final = ".penstock"
 DATABASE_NAME: Final = "workflow.db"
 CONTEXT_NAME: Final = "context.toml"
+LIBRARY: Final = "library"
+"""The recipe of workflows that library users make; nobody can submit one."""
 LOCK_NAME: Final = "penstockd.lock"
 """In a daemon's state directory, locked for as long as the daemon runs."""
 SHARED: Final = "shared"
