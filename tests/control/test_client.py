@@ -24,6 +24,7 @@ from penstock.control.framing import encode
 from penstock.control.messages import AnyItem, Fail, Pong, Watch, Welcome, WorkflowStatus
 from penstock.control.session import error_of, fail_of, retry_delays_s
 from penstock.domain import errors
+from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
@@ -35,6 +36,8 @@ from penstock.domain.views import (
     OnConflict,
     Selection,
     Statistic,
+    SweepInfo,
+    SweepPointInfo,
     WorkflowInfo,
 )
 from penstock.testing.scripted_daemon import ScriptedDaemon
@@ -84,6 +87,10 @@ JOB = JobInfo(
 )
 NOTHING = Statistic(0, None, None, None, None)
 STATUS = WorkflowStatus(INFO, (), ())
+SWEEP = messages.SweepStatus(
+    SweepInfo("s", ("slots",), 1, {"running": 1}, complete=True, created_at=1.0),
+    (SweepPointInfo(1, "s-001", {"slots": 2}, "running", 0, {}),),
+)
 CHANGED = messages.Changed(2, 1, "note")
 DETAIL = messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ())
 REVIEWED = messages.Reviewed(9, 7, 1, {"truncated": 1}, (messages.LeftAlone(3, "truncated", "jobs/0000/3/1: cut"),))
@@ -117,6 +124,27 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         DETAIL,
     ),
     "set": (("g2",), {"slots": 4}, messages.SetWorkflow("g2", slots=4), STATUS),
+    "repeat_completion": (("g2",), {"position": 2}, messages.RepeatCompletion("g2", 2), STATUS),
+    "adopt": (
+        ("/d",),
+        {"cluster": "hpc"},
+        messages.Adopt("/d", cluster="hpc"),
+        messages.Accepted("g2", "/d"),
+    ),
+    "submit_sweep": (
+        ("[sweep]", "/f", "/w"),
+        {"dry_run": True},
+        messages.SubmitSweep("[sweep]", "/f", "/w", dry_run=True),
+        SWEEP,
+    ),
+    "sweeps": ((), {}, messages.ListSweeps(), messages.Sweeps((SWEEP.sweep,))),
+    "sweep": (("s",), {}, messages.GetSweep("s"), SWEEP),
+    "revise": (
+        ("g2", {"slots": 3}),
+        {"dry_run": True},
+        messages.Revise("g2", {"slots": 3}, dry_run=True),
+        messages.Revised((SpecChange("slots", 1, 3),), 2, 0, dry_run=True),
+    ),
     "summary": (
         ("g2",),
         {},

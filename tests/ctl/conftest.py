@@ -19,6 +19,7 @@ from penstock.ctl.main import main
 from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
+    CompletionInfo,
     EventInfo,
     ExecutionInfo,
     ExecutionStepInfo,
@@ -105,6 +106,9 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Resolve: CHANGED,
     messages.GetSettings: messages.Settings((messages.SettingInfo("slots", 1, "built-in"),)),
     messages.SetWorkflow: WorkflowStatus(INFO, (), ()),
+    messages.RepeatCompletion: WorkflowStatus(
+        INFO, (), (), None, (CompletionInfo(1, "export csv", "failed", EVIL, 1_700_000_100.0),)
+    ),
     messages.Export: messages.Exported("/w/out.csv", 30),
     messages.Merge: messages.Merged(MERGED),
     messages.Backup: messages.BackupWritten("/w/b.db", 8192, ("g2", EVIL), 30),

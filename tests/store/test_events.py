@@ -124,6 +124,20 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "workflow_changed": [
         ({"slots": 3, "slots_origin": "set", "priority": -1}, "slots is now 3, priority is now -1"),
         ({"priority": 2}, "priority is now 2"),
+        (
+            {"revision": 2, "changes": [{"key": "engine.accuracy", "old": None, "new": 0.1}]},
+            "changed (revision 2): engine.accuracy from None to 0.1",
+        ),
+    ],
+    "workflow_action_done": [({"action": "export csv", "result": "3 jobs written"}, "export csv: 3 jobs written")],
+    "workflow_action_failed": [({"action": "export csv", "result": "no room"}, "export csv failed: no room")],
+    "workflow_action_held": [({"action": "clean", "result": "not yet"}, "clean held back: not yet")],
+    "workflow_adopted": [
+        ({"host": "head", "id": "w", "cluster": "hpc"}, "adopted by the daemon on head, to run on cluster hpc"),
+        (
+            {"host": "head", "id": "v", "cluster": "hpc", "was": "w"},
+            "adopted by the daemon on head, to run on cluster hpc; it was w",
+        ),
     ],
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,19 +19,22 @@ from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
+from penstock.domain.completion import CompletionAction
 from penstock.domain.context import LIBRARY, Context, Mode
 from penstock.domain.errors import ConflictError
 from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
+from penstock.domain.revision import Revision
 from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import ENDED, PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.states import ACTIVE, ENDED, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import Step, StepView, View
 from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
 from penstock.store.events import Event, counted
+from penstock.store.resuming import go_on
 from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
 from penstock.store.selection import RUN_HERE, Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
@@ -111,18 +115,8 @@ class Ledger:
         view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))
         wanted = get_recipe(self.row.recipe).steps(view)
         if {step.key for step in wanted} - {step.key for step in steps}:
-            steps = await self.store.add_steps([self._new_step(step) for step in wanted])
+            steps = await self.store.add_steps([_new_step(step, self.row.parameters) for step in wanted])
         return steps
-
-    def _new_step(self, step: Step) -> NewStep:
-        return NewStep(
-            step.key,
-            step.kind,
-            step.after,
-            step.parameters_over(self.row.parameters) if step.engine else None,
-            msgspec.json.encode(step.resources).decode() if step.resources else None,
-            step.optional,
-        )
 
     def _planned(self, row: StepRow) -> PlannedStep:
         needs = msgspec.json.decode(row.resources, type=Resources) if row.resources else self.spec.needs()
@@ -233,12 +227,44 @@ class Ledger:
         """Whether it is a record in which nothing is open any more."""
         return self.row.recipe == RECORD and all(JobState(state) in ENDED for state in self.store.tally)
 
-    async def resume(self, selection: Selection | None) -> Touched:
-        """Undoes a pause."""
-        self.refuse_record()
-        if selection is None:
+    async def resume(self, selection: Selection | None, revision: Revision | None = None) -> Touched:
+        """Undoes a pause, or goes on with a workflow that failed or was cancelled; `revision`: with another spec."""
+        if selection is not None:
+            return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
+        if revision is None and self.state in (WorkflowState.RUNNING, WorkflowState.PAUSED):
             return await self._switch(WorkflowState.PAUSED, WorkflowState.RUNNING, None)
-        return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
+        self._refuse_revision(revision)
+        steps = () if revision is None else self._revised_steps(revision)
+        goes_on = partial(go_on, workflow_id=self.workflow_id, revision=revision, steps=steps)
+        amendment, events = await self.store.amend(goes_on)
+        self.emit(events)
+        if not amendment.events:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is {self.state} and nothing of it is left to do; "
+                f"to run jobs again: penstockctl retry {self.workflow_id} --job N"
+            )
+        await self.load()
+        return Touched(len(amendment.changed))
+
+    def _refuse_revision(self, revision: Revision | None) -> None:
+        """ConflictError while attempts are under way: what they leave is read as what they were begun with."""
+        if self.state is WorkflowState.RUNNING:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is running; pause it, and change it when what runs now has ended"
+            )
+        if active := sum(self.store.tally[state] for state in ACTIVE):
+            raise ConflictError(
+                f"{counted(active)} of workflow {self.workflow_id} {'is' if active == 1 else 'are'} still under way; "
+                "say it again when they have ended"
+            )
+        if revision is not None and revision.before != self.row.spec:
+            raise ConflictError(f"workflow {self.workflow_id} was changed meanwhile; look at it and say it again")
+
+    def _revised_steps(self, revision: Revision) -> list[NewStep]:
+        """What the steps have of their own under a revision."""
+        spec = msgspec.json.decode(revision.spec, type=WorkflowSpec)
+        steps = get_recipe(self.row.recipe).steps(View(spec, ()))
+        return [_new_step(step, revision.parameters) for step in steps]
 
     async def mark(self, selection: Selection, *, never_rerun: bool) -> Touched:
         """Sets or clears the never-rerun mark."""
@@ -318,11 +344,28 @@ class Ledger:
             )
             await self.set_state(WorkflowState.PAUSED, reason, Event("workflow_paused", 0, {"reason": reason}))
 
-    async def set_state(self, state: WorkflowState, reason: str | None, event: Event | None = None) -> None:
-        """Records the workflow's state and why."""
+    async def set_state(
+        self,
+        state: WorkflowState,
+        reason: str | None,
+        event: Event | None = None,
+        actions: Sequence[CompletionAction] = (),
+    ) -> None:
+        """Records the workflow's state and why, and what is to be done at its end."""
         event = event or Event("workflow_state", 0, {"state": state, "reason": reason})
-        self.emit(await self.store.set_workflow(event, state=state, reason=reason))
+        self.emit(await self.store.set_workflow(event, actions=actions, state=state, reason=reason))
         self.row = msgspec.structs.replace(self.row, state=state, reason=reason, updated_at=self._clock.time())
+
+    async def end(self) -> None:
+        """Records how the workflow has ended, and with it what is to be done then."""
+        state, reason = await self.verdict()
+        if self.step.state != "failed":
+            await self.set_step("completed")
+        failed = state is WorkflowState.FAILED
+        actions = [action for action in self.spec.on_complete if action.is_due(failed=failed)]
+        if state is WorkflowState.CANCELLED:
+            actions = []
+        await self.set_state(state, reason, actions=actions)
 
     async def verdict(self) -> tuple[WorkflowState, str | None]:
         """How a workflow ends that has nothing left to do. Optional steps may fail."""
@@ -351,6 +394,18 @@ class Ledger:
         """Records where the step stands."""
         await self.store.set_step(self.step, state)
         self.step = msgspec.structs.replace(self.step, state=state)
+
+
+def _new_step(step: Step, parameters: str) -> NewStep:
+    """A step as it is stored, where `parameters` (JSON) are the workflow's."""
+    return NewStep(
+        step.key,
+        step.kind,
+        step.after,
+        step.parameters_over(parameters) if step.engine else None,
+        msgspec.json.encode(step.resources).decode() if step.resources else None,
+        step.optional,
+    )
 
 
 def _left_note(left: int, marked: int) -> str | None:
@@ -391,6 +446,7 @@ def describe_workflow(ledger: Ledger) -> WorkflowInfo:
         created_at=row.created_at,
         updated_at=row.updated_at,
         database=ledger.context.database,
+        completions=dict(store.completions),
     )
 
 

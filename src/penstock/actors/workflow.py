@@ -412,10 +412,7 @@ class WorkflowActor(Actor[Message]):
         if self._ledger.row.state == WorkflowState.RUNNING:
             if any(self._store.tally[state] for state in _NOT_BEGUN) or self._ledger.step.state == "expanding":
                 return
-            state, reason = await self._ledger.verdict()
-            if self._ledger.step.state != "failed":
-                await self._ledger.set_step("completed")
-            await self._ledger.set_state(state, reason)
+            await self._ledger.end()
         if self._view_is_due():
             self._results_changed = False
             self._projecting = True
@@ -608,8 +605,8 @@ class WorkflowActor(Actor[Message]):
         match message:
             case PauseWorkflow(selection):
                 return await self._ledger.pause(selection)
-            case ResumeWorkflow(selection):
-                return await self._ledger.resume(selection)
+            case ResumeWorkflow(selection, revision):
+                return await self._ledger.resume(selection, revision)
             case CancelWorkflow(selection):
                 return await self._cancel(selection)
             case RetryJobs(selection):

@@ -11,12 +11,14 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
+from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
+    CompletionInfo,
     DatabaseInfo,
     EventInfo,
     ExecutionInfo,
@@ -31,6 +33,8 @@ from penstock.domain.views import (
     RejectedInfo,
     Selection,
     Statistic,
+    SweepInfo,
+    SweepPointInfo,
     WorkflowInfo,
 )
 
@@ -109,6 +113,19 @@ class Planned(Message, frozen=True):
     core_hours_limit: float
 
 
+class SweepStatus(Message, frozen=True):
+    """A sweep and where the workflow of each of its points stands."""
+
+    sweep: SweepInfo
+    points: tuple[SweepPointInfo, ...]
+
+
+class Sweeps(Message, frozen=True):
+    """Sweeps, newest last."""
+
+    sweeps: tuple[SweepInfo, ...]
+
+
 class Workflows(Message, frozen=True):
     """Workflows, newest last."""
 
@@ -122,6 +139,7 @@ class WorkflowStatus(Message, frozen=True):
     failures: tuple[JobInfo, ...]
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
     database: DatabaseInfo | None = None  # None: its file system does not answer, or an older daemon
+    completions: tuple[CompletionInfo, ...] = ()  # what was done at its newest end, or will be
 
 
 class Jobs(Message, frozen=True):
@@ -164,6 +182,18 @@ class Changed(Message, frozen=True):
     changed: int
     left: int = 0
     note: str | None = None
+
+
+class Revised(Message, frozen=True):
+    """What a revision of a spec changed, or would change in a dry run.
+
+    `jobs` are ready again by it; of all that will run, `keeping` have engine parameters of their own, by a remedy.
+    """
+
+    changes: tuple[SpecChange, ...]
+    jobs: int
+    keeping: int
+    dry_run: bool
 
 
 class Reviewed(Message, frozen=True):
@@ -341,6 +371,48 @@ class Submit(Request[Accepted], frozen=True):
     reply = Accepted
 
 
+class Adopt(Request[Accepted], frozen=True):
+    """Run the workflow in `directory` (absolute), which was made offline or by a daemon elsewhere.
+
+    None leaves id, cluster and slots as they are. `force`: although it belongs to another daemon.
+    """
+
+    directory: str
+    id: str | None = None
+    cluster: str | None = None
+    slots: int | None = None
+    force: bool = False
+    reply = Accepted
+
+
+class SubmitSweep(Request[SweepStatus], frozen=True):
+    """Run the workflows of a spec with a `[sweep]`, all of them or none; fields as in `Submit`.
+
+    Of a sweep that was broken off while it was made, the same request makes those that are missing. With `dry_run`
+    everything is checked and nothing is made.
+    """
+
+    text: str
+    file: str
+    work_root: str
+    layers: tuple[Layer, ...] = ()
+    dry_run: bool = False
+    reply = SweepStatus
+
+
+class ListSweeps(Request[Sweeps], frozen=True):
+    """All sweeps the daemon knows."""
+
+    reply = Sweeps
+
+
+class GetSweep(Request[SweepStatus], frozen=True):
+    """One sweep with its points."""
+
+    name: str
+    reply = SweepStatus
+
+
 class Plan(Request[Planned], frozen=True):
     """What `Submit` with the same fields would do; nothing is written."""
 
@@ -433,11 +505,29 @@ class Pause(Request[Changed], frozen=True):
 
 
 class Resume(Request[Changed], frozen=True):
-    """Undo a pause (or heal a fault); with a selection, release those jobs only."""
+    """Go on: undo a pause, heal a fault, run again what failed or was cancelled and read the rest of the source.
+
+    With a selection, release those jobs only, where they are held.
+    """
 
     id: str
     selection: Selection | None = None
     reply = Changed
+
+
+class Revise(Request[Revised], frozen=True):
+    """Go on with a workflow under a changed spec: one that failed, was cancelled, or is paused and has come to rest.
+
+    `text` is that of a spec file whose keys replace the stored ones, `file` its absolute path (or any file beside the
+    templates), `values` are single keys by dotted name and come last. With `dry_run` nothing is changed.
+    """
+
+    id: str
+    values: dict[str, Any] = {}
+    text: str = ""
+    file: str = ""
+    dry_run: bool = False
+    reply = Revised
 
 
 class Cancel(Request[Changed], frozen=True):
@@ -521,6 +611,14 @@ class SetWorkflow(Request[WorkflowStatus], frozen=True):
     id: str
     slots: int | None = None
     priority: int | None = None
+    reply = WorkflowStatus
+
+
+class RepeatCompletion(Request[WorkflowStatus], frozen=True):
+    """Do again what failed of a workflow's `[[on_complete]]` and what was held back for it, or one action by number."""
+
+    id: str
+    position: int | None = None
     reply = WorkflowStatus
 
 
@@ -660,6 +758,10 @@ class ReleaseLock(Request[LockReleased], frozen=True):
 AnyRequest = (
     Ping
     | Submit
+    | Adopt
+    | SubmitSweep
+    | ListSweeps
+    | GetSweep
     | Plan
     | ListWorkflows
     | GetStatus
@@ -667,6 +769,7 @@ AnyRequest = (
     | GetJob
     | Pause
     | Resume
+    | Revise
     | Cancel
     | Retry
     | Mark
@@ -676,6 +779,7 @@ AnyRequest = (
     | ResetMissing
     | SetJob
     | SetWorkflow
+    | RepeatCompletion
     | Summarize
     | Tabulate
     | Export
@@ -699,12 +803,15 @@ StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
     Pong
     | Accepted
+    | SweepStatus
+    | Sweeps
     | Planned
     | Workflows
     | WorkflowStatus
     | Jobs
     | JobDetail
     | Changed
+    | Revised
     | Reviewed
     | Summary
     | Table

@@ -23,7 +23,7 @@ from penstock.ctl.text import (
 )
 from penstock.domain.context import Mode
 from penstock.domain.states import JobState, WorkflowState
-from penstock.domain.views import EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
+from penstock.domain.views import CompletionInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
 
 _REJECTED_SHOWN: Final = 20
 _BAR_WIDTH: Final = 30
@@ -207,6 +207,16 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         rows = ((str(j.id), j.name, j.status, j.failure or "-", j.error_message or "-") for j in reply.failures)
         ctl.table(columns, rows)
     show_rejected(ctl, reply.rejected, info.rejected)
+    if reply.completions:
+        ctl.line()
+        ctl.line("on completion:")
+        show_completions(ctl, reply.completions)
+
+
+def show_completions(ctl: Ctl, completions: tuple[CompletionInfo, ...]) -> None:
+    """What was done at the workflow's end, or will be."""
+    rows = ((str(c.position), c.action, c.state, local_time(c.at), c.result or "-") for c in completions)
+    ctl.table((">n", "action", "state", "at", "message"), rows)
 
 
 def _database(reply: WorkflowStatus) -> list[tuple[str, str]]:
@@ -317,6 +327,8 @@ def _show_job(ctl: Ctl, detail: JobDetail) -> None:
             if attempt.remedy:
                 changes = ", ".join(attempt.remedy["changes"])
                 ctl.line(f"attempt {attempt.number} ran with what rule {attempt.remedy['rule']} changed: {changes}")
+            if attempt.revision:
+                ctl.line(f"attempt {attempt.number} ran with revision {attempt.revision} of the workflow's spec")
             if attempt.evidence:
                 place = attempt.evidence
                 ctl.line(f"attempt {attempt.number} failed by {place['file']}, line {place['line']}: {place['text']}")

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import CheckWork, KeepSource, StepInputs
 from penstock.actors.workers import Workers
 from penstock.daemon.cluster_tables import LOCAL
+from penstock.domain.completion import CompletionAction
 from penstock.domain.context import DATABASE_NAME, Context, DaemonPlace, Mode, plan_context, read_context
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
@@ -31,6 +32,7 @@ from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
+from penstock.store.export import FORMATS
 from penstock.store.layout import aside_of, lay_out, reveal
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.rows import WorkflowRow
@@ -75,11 +77,14 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def check_request(
-    spec: WorkflowSpec, work_root: str, file: str, slots_origin: str, clusters: dict[str, ClusterInfo]
+    spec: WorkflowSpec, work_root: str, file: str, slots_origin: str, clusters: dict[str, ClusterInfo] | None
 ) -> Request:
-    """Everything about a spec that can be checked without reading its structures. Raises SpecError."""
+    """Everything about a spec that can be checked without reading its structures. Raises SpecError.
+
+    `clusters`: None where nobody knows them.
+    """
     steps = get_recipe(spec.recipe).steps(View(spec, ()))
-    if spec.cluster not in clusters:
+    if clusters is not None and spec.cluster not in clusters:
         raise SpecError(f"unknown cluster {spec.cluster!r}; known: {', '.join(sorted(clusters))}", key="cluster")
     base = Path(file).parent
     table = {key: value for key, value in spec.engine.items() if key != "name"}
@@ -88,6 +93,7 @@ def check_request(
     for step in steps:
         _check_step(engine, parameters, step)
     _check_remedies(spec.remedies, engine, parameters)
+    _check_formats(spec.on_complete)
     root = Path(work_root)
     if not root.is_absolute() or not root.is_dir():
         raise SpecError(f"the work directory {work_root} is not a directory")
@@ -149,6 +155,14 @@ def _check_change(
         raise SpecError(f"rule {rule.name!r}: {name}: {error}", key=key) from error
 
 
+def _check_formats(actions: Sequence[CompletionAction]) -> None:
+    """SpecError where results cannot be exported so."""
+    for number, action in enumerate(actions):
+        if action.action == "export" and action.format not in FORMATS:
+            hint = nearest(action.format, FORMATS) or f"use one of {', '.join(FORMATS)}"
+            raise SpecError(f"unknown format {action.format!r}; {hint}", key=f"on_complete[{number}].format")
+
+
 def check_fits(needs: Resources, cluster: ClusterInfo) -> None:
     """SpecError when one job asks for more than the whole local cluster has; a scheduler has limits of its own."""
     if cluster.kind != LOCAL:
@@ -171,36 +185,71 @@ def check_task(request: Request, cluster: ClusterInfo) -> CheckWork:
     return CheckWork(spec.structures, str(request.source), spec.engine_name, request.inputs(), here)
 
 
+Build = Callable[[Path], Awaitable[WorkflowInfo]]
+"""Fills a workflow's directory under the path that it is given, which is not yet its own."""
+
+
 async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:
     """Makes the workflow of a request; see `create_aside`."""
+    (info,) = await create_workflows([request], catalogue, workers, clock)
+    return info
+
+
+async def create_workflows(
+    requests: Sequence[Request], catalogue: Catalogue, workers: Workers, clock: Clock
+) -> list[WorkflowInfo]:
+    """Makes the workflows of several requests, or none of them; see `create_all_aside`."""
     claim = claim_of(catalogue.state_dir)
-    return await create_aside(request.context, catalogue, lambda aside: _build(request, aside, workers, clock, claim))
+
+    def build_of(request: Request) -> Build:
+        return lambda aside: build_aside(request, aside, workers, clock, daemon=claim)
+
+    return await create_all_aside([(request.context, build_of(request)) for request in requests], catalogue)
 
 
-async def create_aside(
-    context: Context, catalogue: Catalogue, build: Callable[[Path], Awaitable[WorkflowInfo]]
-) -> WorkflowInfo:
-    """Has a workflow's directory built aside (`build` gets its path), then lets it appear at once.
+async def create_aside(context: Context, catalogue: Catalogue, build: Build) -> WorkflowInfo:
+    """Has a workflow's directory built aside, then lets it appear at once.
 
     The catalogue knows of it before anything is written, so that a crash at any point leaves either a workflow that
     runs or traces that the next start removes. ConflictError when the id or the directory is taken.
     """
-    directory = Path(context.directory)
-    await catalogue.add(context.workflow_id, str(directory))
-    try:
-        await _refuse_existing(directory)
-        info = await build(aside_of(directory))
-        await anyio.to_thread.run_sync(reveal, aside_of(directory), directory)
-    except (OSError, StoreError) as error:
-        await discard(catalogue, context.workflow_id, directory)
-        cause = error.__cause__ or error
-        raise SpecError(f"cannot create {directory}: {cause}; it must be writable and have room") from error
-    except BaseException:
-        await discard(catalogue, context.workflow_id, directory)
-        raise
-    with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
-        await catalogue.update(info)
+    (info,) = await create_all_aside([(context, build)], catalogue)
     return info
+
+
+async def create_all_aside(builds: Sequence[tuple[Context, Build]], catalogue: Catalogue) -> list[WorkflowInfo]:
+    """The same for several, of which none appears before all are built; where one cannot be, there are none.
+
+    A crash while they appear leaves some of them.
+    """
+    begun: list[Context] = []
+    infos = []
+    try:
+        for context, build in builds:
+            directory = Path(context.directory)
+            await catalogue.add(context.workflow_id, context.directory)
+            begun.append(context)
+            await _refuse_existing(directory)
+            infos.append(await build(aside_of(directory)))
+        await anyio.to_thread.run_sync(_reveal_all, [Path(context.directory) for context in begun])
+    except (OSError, StoreError) as error:
+        if not begun:
+            raise
+        await _discard_all(begun, catalogue)
+        cause = error.__cause__ or error
+        raise SpecError(f"cannot create {begun[-1].directory}: {cause}; it must be writable and have room") from error
+    except BaseException:
+        await _discard_all(begun, catalogue)
+        raise
+    for info in infos:
+        with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
+            await catalogue.update(info)
+    return infos
+
+
+async def _discard_all(contexts: Sequence[Context], catalogue: Catalogue) -> None:
+    for context in contexts:
+        await discard(catalogue, context.workflow_id, Path(context.directory))
 
 
 def claim_of(state_dir: Path) -> str:
@@ -232,7 +281,13 @@ def _clear_away(directory: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-async def _build(request: Request, aside: Path, workers: Workers, clock: Clock, claim: str) -> WorkflowInfo:
+async def build_aside(
+    request: Request, aside: Path, workers: Workers, clock: Clock, **columns: str | None
+) -> WorkflowInfo:
+    """The workflow's directory under another name, its database filled; `columns` of its row are as given.
+
+    Raises SpecError, OSError, StoreError.
+    """
     context = request.context
     await anyio.to_thread.run_sync(lay_out, aside, context)
     kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
@@ -254,8 +309,8 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock, 
         priority=spec.priority,
         created_at=now,
         updated_at=now,
-        daemon=claim,
     )
+    row = msgspec.structs.replace(row, **columns)
     is_inside = Path(context.database).is_relative_to(context.directory)
     database = aside / DATABASE_NAME if is_inside else Path(context.database)
     store = WorkflowStore(database, request.workflow_id, clock.busy)
@@ -286,6 +341,19 @@ def _read_template(path: Path, name: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
+
+
+def _reveal_all(directories: Sequence[Path]) -> None:
+    """Gives every directory its name, or none."""
+    revealed: list[Path] = []
+    try:
+        for directory in directories:
+            reveal(aside_of(directory), directory)
+            revealed.append(directory)
+    except BaseException:
+        for directory in revealed:
+            directory.rename(aside_of(directory))
+        raise
 
 
 def new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:

@@ -24,6 +24,8 @@ from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
 from penstock.control.listener import bind_listener
 from penstock.control.server import serve
 from penstock.daemon.clusters import Clusters
+from penstock.daemon.completion import Completions
+from penstock.daemon.completion_acts import completion_acts
 from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
 from penstock.daemon.locks import LockDesk
@@ -114,15 +116,20 @@ class Daemon:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
                     await self._workflows.find_again()
+                    acts = completion_acts(self._workflows, self._workers)
+                    completions = Completions(self._workflows, self._board, self._clock, acts)
                     locks = LockDesk(self._locks, self._board, lambda: self._config.resources)
                     service = Service(
-                        self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters, locks
+                        *(self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters),
+                        locks=locks,
+                        completions=completions,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
                     served = anyio.Event()
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
                     tasks.start_soon(self._workflows.keep_catalogue)
+                    tasks.start_soon(completions.run)
                     tasks.start_soon(self._measure_lag)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)

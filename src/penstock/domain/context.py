@@ -95,7 +95,7 @@ def read_context(directory: Path) -> Context:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return _alone_in(directory, directory.name)
+        return alone_in(directory, directory.name)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}", healable=True) from error
     except ValueError as error:
@@ -103,7 +103,7 @@ def read_context(directory: Path) -> Context:
     values |= {"directory": str(directory)}
     try:
         if values.get("mode", Mode.ISOLATED) == Mode.ISOLATED and Path(str(values["storage"])).is_absolute():
-            return _alone_in(directory, str(values["workflow_id"]))
+            return alone_in(directory, str(values["workflow_id"]))
         for name in ("database", "storage", "locks"):
             values[name] = os.path.normpath(directory / str(values[name]))
         return msgspec.convert(values, Context)
@@ -111,7 +111,8 @@ def read_context(directory: Path) -> Context:
         raise StoreError(f"{path} is damaged: {error}; restore it from a backup", healable=False) from error
 
 
-def _alone_in(directory: Path, workflow_id: str) -> Context:
+def alone_in(directory: Path, workflow_id: str) -> Context:
+    """The context of an isolated workflow whose directory (absolute) is anywhere."""
     return Context(
         workflow_id,
         Mode.ISOLATED,

@@ -198,11 +198,11 @@ def apply(tables: Mapping[str, Any], layers: Iterable[Layer]) -> dict[str, Any]:
     ranked += [layer.values for layer in checked if layer.origin == COMMAND_LINE]
     merged: dict[str, Any] = {}
     for values in ranked:
-        merged = _merge(merged, values)
+        merged = overlay(merged, values)
     return merged
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`above` over `below`; only tables that hold settings are merged key by key, others replace."""
     merged = dict(below)
     for key, value in above.items():

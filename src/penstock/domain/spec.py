@@ -14,6 +14,7 @@ import msgspec
 
 from penstock.domain.budget import Batch
 from penstock.domain.calculation import FailureClass
+from penstock.domain.completion import CompletionAction, check_actions
 from penstock.domain.context import Mode
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
@@ -180,6 +181,7 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chain: ChainTable = ChainTable()
     steps: dict[str, StepTable] = {}
     metadata: dict[str, Any] = {}
+    on_complete: list[CompletionAction] = []
 
     @property
     def engine_name(self) -> str:
@@ -347,6 +349,8 @@ def _refuse_unknown(tables: dict[str, Any]) -> None:
         _refuse_unknown_in(tables if not where else tables.get(where, {}), struct, where)
     for name, step in _entries(tables.get("steps")):
         _refuse_unknown_in(step, StepTable, f"steps.{name}")
+    for number, action in _entries(tables.get("on_complete")):
+        _refuse_unknown_in(action, CompletionAction, f"on_complete[{number}]")
     for number, rule in _entries(dict(_entries(tables.get("remedies"))).get("rules")):
         where = f"remedies.rules[{number}]"
         _refuse_unknown_in(rule, Rule, where)
@@ -394,6 +398,7 @@ def _check_values(spec: WorkflowSpec) -> None:
     _check_resources(spec.resources)
     _check_retry(spec.retry)
     check_table(spec.remedies)
+    check_actions(spec.on_complete)
     _check_limits(spec.limits)
     _check_locks(spec.locks)
     if not 1 <= spec.batch.size <= BATCH_MAX:

@@ -60,6 +60,17 @@ class WorkflowInfo(View, frozen=True):
     created_at: float
     updated_at: float
     database: str = ""  # the file that its rows are in, absolute
+    completions: dict[str, int] = {}  # actions of its newest end by state
+
+
+class CompletionInfo(View, frozen=True):
+    """An action of `[[on_complete]]` at a workflow's newest end, and what it came to."""
+
+    position: int  # from 1
+    action: str
+    state: str  # pending, begun, done, failed, held, dropped
+    result: str | None
+    at: float
 
 
 class DatabaseInfo(View, frozen=True):
@@ -69,6 +80,28 @@ class DatabaseInfo(View, frozen=True):
     file_system: str  # as the kernel names its type
     journal: str  # "wal", or "truncate" where the file system is a network's
     why: str  # it is there, or is kept so; empty where all is as usual
+
+
+class SweepInfo(View, frozen=True):
+    """A sweep: the keys that differ between its points, and its workflows counted by state (`missing`: not there)."""
+
+    name: str
+    keys: tuple[str, ...]
+    points: int
+    states: dict[str, int]
+    complete: bool  # whether all its workflows have been made; else submitting it again makes the rest
+    created_at: float
+
+
+class SweepPointInfo(View, frozen=True):
+    """One workflow of a sweep, and what it has of its own."""
+
+    number: int  # from 1
+    id: str
+    values: dict[str, Any]
+    state: str
+    jobs: int
+    statuses: dict[str, int]
 
 
 class JobInfo(View, frozen=True):
@@ -115,6 +148,7 @@ class AttemptInfo(View, frozen=True):
     position: int = 0  # in the submission
     remedy: dict[str, Any] | None = None  # the newest change that it ran with: rule, changes, after (attempt)
     evidence: dict[str, Any] | None = None  # where its failure is told: file, line, text
+    revision: int = 0  # of the workflow's spec that it was begun with; 0: as submitted
 
 
 class EventInfo(View, frozen=True, tag=True):

@@ -29,6 +29,11 @@ def lay_out(aside: Path, context: Context) -> None:
         Path(context.database).parent.mkdir(parents=True, exist_ok=True)
 
 
+def discard_aside(aside: Path) -> None:
+    """Removes what is built aside, if it has not got its name."""
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def reveal(aside: Path, directory: Path) -> None:
     """Gives the directory its name, for good, or not at all. OSError where something of that name is there.
 

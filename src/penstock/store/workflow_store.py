@@ -13,12 +13,14 @@ import aiosqlite
 import msgspec
 
 from penstock.domain.calculation import BLAMELESS, PackedChunk
+from penstock.domain.completion import CompletionAction, CompletionState
 from penstock.domain.errors import ConflictError, StoreError
 from penstock.domain.remedy import AppliedRemedy
-from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status
+from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status, WorkflowState
 from penstock.domain.submission import Submission
 from penstock.domain.views import EventInfo
 from penstock.store.chain import hold_back, lead_again, lead_back, lead_on
+from penstock.store.completion import drop_completions, plan_completions
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
 from penstock.store.removal import REMOVE_WORKFLOW
@@ -48,6 +50,7 @@ class WorkflowStore:
         self.workflow_id = workflow_id
         self.tally: Counter[str] = Counter()
         self.rejected = 0
+        self.completions: Counter[str] = Counter()
         self._is_chain = False
         self._db = Database(database, load_migrations(WORKFLOW_MIGRATIONS), busy)
 
@@ -110,6 +113,15 @@ class WorkflowStore:
         self.rejected = (
             await self._db.fetch("SELECT count(*) FROM rejected WHERE workflow_id = ?", [self.workflow_id])
         )[0][0]
+        self.completions = Counter(
+            dict(
+                await self._db.fetch(
+                    "SELECT state, count(*) FROM completion WHERE workflow_id = ?1 "
+                    "AND run = (SELECT max(run) FROM completion WHERE workflow_id = ?1) GROUP BY state",
+                    [self.workflow_id],
+                )
+            )
+        )
         return row, await self._steps(), await self._open_submissions()
 
     async def _steps(self) -> list[StepRow]:
@@ -291,7 +303,8 @@ class WorkflowStore:
             )
             await db.executemany(
                 "INSERT INTO attempt (workflow_id, job_id, number, submission, position, directory, state, created_at, "
-                "remedy) VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, json_extract(?, '$[#-1]'))",
+                "remedy, revision) SELECT workflow_id, ?2, ?3, ?4, ?5, ?6, 'intent', ?7, json_extract(?8, '$[#-1]'), "
+                "revision FROM workflow WHERE workflow_id = ?1",
                 [
                     (self.workflow_id, a.job_id, a.number, submission.ulid, a.position, a.directory, now, job.remedies)
                     for a, job in zip(attempts, jobs, strict=True)
@@ -418,15 +431,26 @@ class WorkflowStore:
 
     # ---- what people ask for ----------------------------------------------------------------------------------------
 
-    async def set_workflow(self, event: Event | None = None, **columns: Any) -> list[EventInfo]:
-        """Changes columns of the workflow's row, with an event in the same transaction."""
+    async def set_workflow(
+        self, event: Event | None = None, *, actions: Sequence[CompletionAction] = (), **columns: Any
+    ) -> list[EventInfo]:
+        """Changes columns of the workflow's row, with an event and what is to be done at its end, in one transaction.
+
+        A workflow that runs again forgets what has not been done at its last end.
+        """
         columns["updated_at"] = time.time()
         assignments = ", ".join(f"{name} = ?" for name in columns)
         async with self._db.transaction() as db:
             await db.execute(
                 f"UPDATE workflow SET {assignments} WHERE workflow_id = ?", (*columns.values(), self.workflow_id)
             )
-            return await self._events(db, [event] if event else [])
+            await plan_completions(db, self.workflow_id, actions)
+            if columns.get("state") == WorkflowState.RUNNING:
+                await drop_completions(db, self.workflow_id)
+            events = await self._events(db, [event] if event else [])
+        if actions:
+            self.completions = Counter({CompletionState.PENDING: len(actions)})
+        return events
 
     async def move_jobs(
         self, where: Where, to: JobState, event: Event, *, reset: bool = False

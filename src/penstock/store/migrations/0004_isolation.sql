@@ -7,6 +7,22 @@ ALTER TABLE job ADD COLUMN origin TEXT;             -- JSON: where a result that
 CREATE INDEX job_calculation ON job (calculation) WHERE calculation IS NOT NULL;
 CREATE INDEX job_awaits ON job (awaits) WHERE awaits IS NOT NULL;
 
+-- what is done when the workflow has ended: each action of each end, in its order
+CREATE TABLE completion (
+    workflow_id TEXT NOT NULL REFERENCES workflow,
+    run INTEGER NOT NULL,             -- number of the end, from 1
+    position INTEGER NOT NULL,        -- of the action, from 1
+    action TEXT NOT NULL,             -- JSON
+    state TEXT NOT NULL,              -- pending, begun, done, failed, held, dropped
+    result TEXT,
+    at REAL NOT NULL,
+    PRIMARY KEY (workflow_id, run, position)
+) WITHOUT ROWID;
+
+-- a spec that was changed after its submission
+ALTER TABLE workflow ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;  -- how often
+ALTER TABLE attempt ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;   -- of the spec that it was begun with
+
 ALTER TABLE submission ADD COLUMN locks TEXT;        -- JSON: the fencing tokens of what it holds; NULL: nothing
 
 -- what came from the databases of other tools
