@@ -56,6 +56,28 @@ def test_beside_a_running_daemon_a_context_reads_and_says_why(daemon: Penstockd,
         assert query(reader.directory, "SELECT state, jobs FROM tally WHERE jobs") == [("completed", 3)]
 
 
+def test_a_daemon_adopts_what_the_library_made_and_runs_none_of_it(daemon: Penstockd) -> None:
+    with penstock.open_context("mine", work_root=daemon.work) as context:
+        done, waiting = (context.calculations.add(context.materials.add(n, f"{n} 0 0 0"), "mine") for n in ("H", "He"))
+        done.complete(energy_hartree=-0.5)
+    adopted = daemon.ctl("adopt", context.directory)
+    assert adopted.returncode == 0, adopted.stderr
+    assert daemon.state_of("mine") == "completed"
+    [first, second] = daemon.client.jobs("mine").jobs
+    assert (first.final_energy, second.state) == (-0.5, "held")
+    assert Path(daemon.client.export("mine", "csv").path).read_text().count("\n") > 2
+    for arguments in (
+        ("retry", "mine", "--job", 1),
+        ("reset-missing", "mine"),
+        ("resume", "mine", "--job", waiting.id),
+    ):
+        refused = daemon.ctl(*arguments)
+        assert refused.returncode == 2
+        assert "made through the library" in refused.stderr
+    with context:
+        assert "works on it" in str(context.read_only_because)
+
+
 def test_a_job_joins_its_workflow(daemon: Penstockd) -> None:
     script = f'cd / && exec "$1" -c "$2" > {daemon.home}/said'
     daemon.write_table("alpha.csv", [("h", "H 0 0 0")])

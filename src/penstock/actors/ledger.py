@@ -229,6 +229,7 @@ class Ledger:
 
     async def resume(self, selection: Selection | None, revision: Revision | None = None) -> Touched:
         """Undoes a pause, or goes on with a workflow that failed or was cancelled; `revision`: with another spec."""
+        self.refuse_record()
         if selection is not None:
             return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
         if revision is None and self.state in (WorkflowState.RUNNING, WorkflowState.PAUSED):
