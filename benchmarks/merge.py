@@ -14,7 +14,7 @@ import msgspec
 from benchmarks.report import Figure, Options, Report, at_most, compare
 from penstock.context import open_context
 from penstock.store.connection import open_writer, transaction
-from penstock.store.merging import MergeOrder, merge
+from penstock.store.merging import MergeOrder, MergeReport, merge
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare
 
 _TABLES: Final = ("material", "job", "property", "file")
@@ -45,7 +45,7 @@ def run(options: Options) -> Report:
     return Report("merge", f"merge of {results} results", {"results": results}, figures, faults)
 
 
-def _timed(order: MergeOrder) -> tuple[float, object]:
+def _timed(order: MergeOrder) -> tuple[float, MergeReport]:
     began = time.monotonic()
     report = merge(order)
     return time.monotonic() - began, report
