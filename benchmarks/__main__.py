@@ -34,6 +34,7 @@ NAMES: Final = (
     "locks",
     "contexts",
     "merge",
+    "archive",
 )
 _RESULTS: Final = Path(__file__).parent / "results"
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from penstock import engines
-from penstock.actors import worker_tasks
+from penstock.actors import task
 from penstock.actors import workers as module
 from penstock.actors.clock import SystemClock
 from penstock.actors.worker_tasks import (
@@ -201,7 +201,7 @@ async def test_a_worker_that_takes_too_long_is_killed_and_replaced(
     [victim] = worker_pids(pool)
     os.kill(victim, signal.SIGSTOP)
     with monkeypatch.context() as patch, anyio.fail_after(10.0):
-        patch.setattr(worker_tasks, "_LIMIT_S", 0.05)
+        patch.setattr(task, "_LIMIT_S", 0.05)
         with pytest.raises(WorkerStuckError, match=r"in 0\.05 s"):
             await pool.run(ReadChunk(SOURCE, str(water), "", 10))
     await gone(victim)

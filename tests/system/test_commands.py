@@ -170,6 +170,10 @@ def test_settings_come_in_layers(stopped_daemon: Penstockd) -> None:
         "scheduler.account": ("", "built-in"),
         "scheduler.qos": ("", "built-in"),
         "batch.style": ("auto", "built-in"),
+        "retention.archive_after": ("", "built-in"),
+        "retention.delete_after": ("", "built-in"),
+        "retention.keep_last": (0, "built-in"),
+        "retention.destination": ("", "built-in"),
     }
     table = daemon.ctl("config", env=environment).stdout
     assert any(line.split() == ["resources.walltime", "4min", "environment"] for line in table.splitlines())

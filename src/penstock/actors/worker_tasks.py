@@ -7,21 +7,35 @@ result, or `!` and a `Failed`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from penstock import __version__, engines
+from penstock.actors.archive_tasks import (
+    CleanFiles,
+    MeasureUsage,
+    PublishArchive,
+    ReadArchiveHead,
+    RemoveTree,
+    UnpackArchive,
+    UploadArchive,
+    VerifyArchive,
+    WriteArchive,
+)
 from penstock.actors.directories import look_through
+from penstock.actors.task import Task
 from penstock.domain.calculation import (
     Calculation,
     Exit,
@@ -39,15 +53,14 @@ from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import MergeReport, Selection
 from penstock.recipes import structures
 from penstock.store import backup, execution_export, export
+from penstock.store.export_folder import FOLDER, export_folder
 from penstock.store.imports.order import ImportOrder, ImportResult, find_kind, try_import, write_import
 from penstock.store.merging import MergeOrder, merge
 from penstock.store.reviews import Look, ReviewKind, Seen
 from penstock.store.rows import WorkflowRow
 
-T = TypeVar("T")
-_LIMIT_S: Final = 600.0
-_LONG_LIMIT_S: Final = 7200.0
 _READ_LIMIT_S: Final = 30.0  # for one attempt's outputs; a pattern that takes longer never ends
+_PR_SET_PDEATHSIG: Final = 1
 LENGTH: Final = struct.Struct("!I")
 _COPY_BYTES: Final = 1 << 20
 _SOURCE_FOLDER: Final = "source"
@@ -72,21 +85,6 @@ FAILURES: Final[dict[str, Callable[[Failed], PenstockError]]] = {
     "not_found": lambda f: NotFoundError(f.message),
     "internal": lambda f: BusyError(f"a worker process failed: {f.message}"),
 }
-
-
-class Task(msgspec.Struct, Generic[T], frozen=True, tag=True):
-    """Base of all tasks; `result` is the type of the answer."""
-
-    result: ClassVar[Any]
-    is_long: ClassVar[bool] = False  # may take minutes by its nature: never gets the last worker
-
-    def run(self) -> T:
-        """Does it; only ever called in a worker process."""
-        raise NotImplementedError
-
-    def limit_s(self) -> float:
-        """How long it may take before its process is taken for stuck."""
-        return _LONG_LIMIT_S if self.is_long else _LIMIT_S
 
 
 class SourceFile(msgspec.Struct, frozen=True, array_like=True):
@@ -382,6 +380,9 @@ class ExportJobs(Task[int], frozen=True):
 
     def run(self) -> int:
         """How many jobs were written; of a history of protocols, how many executions."""
+        if self.format == FOLDER:
+            path, overwrite = Path(self.path), self.overwrite
+            return export_folder(Path(self.database), self.workflow_id, path, self.selection, overwrite=overwrite)
         if execution_export.holds_executions(Path(self.database), self.workflow_id):
             write = execution_export.export_executions
         else:
@@ -480,6 +481,15 @@ AnyTask = (
     | WriteImport
     | BackUp
     | MergeResults
+    | WriteArchive
+    | VerifyArchive
+    | PublishArchive
+    | UploadArchive
+    | ReadArchiveHead
+    | UnpackArchive
+    | RemoveTree
+    | MeasureUsage
+    | CleanFiles
 )
 
 
@@ -525,8 +535,14 @@ def refuse(_payload: bytes) -> bytes:
     return b"!" + msgspec.msgpack.encode(Failed("internal", UPGRADED))
 
 
+def _end_with_the_daemon() -> None:
+    """A worker that outlived a killed daemon could still write where the next one does."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(daemon_version: str) -> None:
     """Serves tasks until the daemon closes the socket. What libraries print goes to standard error."""
+    _end_with_the_daemon()
     channel = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)

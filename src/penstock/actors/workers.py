@@ -16,7 +16,8 @@ import msgspec
 
 from penstock import __version__
 from penstock.actors.clock import Clock
-from penstock.actors.worker_tasks import FAILURES, LENGTH, Failed, Task, frame
+from penstock.actors.task import Task
+from penstock.actors.worker_tasks import FAILURES, LENGTH, Failed, frame
 from penstock.domain.errors import BusyError, PenstockError
 
 T = TypeVar("T")

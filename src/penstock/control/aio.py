@@ -111,6 +111,13 @@ class AsyncClient:
     import_databases = _verb(messages.Import)
     executions = _verb(messages.ListExecutions)
     execution = _verb(messages.GetExecution)
+    archive = _verb(messages.Archive)
+    archives = _verb(messages.ListArchives)
+    restore = _verb(messages.Restore)
+    delete = _verb(messages.Delete)
+    usage = _verb(messages.MeasureUsage)
+    clean = _verb(messages.Clean)
+    retention = _verb(messages.ReviewRetention)
 
     def watch(
         self,

@@ -15,6 +15,7 @@ from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
+    ArchiveInfo,
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
@@ -31,10 +32,12 @@ from penstock.domain.views import (
     OnConflict,
     QueuedJobInfo,
     RejectedInfo,
+    RetentionInfo,
     Selection,
     Statistic,
     SweepInfo,
     SweepPointInfo,
+    UsageInfo,
     WorkflowInfo,
 )
 
@@ -320,6 +323,59 @@ class StoredSpec(Message, frozen=True):
 
     id: str
     spec: dict[str, Any]
+
+
+class Archived(Message, frozen=True):
+    """An archive that was verified after it was written; `deleted`: the workflow was removed afterwards."""
+
+    archive: ArchiveInfo
+    deleted: bool
+
+
+class Archives(Message, frozen=True):
+    """Archives that were written by this daemon, oldest first."""
+
+    archives: tuple[ArchiveInfo, ...]
+
+
+class Restored(Message, frozen=True):
+    """A workflow that came out of an archive. `left_out`: links that lead out of it and were not made."""
+
+    id: str
+    directory: str
+    state: str
+    jobs: int
+    files: int
+    left_out: tuple[str, ...]
+
+
+class Usage(Message, frozen=True):
+    """What workflows take on the disk."""
+
+    workflows: tuple[UsageInfo, ...]
+
+
+class Cleaned(Message, frozen=True):
+    """What was removed because it is no result, or would be."""
+
+    attempts: int
+    files: int
+    bytes: int
+    dry_run: bool
+
+
+class Retention(Message, frozen=True):
+    """What retention will do, soonest first; `done`: what it has done just now."""
+
+    due: tuple[RetentionInfo, ...]
+    done: tuple[RetentionInfo, ...] = ()
+
+
+class Deleted(Message, frozen=True):
+    """The workflow and its directory are gone."""
+
+    id: str
+    directory: str
 
 
 class Done(Message, frozen=True):
@@ -642,7 +698,7 @@ class Export(Request[Exported], frozen=True):
     """Write results to `path` (absolute; None = the workflow's own directory)."""
 
     id: str
-    format: str  # csv, json, extxyz, ase
+    format: str  # csv, json, extxyz, ase, or folder: one with all of them
     path: str | None = None
     selection: Selection = Selection()
     overwrite: bool = False
@@ -755,6 +811,75 @@ class ReleaseLock(Request[LockReleased], frozen=True):
     reply = LockReleased
 
 
+class Archive(Request[Archived], frozen=True):
+    """Write a workflow at rest to one `.tar.zst`, verify it, record it; with `delete`, remove the workflow then.
+
+    `destination` is an absolute path or a URL of fsspec; a directory gets `ID.tar.zst`.
+    """
+
+    id: str
+    destination: str
+    delete: bool = False
+    reply = Archived
+
+
+class ListArchives(Request[Archives], frozen=True):
+    """Archives of one workflow, or all."""
+
+    id: str | None = None
+    reply = Archives
+
+
+class Restore(Request[Restored], frozen=True):
+    """Make a workflow of an archive: an absolute path, a URL, or the id of a workflow that was archived here.
+
+    Into `work_root` (default for an id: where it was), under `id` and with `isolation` (default: as it was).
+    `outside_links`: symbolic links that lead out of the workflow are made too.
+    """
+
+    source: str
+    work_root: str | None = None
+    id: str | None = None
+    isolation: str | None = None
+    outside_links: bool = False
+    reply = Restored
+
+
+class Delete(Request[Deleted], frozen=True):
+    """Remove a workflow at rest with all it has; archives stay. `force`: a faulted one too, whatever may still run."""
+
+    id: str
+    force: bool = False
+    reply = Deleted
+
+
+class MeasureUsage(Request[Usage], frozen=True):
+    """How much of the disk a workflow takes, or each of all."""
+
+    id: str | None = None
+    reply = Usage
+
+
+class Clean(Request[Cleaned], frozen=True):
+    """Remove what is no result from a workflow at rest: attempts that a completed job does not need, leftovers.
+
+    `failed`: also all attempts but the newest of jobs that ended badly; `exports`: also what was exported.
+    """
+
+    id: str
+    failed: bool = False
+    exports: bool = False
+    dry_run: bool = False
+    reply = Cleaned
+
+
+class ReviewRetention(Request[Retention], frozen=True):
+    """What retention will do and when; with `apply`, what is due is done now and not only within the hour."""
+
+    apply: bool = False
+    reply = Retention
+
+
 AnyRequest = (
     Ping
     | Submit
@@ -798,6 +923,13 @@ AnyRequest = (
     | Import
     | ListExecutions
     | GetExecution
+    | Archive
+    | ListArchives
+    | Restore
+    | Delete
+    | MeasureUsage
+    | Clean
+    | ReviewRetention
 )
 StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
@@ -829,6 +961,13 @@ AnyReply = (
     | Imported
     | Executions
     | ExecutionDetail
+    | Archived
+    | Archives
+    | Restored
+    | Deleted
+    | Usage
+    | Cleaned
+    | Retention
 )
 AnyItem = EventInfo | LogChunk | Lagged | Finding
 

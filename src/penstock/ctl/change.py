@@ -22,6 +22,7 @@ from penstock.domain.views import Selection
 _NOTHING: Final = Selection()
 _FAILED: Final = Selection(statuses=(Status.FAILED, Status.TIMEOUT))
 _NOT_CONFIRMED: Final = 2
+_FORMATS: Final = ("csv", "json", "extxyz", "ase", "folder")
 _FATES: Final = {
     "lost": (
         "they began and left nothing. They are tried again, and it costs them none of their attempts. Make sure that "
@@ -215,7 +216,9 @@ def on_complete(ctl: Ctl, id: str, retry: bool, again: int | None) -> None:
 @command("export")
 @id_argument()
 @selection_options
-@click.option("--to", "format_", type=click.Choice(["csv", "json", "extxyz", "ase"]), required=True, help="Format.")
+@click.option(
+    "--to", "format_", type=click.Choice(["csv", "json", "extxyz", "ase", "folder"]), required=True, help="Format."
+)
 @click.option("-o", "--output", type=click.Path(), metavar="PATH", help="Default: the workflow's own directory.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 def export(ctl: Ctl, id: str, selection: Selection, format_: str, output: str | None, overwrite: bool) -> None:

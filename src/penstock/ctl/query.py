@@ -186,6 +186,7 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
     pairs = [
         ("workflow", info.id),
         ("state", info.state + (f": {info.reason}" if info.reason else "")),
+        *([("now", info.operation)] if info.operation else []),
         ("jobs", f"{info.jobs} ({counts(info.statuses)})" + (", more are being read" if info.ingesting else "")),
         ("recipe", f"{info.recipe}, engine {info.engine}"),
         ("cluster", f"{info.cluster}, slots {info.slots}, priority {info.priority}"),

@@ -74,5 +74,17 @@ def counts(statuses: dict[str, int]) -> str:
     return ", ".join(f"{status} {count}" for status, count in statuses.items() if count) or "none"
 
 
+def size(count: int) -> str:
+    """A number of bytes: `512 B`, `1.2 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.95 or unit == "TB":
+            break
+    return f"{value:.1f} {unit}"
+
+
 def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()

@@ -24,6 +24,7 @@ from penstock.domain.completion import CompletionAction
 from penstock.domain.context import DATABASE_NAME, Context, DaemonPlace, Mode, plan_context, read_context
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
+from penstock.domain.life_cycle import Operation
 from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules, leads_somewhere
 from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec, nearest, readable_error, unknown_key
@@ -36,6 +37,7 @@ from penstock.store.export import FORMATS
 from penstock.store.layout import aside_of, lay_out, reveal
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.rows import WorkflowRow
+from penstock.store.transfer import remove_restored
 from penstock.store.workflow_store import WorkflowStore
 
 _TEMPLATE_MAX: Final = 1 << 20
@@ -229,7 +231,7 @@ async def create_all_aside(builds: Sequence[tuple[Context, Build]], catalogue: C
             directory = Path(context.directory)
             await catalogue.add(context.workflow_id, context.directory)
             begun.append(context)
-            await _refuse_existing(directory)
+            await refuse_existing(directory)
             infos.append(await build(aside_of(directory)))
         await anyio.to_thread.run_sync(_reveal_all, [Path(context.directory) for context in begun])
     except (OSError, StoreError) as error:
@@ -257,7 +259,8 @@ def claim_of(state_dir: Path) -> str:
     return msgspec.json.encode(DaemonPlace(socket.gethostname(), str(state_dir))).decode()
 
 
-async def _refuse_existing(directory: Path) -> None:
+async def refuse_existing(directory: Path) -> None:
+    """ConflictError where something stands already."""
     if await anyio.Path(directory).exists():
         raise ConflictError(f"{directory} exists, but no workflow of this daemon; choose another id or move it away")
 
@@ -267,6 +270,18 @@ async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> No
     with anyio.CancelScope(shield=True):
         await anyio.to_thread.run_sync(_clear_away, directory)
         await catalogue.remove(workflow_id)
+
+
+async def undo_restoration(catalogue: Catalogue, workflow_id: str, operation: Operation) -> None:
+    """Removes what is left of a restoration that was never ended; the archive stays."""
+    aside = aside_of(Path(operation.directory))
+    database = Path(operation.database)
+    if not database.is_relative_to(operation.directory):
+        await anyio.to_thread.run_sync(remove_restored, database, workflow_id, operation.token)
+        if not operation.shares_database:
+            await anyio.to_thread.run_sync(remove_empty, database)
+    await anyio.to_thread.run_sync(lambda: shutil.rmtree(aside, ignore_errors=True))
+    await catalogue.remove(workflow_id)
 
 
 def _clear_away(directory: Path) -> None:

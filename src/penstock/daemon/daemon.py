@@ -28,9 +28,11 @@ from penstock.daemon.completion import Completions
 from penstock.daemon.completion_acts import completion_acts
 from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
+from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
+from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import LOCK_NAME
@@ -94,6 +96,9 @@ class Daemon:
         self._locks = Locks(self._state_dir, self._clock)
         self._placement = Placement(str(self._state_dir), config.daemon.network_databases)
         self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock, self._placement)
+        self._movers = WorkerPool(2, self._clock)  # for archives, which may take hours
+        self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
+        self._retention = Retention(self._life_cycle, self._board, self._catalogue, self._movers, self._clock)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
         self._database = self._metrics.timed(self._clock.busy)
 
@@ -110,6 +115,7 @@ class Daemon:
             stack.callback(self._socket_path.unlink, missing_ok=True)
             stack.callback(listener.close)
             stack.callback(self._workers.close)
+            stack.callback(self._movers.close)
             if address := self._config.metrics_address():
                 stack.callback(self._serve_metrics(*address))
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -123,6 +129,7 @@ class Daemon:
                         *(self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters),
                         locks=locks,
                         completions=completions,
+                        whole=self._retention,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
@@ -130,6 +137,8 @@ class Daemon:
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
                     tasks.start_soon(self._workflows.keep_catalogue)
                     tasks.start_soon(completions.run)
+                    tasks.start_soon(self._life_cycle.resume)
+                    tasks.start_soon(self._retention.keep)
                     tasks.start_soon(self._measure_lag)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)

@@ -18,6 +18,7 @@ from penstock.store.merging import plan_merge
 async def merge_results(workflows: Workflows, workers: Workers, request: m.Merge) -> m.Merged:
     """Merges what has ended of a workflow, whatever its state. SpecError, ConflictError, StoreError."""
     directory = Path(workflows.info(request.id).directory)
+    workflows.refuse_held(request.id)
     if request.into is not None and not Path(request.into).is_absolute():
         raise SpecError(f"{request.into} is not an absolute path", key="into")
     source = await anyio.to_thread.run_sync(read_context, directory)

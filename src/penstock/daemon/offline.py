@@ -9,7 +9,8 @@ import anyio.to_thread
 import msgspec
 
 from penstock.actors.clock import SystemClock
-from penstock.actors.worker_tasks import CheckWork, Task
+from penstock.actors.task import Task
+from penstock.actors.worker_tasks import CheckWork
 from penstock.daemon.creation import Request, build_aside, check_request
 from penstock.domain import settings
 from penstock.domain.context import Mode, alone_in

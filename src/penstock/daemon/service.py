@@ -41,6 +41,7 @@ from penstock.daemon.locks import LockDesk
 from penstock.daemon.merging import merge_results
 from penstock.daemon.metrics import Metrics
 from penstock.daemon.resuming import resume_revised
+from penstock.daemon.retention import WHOLE, Retention
 from penstock.daemon.reviews import review, word_on_job
 from penstock.daemon.sweeps import find_sweep, list_sweeps, refuse_sweep, submit_sweep
 from penstock.daemon.why import explain, look_around
@@ -100,6 +101,7 @@ class Service:
         locks: LockDesk,
         *,
         completions: Completions,
+        whole: Retention | None = None,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -109,6 +111,7 @@ class Service:
         self._desk = desk
         self._locks = locks
         self._completions = completions
+        self._whole = whole  # what is done to workflows as a whole
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
@@ -127,6 +130,8 @@ class Service:
                 return await review(self._workflows, request)
             case m.ListLocks() | m.ReleaseLock():
                 return await self._locks.answer(request)
+            case _ if isinstance(request, WHOLE) and self._whole is not None:
+                return await self._whole.answer(request)
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
@@ -376,6 +381,7 @@ class Service:
 
     async def _export(self, request: m.Export) -> m.Exported:
         info = self._workflows.info(request.id)
+        self._workflows.refuse_held(request.id)
         path = export.default_path(Path(info.directory), request.id, request.format)
         overwrite = request.overwrite or request.path is None
         if request.path is not None:

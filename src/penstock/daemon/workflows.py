@@ -30,9 +30,11 @@ from penstock.daemon.creation import (
     create_workflow,
     create_workflows,
     discard,
+    undo_restoration,
 )
 from penstock.domain.context import Context, read_context
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
+from penstock.domain.life_cycle import RESTORING, Operation
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
 from penstock.domain.views import ClusterInfo, DatabaseInfo, WorkflowInfo
@@ -65,6 +67,7 @@ class Workflows:
         self._clock = clock
         self._placement = placement
         self._databases: dict[str, DatabaseInfo] = {}
+        self.operations: dict[str, Operation] = {}  # what is done to workflows as a whole; nothing wakes these
         self._refs: dict[str, Ref[Message]] = {}
         self._faults: dict[str, tuple[float, float]] = {}  # when it last broke, and how long was waited then
         self._sweeping = anyio.Lock()
@@ -78,7 +81,7 @@ class Workflows:
         """Records a workflow so that it will run, whatever happens next; returns its id and directory."""
         workflow_id, cluster = request.workflow_id, request.spec.cluster
         await self._forget_if_gone(workflow_id, request.directory)
-        self._refuse_taken(workflow_id)
+        self.refuse_taken(workflow_id)
         await self.check(request, clusters)
         workers = self._surroundings(cluster).workers
         request = msgspec.structs.replace(request, context=await self.placed(request.context))
@@ -94,7 +97,7 @@ class Workflows:
 
     def refuse_known(self, workflow_id: str, directory: Path) -> None:
         """ConflictError when there is a workflow of that id, or one in that directory."""
-        self._refuse_taken(workflow_id)
+        self.refuse_taken(workflow_id)
         for info in self._board.workflows.values():
             if info.directory == str(directory):
                 raise ConflictError(f"{directory} is workflow {info.id!r} of this daemon already")
@@ -123,7 +126,7 @@ class Workflows:
             else:
                 for request in requests:
                     await self._forget_if_gone(request.workflow_id, request.directory)
-                    self._refuse_taken(request.workflow_id)
+                    self.refuse_taken(request.workflow_id)
                 present = set()
             row = msgspec.structs.replace(row, created_at=known.created_at if known else self._clock.time())
             await self._catalogue.put_sweep(row)
@@ -157,7 +160,7 @@ class Workflows:
         The context that it gets says where its database is to be.
         """
         await self._forget_if_gone(context.workflow_id, Path(context.directory))
-        self._refuse_taken(context.workflow_id)
+        self.refuse_taken(context.workflow_id)
         self._surroundings(cluster)
         placed = await self.placed(context)
         info = await create_aside(placed, self._catalogue, lambda aside: build(placed, aside))
@@ -201,7 +204,7 @@ class Workflows:
 
     async def plan(self, request: Request, clusters: dict[str, ClusterInfo]) -> SourcePlan:
         """What `create` would make; nothing is written."""
-        self._refuse_taken(request.workflow_id)
+        self.refuse_taken(request.workflow_id)
         await self.check(request, clusters)
         spec, workers = request.spec, self._surroundings(request.spec.cluster).workers
         return await workers.run(PlanSource(spec.structures, str(request.source), spec.engine_name, request.inputs()))
@@ -230,7 +233,8 @@ class Workflows:
             self._board.changed.discard(workflow_id)
             await self._catalogue.remove(workflow_id)
 
-    def _refuse_taken(self, workflow_id: str) -> None:
+    def refuse_taken(self, workflow_id: str) -> None:
+        """ConflictError for an id that a workflow has."""
         taken = self._board.workflows.get(workflow_id)
         if taken is not None:
             raise ConflictError(
@@ -241,7 +245,8 @@ class Workflows:
     # ---- starting and finding again ---------------------------------------------------------------------------------
 
     def start(self, workflow_id: str, directory: Path, cluster: str) -> Ref[Message]:
-        """Starts a workflow's actor. StoreError when its `context.toml` is damaged."""
+        """Starts a workflow's actor. StoreError when its `context.toml` is damaged, ConflictError while it is held."""
+        self.refuse_held(workflow_id)
         around, context = self._surroundings(cluster), read_context(directory)
         self._refs[workflow_id] = self.supervisor.start_child(
             workflow_id, lambda me: WorkflowActor(me, context, around)
@@ -252,13 +257,22 @@ class Workflows:
         """After a start: every workflow of the catalogue goes on, or at least is known."""
         for row in await self._catalogue.rows():
             if row.state == CREATING and not await anyio.Path(row.directory).exists():
-                await discard(self._catalogue, row.id, Path(row.directory))  # it was never accepted
+                if row.operation is not None:
+                    await undo_restoration(self._catalogue, row.id, row.operation)
+                else:
+                    await discard(self._catalogue, row.id, Path(row.directory))  # it was never accepted
                 continue
-            await self._find_again(row)
+            await self.take_in(row)
 
-    async def _find_again(self, row: CatalogueRow) -> None:
+    async def take_in(self, row: CatalogueRow) -> None:
+        """A workflow of the catalogue is known, and goes on if it has work; what is done to it as a whole, later."""
         info = await anyio.to_thread.run_sync(_known_info, row)
         self._board.pin(info)
+        if row.operation is not None and row.operation.what != RESTORING:
+            self.hold(row.id, row.operation)
+            return
+        if row.operation is not None:  # it was revealed, and only the catalogue has not heard of it
+            await self._catalogue.set_operation(row.id, None)
         around = self._around(info.cluster)
         if around is None:
             reason = f"cluster {info.cluster!r} is not configured any more"
@@ -271,8 +285,9 @@ class Workflows:
             around.cluster.post(("detach", row.id), Detach(row.id))
 
     async def ask(self, workflow_id: str, message: Message, deadline_s: float) -> object:
-        """Asks a workflow's actor, starting it when the workflow is at rest."""
+        """Asks a workflow's actor, starting it when the workflow is at rest. ConflictError while it is held."""
         info = self.info(workflow_id)
+        self.refuse_held(workflow_id)
         for _ in range(3):
             if not self.supervisor.has_child(workflow_id):
                 self.start(workflow_id, Path(info.directory), info.cluster)
@@ -292,9 +307,52 @@ class Workflows:
         except KeyError:
             raise NotFoundError(f"there is no workflow {workflow_id!r}; see 'penstockctl list'") from None
 
+    def ids(self) -> list[str]:
+        """All that are known."""
+        return list(self._board.workflows)
+
     def running(self) -> dict[str, Ref[Message]]:
         """The actors that run now."""
         return {name: ref for name, ref in list(self._refs.items()) if self.supervisor.has_child(name)}
+
+    # ---- as a whole -------------------------------------------------------------------------------------------------
+
+    def refuse_held(self, workflow_id: str) -> None:
+        """ConflictError while something is done to the workflow as a whole."""
+        if (operation := self.operations.get(workflow_id)) is not None:
+            raise ConflictError(
+                f"workflow {workflow_id} is {operation.what}; wait until that is over ('penstockctl status "
+                f"{workflow_id}')"
+            )
+
+    def hold(self, workflow_id: str, operation: Operation) -> None:
+        """Nothing wakes the workflow from here on."""
+        self.operations[workflow_id] = operation
+        self._board.pin(msgspec.structs.replace(self.info(workflow_id), operation=operation.what))
+
+    async def let_go(self, workflow_id: str) -> None:
+        """The workflow is as it was before it was held, and goes on where it has work."""
+        with anyio.CancelScope(shield=True):
+            self.operations.pop(workflow_id, None)
+            info = msgspec.structs.replace(self.info(workflow_id), operation="")
+            self._board.pin(info)
+            await self._catalogue.set_operation(workflow_id, None)
+            if info.state != WorkflowState.FAULTED and _has_work(info) and self._around(info.cluster) is not None:
+                self.start(workflow_id, Path(info.directory), info.cluster)
+
+    def detach(self, workflow_id: str) -> None:
+        """The workflow's cluster sweeps what it still keeps of it."""
+        if (around := self._around(self.info(workflow_id).cluster)) is not None:
+            around.cluster.post(("detach", workflow_id), Detach(workflow_id))
+
+    async def forget(self, workflow_id: str) -> None:
+        """The workflow is gone."""
+        await self._catalogue.remove(workflow_id)
+        self.operations.pop(workflow_id, None)
+        self._refs.pop(workflow_id, None)
+        self._faults.pop(workflow_id, None)
+        self._board.workflows.pop(workflow_id, None)
+        self._board.changed.discard(workflow_id)
 
     # ---- faults -----------------------------------------------------------------------------------------------------
 
@@ -311,7 +369,8 @@ class Workflows:
         )
         if healable:
             await self._clock.sleep(wait)
-            if not self.supervisor.has_child(workflow_id):
+            is_free = workflow_id in self._board.workflows and workflow_id not in self.operations
+            if is_free and not self.supervisor.has_child(workflow_id):
                 self.start(workflow_id, Path(info.directory), info.cluster)
 
     def _next_wait(self, workflow_id: str) -> float:
@@ -336,7 +395,7 @@ class Workflows:
         """Writes changed states to the catalogue."""
         async with self._flushing:
             changed, self._board.changed = self._board.changed, set()
-            for workflow_id in changed:
+            for workflow_id in changed & self._board.workflows.keys():
                 try:
                     await self._catalogue.update(self._board.workflows[workflow_id])
                 except StoreError as error:
@@ -386,7 +445,7 @@ def _known_info(row: CatalogueRow) -> WorkflowInfo:
         info = row.snapshot or _unknown_info(row, "", _SOME_CLUSTER)
         return msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=str(error), database="")
     if row.snapshot is not None:
-        return msgspec.structs.replace(row.snapshot, database=context.database)
+        return msgspec.structs.replace(row.snapshot, database=context.database, operation="")
     try:
         cluster = msgspec.json.decode(load_spec(Path(context.database), row.id), type=WorkflowSpec).cluster
     except StoreError:

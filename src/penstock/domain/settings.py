@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from penstock.domain.errors import SpecError
+from penstock.domain.retention import RetentionTable
 from penstock.domain.spec import (
     BatchTable,
     ResourceTable,
@@ -32,6 +33,7 @@ _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "retry": RetryTable,
     "scheduler": SchedulerTable,
     "batch": BatchTable,
+    "retention": RetentionTable,
 }
 _VARIABLES: Final = {
     "cluster": "PENSTOCK_CLUSTER",
@@ -47,8 +49,12 @@ _VARIABLES: Final = {
     "scheduler.account": "PENSTOCK_ACCOUNT",
     "scheduler.qos": "PENSTOCK_QOS",
     "batch.style": "PENSTOCK_BATCH_STYLE",
+    "retention.archive_after": "PENSTOCK_ARCHIVE_AFTER",
+    "retention.delete_after": "PENSTOCK_DELETE_AFTER",
+    "retention.keep_last": "PENSTOCK_KEEP_LAST",
+    "retention.destination": "PENSTOCK_ARCHIVE_DESTINATION",
 }
-_WHOLE_NUMBERS: Final = frozenset({"slots", "priority", "resources.cores", "retry.max_attempts"})
+_WHOLE_NUMBERS: Final = frozenset({"slots", "priority", "resources.cores", "retry.max_attempts", "retention.keep_last"})
 _OTHER_WORD: Final = {"partition": "queue", "queue": "partition"}
 _SMALLEST_SPEC: Final[dict[str, Any]] = {"recipe": "any", "structures": {"source": "any"}, "engine": {"name": "any"}}
 """What a layer is added to when it is checked, so that the spec's own rules judge it."""

@@ -21,6 +21,7 @@ from penstock.domain.ids import check_workflow_id
 from penstock.domain.locks import COUNT_MAX, check_lock_name
 from penstock.domain.remedy import Change, RemedyTable, Rule, check_table
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
+from penstock.domain.retention import RetentionTable, check_retention
 from penstock.domain.scheduling import SchedulerOptions, check_options
 
 
@@ -179,6 +180,7 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitTable = LimitTable()
     locks: LockNeeds = LockNeeds()
     chain: ChainTable = ChainTable()
+    retention: RetentionTable = RetentionTable()
     steps: dict[str, StepTable] = {}
     metadata: dict[str, Any] = {}
     on_complete: list[CompletionAction] = []
@@ -260,6 +262,7 @@ _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "limits": LimitTable,
     "locks": LockNeeds,
     "chain": ChainTable,
+    "retention": RetentionTable,
 }
 
 
@@ -401,6 +404,7 @@ def _check_values(spec: WorkflowSpec) -> None:
     check_actions(spec.on_complete)
     _check_limits(spec.limits)
     _check_locks(spec.locks)
+    check_retention(spec.retention)
     if not 1 <= spec.batch.size <= BATCH_MAX:
         raise SpecError(f"must be between 1 and {BATCH_MAX}, not {spec.batch.size}", key="batch.size")
     spec.scheduler.options()

@@ -61,6 +61,7 @@ class WorkflowInfo(View, frozen=True):
     updated_at: float
     database: str = ""  # the file that its rows are in, absolute
     completions: dict[str, int] = {}  # actions of its newest end by state
+    operation: str = ""  # what is done to it as a whole now: archiving, restoring, deleting, cleaning
 
 
 class CompletionInfo(View, frozen=True):
@@ -71,6 +72,49 @@ class CompletionInfo(View, frozen=True):
     state: str  # pending, begun, done, failed, held, dropped
     result: str | None
     at: float
+
+
+class UsageInfo(View, frozen=True):
+    """What a workflow takes on the disk, in bytes; `steps`: the directories of its jobs by step.
+
+    `database` counts in `bytes` only where it is inside the workflow's directory; elsewhere others may use it too.
+    """
+
+    id: str
+    bytes: int
+    files: int
+    database: int
+    database_is_inside: bool
+    steps: dict[str, int]
+    source: int
+    exports: int
+    storage: int
+    other: int
+
+
+class RetentionInfo(View, frozen=True):
+    """What retention will do to a workflow (`archive`, `delete`), and when; not while it is `spared`."""
+
+    id: str
+    action: str
+    at: float
+    spared: bool
+    destination: str
+
+
+class ArchiveInfo(View, frozen=True):
+    """An archive that was written and verified. `changed_at` is when the workflow in it had last changed."""
+
+    location: str  # absolute path or URL
+    workflow_id: str
+    work_root: str
+    bytes: int
+    sha256: str
+    files: int
+    state: str
+    jobs: int
+    changed_at: float
+    archived_at: float
 
 
 class DatabaseInfo(View, frozen=True):

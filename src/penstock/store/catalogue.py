@@ -9,8 +9,9 @@ from typing import Final
 import msgspec
 
 from penstock.domain.errors import ConflictError
+from penstock.domain.life_cycle import Operation
 from penstock.domain.sweep import Point
-from penstock.domain.views import WorkflowInfo
+from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.database import BusyGuard, Database
 from penstock.store.schema import CATALOGUE_MIGRATIONS, load_migrations
 
@@ -25,6 +26,7 @@ class CatalogueRow(msgspec.Struct, frozen=True):
     directory: str
     state: str
     snapshot: WorkflowInfo | None
+    operation: Operation | None = None
 
 
 class SweepRow(msgspec.Struct, frozen=True):
@@ -56,8 +58,11 @@ class Catalogue:
         """Closes the connection."""
         await self._db.close()
 
-    async def add(self, workflow_id: str, directory: str) -> None:
-        """Records a workflow that is being created; ConflictError when the id or the directory is taken."""
+    async def add(self, workflow_id: str, directory: str, operation: Operation | None = None) -> None:
+        """Records a workflow that is being created, by a restoration where one is given.
+
+        ConflictError when the id or the directory is taken.
+        """
         async with self._db.transaction() as db:
             taken = list(
                 await db.execute_fetchall(
@@ -70,8 +75,8 @@ class Catalogue:
                     f"or look at it with 'penstockctl status {taken[0][0]}'"
                 )
             await db.execute(
-                "INSERT INTO workflow VALUES (?, ?, ?, ?, ?)",
-                (workflow_id, directory, CREATING, None, time.time()),
+                "INSERT INTO workflow (id, directory, state, created_at, operation) VALUES (?, ?, ?, ?, ?)",
+                (workflow_id, directory, CREATING, time.time(), _encode(operation) if operation else None),
             )
 
     async def remove(self, workflow_id: str) -> None:
@@ -112,12 +117,53 @@ class Catalogue:
 
     async def rows(self) -> list[CatalogueRow]:
         """All workflows, oldest first."""
-        found = await self._db.fetch("SELECT id, directory, state, snapshot FROM workflow ORDER BY created_at, id")
+        found = await self._db.fetch(
+            "SELECT id, directory, state, snapshot, operation FROM workflow ORDER BY created_at, id"
+        )
         return [
-            CatalogueRow(id_, directory, state, msgspec.json.decode(snapshot, type=WorkflowInfo) if snapshot else None)
-            for id_, directory, state, snapshot in found
+            CatalogueRow(
+                id_,
+                directory,
+                state,
+                msgspec.json.decode(snapshot, type=WorkflowInfo) if snapshot else None,
+                msgspec.json.decode(operation, type=Operation) if operation else None,
+            )
+            for id_, directory, state, snapshot, operation in found
         ]
 
+    # ---- what is done to a workflow as a whole ----------------------------------------------------------------------
 
-def _encode(snapshot: WorkflowInfo) -> str:
-    return msgspec.json.encode(snapshot).decode()
+    async def set_operation(self, workflow_id: str, operation: Operation | None) -> None:
+        """Records what is begun, or that it is over."""
+        async with self._db.transaction() as db:
+            await db.execute(
+                "UPDATE workflow SET operation = ? WHERE id = ?",
+                (_encode(operation) if operation else None, workflow_id),
+            )
+
+    async def keep_archive(self, archive: ArchiveInfo, then: Operation | None) -> None:
+        """Records a verified archive, and with it that its writing is over and what comes next."""
+        fields = msgspec.structs.fields(ArchiveInfo)
+        async with self._db.transaction() as db:
+            await db.execute(
+                f"INSERT OR REPLACE INTO archive ({', '.join(field.name for field in fields)}) "
+                f"VALUES ({', '.join('?' * len(fields))})",
+                msgspec.structs.astuple(archive),
+            )
+            await db.execute(
+                "UPDATE workflow SET operation = ? WHERE id = ?",
+                (_encode(then) if then else None, archive.workflow_id),
+            )
+
+    async def archives(self, workflow_id: str | None = None) -> list[ArchiveInfo]:
+        """Archives, of one workflow or all, oldest first."""
+        names = ", ".join(field.name for field in msgspec.structs.fields(ArchiveInfo))
+        found = await self._db.fetch(
+            f"SELECT {names} FROM archive WHERE ? IN (workflow_id, '') ORDER BY archived_at, location",
+            [workflow_id or ""],
+        )
+        return [ArchiveInfo(*row) for row in found]
+
+
+def _encode(value: WorkflowInfo | Operation) -> str:
+    return msgspec.json.encode(value).decode()

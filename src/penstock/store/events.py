@@ -92,6 +92,7 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "workflow_action_done": lambda d: f"{d['action']}: {d['result']}",
     "workflow_action_failed": lambda d: f"{d['action']} failed: {d['result']}",
     "workflow_action_held": lambda d: f"{d['action']} held back: {d['result']}",
+    "workflow_restored": lambda d: f"restored from {d['archive']}, where it was {d['workflow']}",
     "workflow_paused": lambda d: f"workflow is paused: {d['reason']}",
     "workflow_changed": lambda d: (
         _revised(d["revision"], d["changes"])

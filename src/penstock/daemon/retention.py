@@ -1,0 +1,162 @@
+"""Retention: workflows that have ended are archived and removed when their spec says so, by the life cycle itself."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Final, get_args
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from penstock.actors.archive_tasks import VerifyArchive
+from penstock.actors.board import Board
+from penstock.actors.clock import Clock
+from penstock.actors.workers import Workers
+from penstock.control import messages as m
+from penstock.daemon.life_cycle import LifeCycle, LifeCycleRequest
+from penstock.domain.errors import ConflictError, PenstockError
+from penstock.domain.life_cycle import ARCHIVE_SUFFIX, is_url
+from penstock.domain.retention import ARCHIVE, DELETE, Due, Ended, RetentionTable, decide
+from penstock.domain.spec import WorkflowSpec
+from penstock.domain.states import WorkflowState
+from penstock.domain.views import ArchiveInfo, RetentionInfo, WorkflowInfo
+from penstock.store.catalogue import Catalogue
+from penstock.store.connection import reading
+
+WHOLE: Final = (*get_args(LifeCycleRequest), m.ReviewRetention)
+"""The requests that are about workflows as a whole."""
+EVERY_S: Final = 3600.0
+_ENDED: Final = (WorkflowState.COMPLETED, WorkflowState.FAILED, WorkflowState.CANCELLED)
+_FOLDER: Final = "archives"
+# Whoever brings a workflow back wants it for as long again.
+_ENDED_AT: Final = """
+    SELECT w.spec, w.updated_at, (SELECT max(at) FROM event e WHERE e.workflow_id = w.workflow_id
+        AND e.kind IN ('workflow_state', 'workflow_restored'))
+    FROM workflow w WHERE w.workflow_id = ?
+"""
+
+
+class Retention:
+    """Looks once an hour, and at the start."""
+
+    def __init__(
+        self, life_cycle: LifeCycle, board: Board, catalogue: Catalogue, workers: Workers, clock: Clock
+    ) -> None:
+        self._life_cycle = life_cycle
+        self._board = board
+        self._catalogue = catalogue
+        self._workers = workers
+        self._clock = clock
+        self._applying = anyio.Lock()
+        self._log = structlog.get_logger()
+
+    async def keep(self) -> None:
+        """Does what is due, for ever. What cannot be done is tried again an hour later."""
+        while True:
+            try:
+                await self.apply()
+            except PenstockError as error:
+                self._log.warning("retention cannot be looked at", error=str(error))
+            await self._clock.sleep(EVERY_S)
+
+    async def answer(self, request: LifeCycleRequest | m.ReviewRetention) -> m.AnyReply:
+        """The reply to a request that is about workflows as a whole."""
+        if not isinstance(request, m.ReviewRetention):
+            return await self._life_cycle.answer(request)
+        done = await self.apply() if request.apply else []
+        return m.Retention(tuple(map(_shown, await self.due())), tuple(map(_shown, done)))
+
+    async def due(self) -> list[Due]:
+        """All that retention will ever do to the workflows there are, as they are now."""
+        archives: dict[str, list[ArchiveInfo]] = {}
+        for archive in await self._catalogue.archives():
+            archives.setdefault(archive.workflow_id, []).append(archive)
+        infos = [info for info in self._board.workflows.values() if info.state in _ENDED and not info.operation]
+        with self._clock.busy():
+            return decide(await anyio.to_thread.run_sync(_ended, infos, archives))
+
+    async def apply(self) -> list[Due]:
+        """Does what is due now; each workflow's trouble is its own."""
+        done = []
+        async with self._applying:
+            for due in await self.due():
+                if due.at > self._clock.time() or due.spared or due.id not in self._board.workflows:
+                    continue
+                try:
+                    await self._do(due)
+                except PenstockError as error:
+                    self._log.warning("retention", workflow=due.id, action=due.action, error=str(error))
+                else:
+                    done.append(due)
+                    self._log.info("retention", workflow=due.id, action=due.action)
+        return done
+
+    async def _do(self, due: Due) -> None:
+        must_be_archived = bool(due.policy.archive_after)
+        if due.action == ARCHIVE or (must_be_archived and not await self._is_safe(due.id)):
+            info = self._board.workflows[due.id]
+            with self._clock.busy():
+                place = await anyio.to_thread.run_sync(_place, info, due, self._clock.time())
+            await self._life_cycle.archive(m.Archive(due.id, place, delete=due.action == DELETE))
+        else:
+            await self._life_cycle.delete(m.Delete(due.id))
+
+    async def _is_safe(self, workflow_id: str) -> bool:
+        """Whether an archive of the workflow as it is now is where it was put, every byte of it."""
+        info = self._board.workflows[workflow_id]
+        with self._clock.busy():
+            changed_at = await anyio.to_thread.run_sync(_changed_at, info)
+        for archive in reversed(await self._catalogue.archives(workflow_id)):
+            if archive.changed_at < changed_at:
+                continue
+            with contextlib.suppress(PenstockError):
+                await self._workers.run(VerifyArchive(archive.location, archive.sha256))
+                return True
+        return False
+
+
+def _ended(infos: list[WorkflowInfo], archives: dict[str, list[ArchiveInfo]]) -> list[Ended]:
+    found = []
+    for info in infos:
+        with contextlib.suppress(PenstockError), reading(Path(info.database)) as db:
+            row = db.execute(_ENDED_AT, (info.id,)).fetchone()
+            if row is None:
+                continue
+            policy = msgspec.json.decode(row[0], type=WorkflowSpec).retention
+            is_archived = any(archive.changed_at >= row[1] for archive in archives.get(info.id, ()))
+            found.append(Ended(info.id, _work_root(info), row[2] or row[1], policy, is_archived))
+    return found
+
+
+def _changed_at(info: WorkflowInfo) -> float:
+    with reading(Path(info.database)) as db:
+        row = db.execute("SELECT updated_at FROM workflow WHERE workflow_id = ?", (info.id,)).fetchone()
+        return float(row[0])
+
+
+def _place(info: WorkflowInfo, due: Due, now: float) -> str:
+    """A name of its own for this archive; its directory exists afterwards."""
+    folder = _destination(info, due.policy)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    if not is_url(folder):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConflictError(f"{folder} cannot be made: {error.strerror}; set retention.destination") from error
+    return f"{folder.rstrip('/')}/{info.id}-{stamp}{ARCHIVE_SUFFIX}"
+
+
+def _destination(info: WorkflowInfo, policy: RetentionTable) -> str:
+    return policy.destination or str(Path(_work_root(info), _FOLDER))
+
+
+def _work_root(info: WorkflowInfo) -> str:
+    return str(Path(info.directory).parents[1])
+
+
+def _shown(due: Due) -> RetentionInfo:
+    return RetentionInfo(due.id, due.action, due.at, due.spared, due.policy.destination)

@@ -1,0 +1,33 @@
+"""Archives: a workflow's directory and rows as one `.tar.zst`, written and read in one pass with flat memory.
+
+Members, in this order: `penstock-archive.json` (an `ArchiveHead`), `workflow.db` (this workflow's rows only), the
+directory in order of its names, `CHECKSUMS` (as sha256sum writes and checks them), `penstock-end.json` (an
+`ArchiveEnd`). Behind the compressed data stands a frame that other readers of zstd pass over: the SHA-256 of all bytes
+before it. So no byte of an archive can change unseen.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+FORMAT: Final = 1
+HEAD_NAME: Final = b"penstock-archive.json"
+DATABASE_MEMBER: Final = b"workflow.db"
+CHECKSUMS_NAME: Final = b"CHECKSUMS"
+END_NAME: Final = b"penstock-end.json"
+SCRATCH: Final = ".archive-"
+"""How the names of what an operation keeps for itself in a workflow's directory begin."""
+PIECE: Final = 1 << 20
+"""Bytes that are handled at a time; smaller files are read at once."""
+SPOOLED_MAX: Final = 16 << 20
+TRAILER_MAGIC: Final = struct.pack("<II", 0x184D2A5E, 40) + b"PENSTOCK"
+TRAILER_BYTES: Final = len(TRAILER_MAGIC) + 32
+
+
+def checksum_line(name: bytes, hexdigest: str) -> bytes:
+    """A line as sha256sum writes it, which marks names with a line end in them by a backslash."""
+    if b"\\" in name or b"\n" in name or b"\r" in name:
+        escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+        return b"\\%s  %s\n" % (hexdigest.encode(), escaped)
+    return b"%s  %s\n" % (hexdigest.encode(), name)
