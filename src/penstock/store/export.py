@@ -222,8 +222,9 @@ def _write_ase(path: Path, records: Iterator[Record], workflow_id: str) -> int:
                 multiplicity=record["spin"],
                 **{key: value for key, value in numbers.items() if value is not None},
             )
-    with contextlib.closing(sqlite3.connect(path)) as written, written:
-        written.execute("UPDATE systems SET mtime = ctime")  # so that the same results give the same bytes
+    if count:
+        with contextlib.closing(sqlite3.connect(path)) as written, written:
+            written.execute("UPDATE systems SET mtime = ctime")  # so that the same results give the same bytes
     return count
 
 
