@@ -125,10 +125,9 @@ async def look_for_same(db: aiosqlite.Connection, workflow_id: str, jobs: Sequen
             waiting.append((job, awaited))
         else:
             ours[key] = job
-    for job, other in taken:
-        await db.execute(_TAKE_OVER, (stamp, job, other))
-        for sql in (_PROPERTIES, _FILES):
-            await db.execute(sql, (job, workflow_id, other))
+    await db.executemany(_TAKE_OVER, [(stamp, job, other) for job, other in taken])
+    for sql in (_PROPERTIES, _FILES):
+        await db.executemany(sql, [(job, workflow_id, other) for job, other in taken])
     await db.executemany(
         "UPDATE job SET state = 'waiting', awaits = ?, updated_at = ? WHERE id = ?",
         [(other, stamp, job) for job, other in waiting],

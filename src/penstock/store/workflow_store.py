@@ -91,6 +91,8 @@ class WorkflowStore:
     async def _make_room(self, db: aiosqlite.Connection) -> None:
         for index in SHARED_INDEXES:
             await db.execute(index)
+        if not list(await db.execute_fetchall("SELECT 1 FROM workflow WHERE workflow_id = ?", (self.workflow_id,))):
+            return
         if list(await db.execute_fetchall("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (self.workflow_id,))):
             message = f"{self._db.path} holds results of a workflow {self.workflow_id!r} already; choose another id"
             raise ConflictError(message)

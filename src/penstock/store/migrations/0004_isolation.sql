@@ -6,4 +6,4 @@ ALTER TABLE job ADD COLUMN calculation TEXT;        -- key of what is calculated
 ALTER TABLE job ADD COLUMN awaits INTEGER;          -- the other workflow's job whose result it waits for
 ALTER TABLE job ADD COLUMN origin TEXT;             -- JSON: where a result that was not calculated here came from
 CREATE INDEX job_calculation ON job (calculation) WHERE calculation IS NOT NULL;
-CREATE INDEX job_awaits ON job (awaits) WHERE awaits IS NOT NULL;
+CREATE INDEX job_awaits ON job (workflow_id, awaits) WHERE awaits IS NOT NULL;
