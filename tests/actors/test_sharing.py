@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.actors.workflow_messages import CancelWorkflow, PauseWorkflow, RetryJobs, SetJob
@@ -375,3 +376,14 @@ async def test_a_step_that_awaits_another_workflow_waits_for_its_parent_when_tha
         assert await b.until_ended() == "completed"
     assert tally(b) == {"completed": 2}
     assert b.query("SELECT calculation FROM job WHERE workflow_id = 'b'") == [(None,), (None,)]
+
+
+async def test_what_a_program_is_told_the_name_of_is_the_same_only_by_the_same_name(tmp_path: Path) -> None:
+    argv = '{"argv": ["true", "$name"]}'
+    async with shared(tmp_path, "a", 2, parameters=argv) as a:
+        await a.until_ended()
+    b = shared(tmp_path, "b", 2, parameters=argv)
+    b.workers._structures = [different(2)[0], msgspec.structs.replace(different(2)[1], name="other")]
+    async with b:
+        await b.until_ended()
+    assert (attempts(a), attempts(b)) == (2, 1)

@@ -65,7 +65,9 @@ def test_what_leads_elsewhere_is_damage(tmp_path: Path, change: dict[str, str]) 
     assert not caught.value.healable
 
 
-@pytest.mark.parametrize("text", ["mode = 5", "workflow_id = ['w']", "[database]", 'workflow_id = "w"\nstorage = 3', "="])
+@pytest.mark.parametrize(
+    "text", ["mode = 5", "workflow_id = ['w']", "[database]", 'workflow_id = "w"\nstorage = 3', "="]
+)
 def test_what_is_no_context_is_damage(tmp_path: Path, text: str) -> None:
     with pytest.raises(StoreError, match="is damaged"):
         read_context(write(tmp_path, text))
