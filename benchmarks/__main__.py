@@ -31,6 +31,9 @@ NAMES: Final = (
     "chains",
     "idle_cluster",
     "kill_storm",
+    "locks",
+    "contexts",
+    "merge",
 )
 _RESULTS: Final = Path(__file__).parent / "results"
 

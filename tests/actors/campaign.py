@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from penstock.actors.board import Board
+from penstock.actors.locks import Locks
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.workflow import Surroundings, WorkflowActor
@@ -107,6 +108,7 @@ class Campaign:
         self.context = plan_context(mode, str(root), workflow_id)
         self.directory = Path(self.context.directory)
         self.owners: dict[str, Ref[Any]] = {}
+        self.locks = Locks(root / "state", self.clock)
         self._breaks = breaks
         self._parameters = parameters
         self._spec = WorkflowSpec(
@@ -142,6 +144,7 @@ class Campaign:
             self.clusters = clusters
             self.start()
             yield
+        self.locks.close()
 
     async def create(self) -> None:
         """The database, as a submission leaves it."""
@@ -177,6 +180,7 @@ class Campaign:
             cluster=self.cluster,
             loading=anyio.Semaphore(4),
             database=self.clock.busy,
+            locks=self.locks,
         )
 
         def make(me: Ref[Any]) -> WorkflowActor:

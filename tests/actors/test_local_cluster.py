@@ -27,10 +27,11 @@ from penstock.actors.mailbox import Mailbox, Ref
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.clusters import spool as spooling
 from penstock.clusters.claim import TOMBSTONE, read_claim
-from penstock.clusters.process import ProcessId, fence
+from penstock.clusters.process import fence
 from penstock.clusters.runner import MARKER
 from penstock.domain.calculation import Exit
 from penstock.domain.ids import new_ulid
+from penstock.domain.process_id import ProcessId
 from penstock.domain.submission import Observed, Seen, Submission
 from penstock.domain.views import ClusterInfo
 

@@ -23,9 +23,9 @@ from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import ReadChunk
 from penstock.actors.workflow_messages import CancelWorkflow, RetryJobs
 from penstock.clusters import spool as spooling
-from penstock.clusters.process import ProcessId
 from penstock.domain.calculation import FailureClass, Outcome
 from penstock.domain.errors import BusyError, SpecError
+from penstock.domain.process_id import ProcessId
 from penstock.domain.spec import RetryTable
 from penstock.domain.states import JobState
 from penstock.domain.views import Selection

@@ -12,10 +12,10 @@ from typing import Self
 import msgspec
 
 from penstock.clusters import spool as spooling
-from penstock.clusters.process import ProcessId
 from penstock.clusters.runner import MARKER
 from penstock.domain.calculation import Rendered
 from penstock.domain.ids import new_ulid
+from penstock.domain.process_id import ProcessId
 from penstock.domain.resources import Resources
 from penstock.domain.submission import AttemptSeen, Entry, Manifest, Submission
 

@@ -52,7 +52,8 @@ def files(
         Entry(n, f"jobs/{n}", n + 1, Rendered({"in put": f"{n}"}, argv, {"state": "state"}, launches), carry_from)
         for n in range(order.size)
     ]
-    manifest = Manifest(ULID, "w", "/here/w", "isolated", order.engine, 2, 600, entries)
+    variables = {"PENSTOCK_LOCK_TOKEN_ORCA": "7"}
+    manifest = Manifest(ULID, "w", "/here/w", "isolated", order.engine, 2, 600, entries, environment=variables)
     encoded, (asked_s, _) = msgspec.msgpack.encode(manifest), allocation(order, None)
     return order_files(order, encoded, site, SchedulerOptions(launcher=("srun",)), VARIABLES, cancelled, asked_s)
 
@@ -108,6 +109,11 @@ def test_a_launcher_goes_before_programs_that_do_not_start_their_processes_thems
     launch = b'pk_launch() { exec $pk_detach srun "$@"; }'
     assert launch in files(submission(2, 2))[1][f"{ULID}/script"]
     assert launch not in files(submission(2, 2), launches=True)[1][f"{ULID}/script"]
+
+
+def test_programs_find_the_tokens_of_what_they_hold() -> None:
+    _, spool = files(submission())
+    assert b"\nexport PENSTOCK_LOCK_TOKEN_ORCA=7\n" in spool[f"{ULID}/script"]
 
 
 def test_a_bundle_deals_its_attempts_and_carries_files_on() -> None:

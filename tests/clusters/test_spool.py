@@ -10,9 +10,9 @@ import pytest
 
 from penstock.clusters import spool as spooling
 from penstock.clusters.claim import TOMBSTONE, read_claim, take_claim
-from penstock.clusters.process import ProcessId, boot_id
 from penstock.clusters.runner_link import Journal
 from penstock.domain.calculation import Exit
+from penstock.domain.process_id import ProcessId, boot_id
 from penstock.domain.submission import Seen
 
 ULID = "01J00000000000000000000000"

@@ -10,6 +10,8 @@ from penstock.domain.views import (
     Doubt,
     Finding,
     Latency,
+    MergeConflict,
+    MergeReport,
     PartitionInfo,
 )
 
@@ -55,3 +57,22 @@ REPORT = ClusterReport(
     listing_s=0.5,
 )
 FINDING = Finding("sbatch", ok=False, detail="Invalid account", remedy="set account in [clusters.hpc]")
+
+MERGED = MergeReport(
+    source="g2",
+    target="/w/.penstock/shared/workflow.db",
+    applied=True,
+    new=160,
+    changed=1,
+    unchanged=0,
+    present=2,
+    materials=160,
+    conflicts=2,
+    shown=(
+        MergeConflict("result", "water", 3, "gold", 7, -76.4, -76.3, 0.01, None),
+        MergeConflict("material", "diamond", 4, "gold", None, -5.0, None, None, None),
+    ),
+    left=1,
+    pointless=1,
+)
+"""What came of a merge with conflicts."""

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from tests.control.reported import FINDING, REPORT
+from tests.control.reported import FINDING, MERGED, REPORT
 
 from penstock.control import messages
 from penstock.control.aio import AsyncClient
@@ -24,9 +24,22 @@ from penstock.control.framing import encode
 from penstock.control.messages import AnyItem, Fail, Pong, Watch, Welcome, WorkflowStatus
 from penstock.control.session import error_of, fail_of, retry_delays_s
 from penstock.domain import errors
+from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
-from penstock.domain.views import EventInfo, Filter, Finding, JobInfo, Selection, Statistic, WorkflowInfo
+from penstock.domain.views import (
+    EventInfo,
+    ExecutionInfo,
+    Filter,
+    Finding,
+    JobInfo,
+    OnConflict,
+    Selection,
+    Statistic,
+    SweepInfo,
+    SweepPointInfo,
+    WorkflowInfo,
+)
 from penstock.testing.scripted_daemon import ScriptedDaemon
 
 FAILED = Selection((1, 2), ("failed",), (Filter("natoms", ">", "50"),))
@@ -74,9 +87,14 @@ JOB = JobInfo(
 )
 NOTHING = Statistic(0, None, None, None, None)
 STATUS = WorkflowStatus(INFO, (), ())
+SWEEP = messages.SweepStatus(
+    SweepInfo("s", ("slots",), 1, {"running": 1}, complete=True, created_at=1.0),
+    (SweepPointInfo(1, "s-001", {"slots": 2}, "running", 0, {}),),
+)
 CHANGED = messages.Changed(2, 1, "note")
 DETAIL = messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ())
 REVIEWED = messages.Reviewed(9, 7, 1, {"truncated": 1}, (messages.LeftAlone(3, "truncated", "jobs/0000/3/1: cut"),))
+EXECUTION = ExecutionInfo("a", None, None, None, None, "failed", None, None, None, None, None, None, 0)
 VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, messages.AnyReply]] = {
     "ping": ((), {}, messages.Ping(), Pong(1, "x", 0.5)),
     "submit": (
@@ -106,6 +124,27 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         DETAIL,
     ),
     "set": (("g2",), {"slots": 4}, messages.SetWorkflow("g2", slots=4), STATUS),
+    "repeat_completion": (("g2",), {"position": 2}, messages.RepeatCompletion("g2", 2), STATUS),
+    "adopt": (
+        ("/d",),
+        {"cluster": "hpc"},
+        messages.Adopt("/d", cluster="hpc"),
+        messages.Accepted("g2", "/d"),
+    ),
+    "submit_sweep": (
+        ("[sweep]", "/f", "/w"),
+        {"dry_run": True},
+        messages.SubmitSweep("[sweep]", "/f", "/w", dry_run=True),
+        SWEEP,
+    ),
+    "sweeps": ((), {}, messages.ListSweeps(), messages.Sweeps((SWEEP.sweep,))),
+    "sweep": (("s",), {}, messages.GetSweep("s"), SWEEP),
+    "revise": (
+        ("g2", {"slots": 3}),
+        {"dry_run": True},
+        messages.Revise("g2", {"slots": 3}, dry_run=True),
+        messages.Revised((SpecChange("slots", 1, 3),), 2, 0, dry_run=True),
+    ),
     "summary": (
         ("g2",),
         {},
@@ -119,6 +158,12 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         messages.Export("g2", "csv", overwrite=True),
         messages.Exported("/e", 3),
     ),
+    "merge": (
+        ("g2",),
+        {"on_conflict": OnConflict.KEEP, "dry_run": True},
+        messages.Merge("g2", on_conflict=OnConflict.KEEP, dry_run=True),
+        messages.Merged(MERGED),
+    ),
     "backup": (
         ("g2",),
         {"path": "/b"},
@@ -129,7 +174,27 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     "clusters": ((), {}, messages.ListClusters(), messages.Clusters(())),
     "report_cluster": (("hpc",), {}, messages.ReportCluster("hpc"), messages.ClusterReported(REPORT)),
     "settings": ((LAYERS,), {}, messages.GetSettings(LAYERS), messages.Settings(())),
+    "import_databases": (
+        (("/old.db",), "/w"),
+        {"dry_run": True},
+        messages.Import(("/old.db",), "/w", dry_run=True),
+        messages.Imported("old", None, "crystal", {}, {}, {}, {}, {}, (), None),
+    ),
+    "executions": (
+        ("g2", ("failed",)),
+        {"limit": 5},
+        messages.ListExecutions("g2", ("failed",), None, 5),
+        messages.Executions((), 0),
+    ),
+    "execution": (("g2", "a"), {}, messages.GetExecution("g2", "a"), messages.ExecutionDetail(EXECUTION, (), ())),
     "spec": (("g2",), {}, messages.GetSpec("g2"), messages.StoredSpec("g2", {"recipe": "campaign"})),
+    "locks": (("g2",), {}, messages.ListLocks("g2"), messages.LockList(())),
+    "release_lock": (
+        ("laser", "g2/x"),
+        {"force": True},
+        messages.ReleaseLock("laser", "g2/x", force=True),
+        messages.LockReleased("laser", "g2/x", 1),
+    ),
 }
 
 

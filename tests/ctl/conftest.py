@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from tests.control.reported import HPC, REPORT
+from tests.control.reported import HPC, MERGED, REPORT
 
 from penstock.control import messages
 from penstock.control.messages import AnyItem, WorkflowStatus
@@ -19,9 +19,14 @@ from penstock.ctl.main import main
 from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
+    CompletionInfo,
     EventInfo,
+    ExecutionInfo,
+    ExecutionStepInfo,
     Finding,
+    ImportRemark,
     JobInfo,
+    QueuedJobInfo,
     RejectedInfo,
     Statistic,
     WorkflowInfo,
@@ -83,6 +88,7 @@ CLUSTER = ClusterInfo("local", "local", "up", None, 4, 2, 8000, 2000, 2, 38)
 TABLE_COLUMNS = ("material", "natoms", "SP", "SP.energy_hartree", "SP.band_gap_ev", "SP.band_gap_kind")
 
 
+EXECUTION = ExecutionInfo("a-1", EVIL, EVIL, EVIL, EVIL, EVIL, None, None, None, EVIL, {EVIL: EVIL}, 0, 5)
 ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Submit: messages.Accepted("g2", "/w/.penstock/g2"),
     messages.Plan: messages.Planned(None, (STEP,), 40, (REJECTED,), 1, 40.0),
@@ -100,7 +106,11 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Resolve: CHANGED,
     messages.GetSettings: messages.Settings((messages.SettingInfo("slots", 1, "built-in"),)),
     messages.SetWorkflow: WorkflowStatus(INFO, (), ()),
+    messages.RepeatCompletion: WorkflowStatus(
+        INFO, (), (), None, (CompletionInfo(1, "export csv", "failed", EVIL, 1_700_000_100.0),)
+    ),
     messages.Export: messages.Exported("/w/out.csv", 30),
+    messages.Merge: messages.Merged(MERGED),
     messages.Backup: messages.BackupWritten("/w/b.db", 8192, ("g2", EVIL), 30),
     messages.Pause: CHANGED,
     messages.Resume: CHANGED,
@@ -111,6 +121,16 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.RecomputeMetrics: messages.Reviewed(9, 7, 2, {}, ()),
     messages.ResetMissing: messages.Reviewed(9, 0, 9, {}, (LEFT,) * 12),
     messages.SetJob: messages.JobDetail(JOB, "3\n", None, (), {}, (), ()),
+    messages.Import: messages.Imported(
+        *("old", "/w/.penstock/old", "architector", {"jobs": 2}, {"jobs": 1}, {f"{EVIL} -> held": 1}, {"held": 1}),
+        *({EVIL: 1}, (ImportRemark("jobs", EVIL, EVIL, EVIL, left_out=True),), INFO),
+    ),
+    messages.ListExecutions: messages.Executions((EXECUTION,), 42),
+    messages.GetExecution: messages.ExecutionDetail(
+        EXECUTION,
+        (ExecutionStepInfo("s", 0, EVIL, EVIL, {EVIL: EVIL}, "failed", None, None, EVIL, None),),
+        (QueuedJobInfo("q", 1, EVIL, None, None, None, None, None, None),),
+    ),
 }
 
 

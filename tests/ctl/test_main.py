@@ -23,7 +23,7 @@ from penstock.control.messages import AnyItem
 from penstock.domain import errors
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
-from penstock.domain.views import Filter, Selection, Statistic, WorkflowInfo
+from penstock.domain.views import Filter, OnConflict, Selection, Statistic, WorkflowInfo
 from penstock.testing.scripted_daemon import Script, ScriptedDaemon
 
 Status = Callable[[str], messages.WorkflowStatus]
@@ -65,12 +65,30 @@ COMMANDS: list[tuple[str, messages.AnyRequest]] = [
     ("set-job g2 --job 7 --status failed --reason x", messages.SetJob("g2", 7, "failed", reason="x")),
     ("set-job g2 --job 7 --energy -1.5", messages.SetJob("g2", 7, energy_hartree=-1.5)),
     ("set g2 --slots 4 --priority -1", messages.SetWorkflow("g2", 4, -1)),
+    ("on-complete g2 --retry", messages.RepeatCompletion("g2")),
+    ("on-complete g2 --again 2", messages.RepeatCompletion("g2", 2)),
     ("export g2 --to csv", messages.Export("g2", "csv")),
     ("export g2 --to ase --overwrite --job 4", messages.Export("g2", "ase", None, Selection((4,)), overwrite=True)),
     ("backup g2", messages.Backup("g2")),
+    ("merge g2", messages.Merge("g2")),
+    (
+        "merge g2 --into /w/o.db --on-conflict both --dry-run",
+        messages.Merge("g2", "/w/o.db", OnConflict.BOTH, dry_run=True),
+    ),
     ("backup g2 -o /w/b.db --overwrite", messages.Backup("g2", "/w/b.db", overwrite=True)),
     ("resolve g2 --job 7 --as not-run", messages.Resolve("g2", Selection((7,)), Resolution.NOT_RUN)),
     ("resolve g2 --state in_doubt --as lost -y", messages.Resolve("g2", Selection((), ("in_doubt",)), Resolution.LOST)),
+    ("import /old.db", messages.Import(("/old.db",), "HERE")),
+    (
+        "import /a.db /b.db --id old --kind protocol --running ready --moved /d --dry-run",
+        messages.Import(("/a.db", "/b.db"), "HERE", "old", "protocol", "ready", "/d", dry_run=True),
+    ),
+    ("executions g2", messages.ListExecutions("g2")),
+    (
+        "executions g2 --status failed --search x --limit 5 --offset 2",
+        messages.ListExecutions("g2", ("failed",), "x", 5, 2),
+    ),
+    ("execution g2 a-1", messages.GetExecution("g2", "a-1")),
     ("clusters", messages.ListClusters()),
     ("clusters local", messages.ListClusters()),
     ("clusters hpc", messages.ListClusters()),
@@ -91,6 +109,8 @@ def test_a_command_asks_the_daemon_and_prints_plain_text(
 ) -> None:
     ran = run(*line.split())
     assert ran.code == 0, ran.err
+    if isinstance(request_, messages.Import):
+        request_ = msgspec.structs.replace(request_, work_root=str(Path.cwd()))
     assert daemon.script.seen == [request_]
     assert ran.out
     if not line.startswith("logs"):
@@ -311,7 +331,7 @@ def test_interrupting_the_wait_leaves_the_workflow_running_and_says_how_to_look_
         ("watch --since 3", "need a workflow's ID"),
         ("submit spec.toml --wait --dry-run", "exclude each other"),
         ("export g2 --to xls", "'xls' is not one of"),
-        ("frobnicate", "no such command 'frobnicate'; there are submit, list"),
+        ("xyzzy", "no such command 'xyzzy'; there are submit, list"),
         ("sumbit spec.toml", "no such command 'sumbit'; did you mean 'submit'?"),
         ("export g2 --to csv -o -", "an export is a file"),
         ("show g2 9223372036854775808", "9223372036854775808 is too large for a job number"),

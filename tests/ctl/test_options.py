@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.ctl.options import parse_filter, parse_jobs
-from penstock.domain.views import Filter
+from penstock.ctl.options import parse_jobs
+from penstock.domain.views import Filter, parse_filter
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 50)), min_size=1, max_size=5))

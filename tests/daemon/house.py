@@ -11,6 +11,7 @@ from typing import Any, Self
 import anyio
 
 from penstock.actors.board import Board
+from penstock.actors.locks import Locks
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import CheckWork, KeepSource
@@ -55,6 +56,7 @@ class Life:
         self.owners: dict[str, dict[str, Ref[Any]]] = {name: {} for name in CLUSTERS}
         self._house = house
         self._loading = anyio.Semaphore(4)
+        self._locks = Locks(house.root / "state", house.clock)
         self._refs = {name: clusters.start_child(name, self._maker(name)) for name in CLUSTERS}
         self.workflows = Workflows(catalogue, self._around, self.board, house.clock, house.placement)
 
@@ -63,7 +65,9 @@ class Life:
 
     def _around(self, cluster: str) -> Surroundings:
         clock = self._house.clock
-        return Surroundings(clock, self._house.workers, self.board, self._refs[cluster], self._loading, clock.busy)
+        return Surroundings(
+            clock, self._house.workers, self.board, self._refs[cluster], self._loading, clock.busy, self._locks
+        )
 
     async def create(self, request: Request) -> None:
         """Submits."""

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from penstock.daemon.cluster_tables import LocalTable
-from penstock.daemon.config import Config, DaemonTable, find_config, load_config, merge_reload, parse_config
+from penstock.daemon.config import Config, DaemonTable, ResourceLimit, load_config, merge_reload, parse_config
 from penstock.domain.errors import SpecError
-from penstock.domain.settings import BUILT_IN, KEYS, resolve
+from penstock.domain.settings import BUILT_IN, KEYS, find_config, resolve
 
 EXAMPLE = Path(__file__).parents[2] / "config.toml"
 
@@ -36,6 +36,11 @@ def test_the_example_names_every_key() -> None:
     named = set(re.findall(r"(?m)^(\w+) = ", uncommented()))
     tables = {"kind", *DaemonTable.__struct_fields__, *LocalTable.__struct_fields__}
     assert named == tables | {key.split(".")[-1] for key in KEYS}
+
+
+def test_the_example_of_a_shared_resource() -> None:
+    lines = re.findall(r"(?m)^#  (\S.*)$", EXAMPLE.read_text(encoding="utf-8"))
+    assert parse_config("\n".join(lines), "config.toml").resources == {"orca-licence": ResourceLimit(2)}
 
 
 def test_the_example_as_it_stands_changes_nothing() -> None:
@@ -71,6 +76,10 @@ def test_the_example_as_it_stands_changes_nothing() -> None:
         ("[clusters.good]\n[clusters.bad]\ncores = 'all'\n", 3, "clusters.bad.cores", "expected `int`, got `str`"),
         ("[clusters]\nlocal = 3\n", 2, "clusters.local", "must be a table of its own"),
         ("clusters = 3\n", 1, "clusters", "expected `object`, got `int`"),
+        ("[resources.orca]\n", 1, "resources.orca.count", "missing; add it"),
+        ("[resources.orca]\ncout = 2\n", 2, "resources.orca.cout", "did you mean 'count'?"),
+        ("[resources.orca]\n\ncount = -2\n", 3, "resources.orca.count", "must be between 0 and 1000000, not -2"),
+        ("[resources.'a b']\ncount = 2\n", 1, "resources.a b", "'a b' cannot name a lock"),
         ("[workflow]\nslotz = 3\n", 2, "slotz", "did you mean 'slots'?"),
         ("[workflow]\n\nslots = 0\n", 3, "slots", "must be between 1 and"),
         ("[workflow.retry]\nmax_attempts = 0\n", 2, "retry.max_attempts", "must be between 1 and 100"),

@@ -17,15 +17,16 @@ from penstock.daemon import creation
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.resources import Resources
 from penstock.domain.views import ClusterInfo
+from penstock.store import layout
 from penstock.store.catalogue import CREATING, Catalogue
 from penstock.store.workflow_store import WorkflowStore
 
 STEPS = {
     "add": (Catalogue, "add"),
-    "lay_out": (creation, "_lay_out"),
+    "lay_out": (creation, "lay_out"),
     "keep": (KeepingWorkers, "run"),
     "store": (WorkflowStore, "create"),
-    "reveal": (creation, "_reveal"),
+    "reveal": (creation, "reveal"),
     "update": (Catalogue, "update"),
 }
 MOMENTS = [(step, when) for step in STEPS for when in ("before", "after")]
@@ -65,14 +66,14 @@ def _broken(function: Callable[..., Any], when: str, error: BaseException) -> Ca
 
 
 def _breaks_after_rename(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    sync = creation._sync
+    sync = layout._sync
 
     def broken(directory: Path) -> None:
         if not directory.name.startswith(".new-"):
             raise error
         sync(directory)
 
-    monkeypatch.setattr(creation, "_sync", broken)
+    monkeypatch.setattr(layout, "_sync", broken)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def breaks(patched: pytest.MonkeyPatch, step: str, error: BaseException) -> None
     if step == "store":
         patched.setattr(WorkflowStore, "create", creates_and_fails)
     else:
-        patched.setattr(creation, {"keep": "WorkflowRow", "reveal": "_reveal"}[step], lambda *_, **__: fails())
+        patched.setattr(creation, {"keep": "WorkflowRow", "reveal": "reveal"}[step], lambda *_, **__: fails())
 
 
 def databases(house: House) -> list[str]:

@@ -83,7 +83,16 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Board,
     move_on_after = anyio.move_on_after
     monkeypatch.setattr(anyio, "move_on_after", lambda _seconds: move_on_after(0.02))
     board = Board()
-    service = Service(cast("Any", None), board, cast("Any", None), cast("Any", None), list, Desk())
+    service = Service(
+        cast("Any", None),
+        board,
+        cast("Any", None),
+        cast("Any", None),
+        list,
+        Desk(),
+        cast("Any", None),
+        completions=cast("Any", None),
+    )
     stream = service._watch(m.Watch())
     yield board, stream
     await stream.aclose()
@@ -176,7 +185,16 @@ def service(desk: Desk) -> Service:
     board.clusters["hpc"] = HPC
     board.clusters["local"] = ClusterInfo("local", "local", "up", None, 8, 3, 16000, 3000, 3, 4)
     metrics = Metrics(Sources(board, dict, dict, lambda: 0))
-    return Service(cast("Any", None), board, cast("Any", None), metrics, list, desk)
+    return Service(
+        cast("Any", None),
+        board,
+        cast("Any", None),
+        metrics,
+        list,
+        desk,
+        cast("Any", None),
+        completions=cast("Any", None),
+    )
 
 
 async def test_a_cluster_is_reported_by_who_knows_it(service: Service) -> None:
@@ -225,6 +243,15 @@ async def test_what_a_workflow_is_told(request_: m.Request[Any], command: Any) -
 
     board = Board()
     metrics = Metrics(Sources(board, dict, dict, lambda: 0))
-    service = Service(cast("Any", Workflows()), board, cast("Any", None), metrics, list, Desk())
+    service = Service(
+        cast("Any", Workflows()),
+        board,
+        cast("Any", None),
+        metrics,
+        list,
+        Desk(),
+        cast("Any", None),
+        completions=cast("Any", None),
+    )
     assert await service.call(request_, PEER) == m.Changed(2, 1, "note")
     assert told == [command]

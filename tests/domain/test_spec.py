@@ -115,6 +115,10 @@ def test_the_smallest_spec() -> None:
         ('walltime = "10min"', 'waltime = "1h"', 18, "resources.waltime", "did you mean 'walltime'?"),
         ("max_attempts = 3", "max_attempts = 0", 21, "retry.max_attempts", "must be between 1 and 100"),
         ('delay = "30s"', 'delay = "often"', 22, "retry.delay", "'often' is not a duration"),
+        ("[resources]", "[locks]\nnames = ['a b']\n[resources]", 16, "locks.names", "'a b' cannot name a lock"),
+        ("[resources]", "[locks]\nnames = ['a', 'a']\n[resources]", 16, "locks.names", "names a lock twice"),
+        ("[resources]", "[locks]\nnmes = ['a']\n[resources]", 16, "locks.nmes", "did you mean 'names'?"),
+        ("[resources]", "[locks.resources]\norca = 0\n[resources]", 16, "locks.resources.orca", "must be between 1"),
         ("[resources]", "[resource]", 15, "resource", "did you mean 'resources'?"),
     ],
 )

@@ -21,6 +21,23 @@ from penstock.store.rows import JobFacts, OpenAttempt
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 
 EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "workflow_imported": [
+        (
+            {"sources": ["/a.db"], "counts": {"jobs": 2, "execution_steps": 1}, "left_out": {}},
+            "imported from /a.db: 2 jobs, 1 execution steps",
+        ),
+        (
+            {"sources": ["/a.db", "/b.db"], "counts": {"jobs": 2}, "left_out": {"jobs": 3, "files": 1}},
+            "imported from /a.db, /b.db: 2 jobs; 4 rows left out",
+        ),
+    ],
+    "job_imported": [
+        ({"table": "jobs", "row": 7, "status": "", "remarks": []}, "imported from row 7 of jobs (status none)"),
+        (
+            {"table": "jobs", "row": 7, "status": "failed", "remarks": ["no charge", "no spin"]},
+            "imported from row 7 of jobs (status failed); no charge; no spin",
+        ),
+    ],
     "workflow_created": [({"recipe": "campaign"}, "created from recipe campaign")],
     "jobs_ingested": [
         ({"jobs": 1, "rejected": 0, "done": False}, "1 structure taken in, 0 rejected"),
@@ -77,6 +94,9 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "outputs of attempt 1 read again",
         )
     ],
+    "job_added": [({"engine": "mine"}, "made through the library, to be calculated with mine")],
+    "job_superseded": [({"workflow": "a"}, "no longer shared: the result merged in from workflow a takes its place")],
+    "workflow_merged": [({"workflow": "a", "jobs": 2}, "2 results of workflow a merged in")],
     "job_set": [
         (
             {"set": {"status": "completed", "final_energy": -1.5}, "by": "uid 7", "reason": "by hand"},
@@ -104,6 +124,20 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "workflow_changed": [
         ({"slots": 3, "slots_origin": "set", "priority": -1}, "slots is now 3, priority is now -1"),
         ({"priority": 2}, "priority is now 2"),
+        (
+            {"revision": 2, "changes": [{"key": "engine.accuracy", "old": None, "new": 0.1}]},
+            "changed (revision 2): engine.accuracy from None to 0.1",
+        ),
+    ],
+    "workflow_action_done": [({"action": "export csv", "result": "3 jobs written"}, "export csv: 3 jobs written")],
+    "workflow_action_failed": [({"action": "export csv", "result": "no room"}, "export csv failed: no room")],
+    "workflow_action_held": [({"action": "clean", "result": "not yet"}, "clean held back: not yet")],
+    "workflow_adopted": [
+        ({"host": "head", "id": "w", "cluster": "hpc"}, "adopted by the daemon on head, to run on cluster hpc"),
+        (
+            {"host": "head", "id": "v", "cluster": "hpc", "was": "w"},
+            "adopted by the daemon on head, to run on cluster hpc; it was w",
+        ),
     ],
 }
 

@@ -63,7 +63,6 @@ def version_of(path: Path) -> int:
 
 def test_every_released_schema_has_a_database_here() -> None:
     assert sorted(path.name for path in SCHEMAS.iterdir()) == ["catalogue_v1.sql", *(f"workflow_v{n}.sql" for n in OLD)]
-    assert len(load_migrations(CATALOGUE_MIGRATIONS)) == 1
 
 
 @pytest.mark.parametrize("version", OLD)
@@ -187,10 +186,11 @@ async def test_the_catalogue_of_the_first_release_is_read(tmp_path: Path) -> Non
 
 async def test_a_catalogue_of_a_later_release_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = restore("catalogue_v1.sql", tmp_path / "catalogue.db")
-    newer = [*load_migrations(CATALOGUE_MIGRATIONS), "ALTER TABLE workflow ADD COLUMN later TEXT;"]
+    known = load_migrations(CATALOGUE_MIGRATIONS)
+    newer = [*known, "ALTER TABLE workflow ADD COLUMN later TEXT;"]
     prepare(path, newer, create=False)
     assert version_of(tmp_path / "catalogue.db.v1.bak") == 1
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="has schema 2, this program knows 1; upgrade Penstock"):
+    with pytest.raises(StoreError, match=f"has schema {len(newer)}, this program knows {len(known)}; upgrade Penstock"):
         await Catalogue(path, contextlib.nullcontext).open()
     assert path.read_bytes() == before

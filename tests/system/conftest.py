@@ -240,6 +240,8 @@ def toml(tables: Mapping[str, Any]) -> str:
 
 
 def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{json.dumps(key)} = {_toml_value(inner)}' for key, inner in value.items())} }}"
     return json.dumps(value)

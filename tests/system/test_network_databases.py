@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.store.imports.older import make_campaign
 from tests.store.test_file_system import journal_mode
 from tests.system.conftest import Penstockd
 
@@ -71,6 +72,21 @@ def test_databases_of_a_far_work_directory_are_in_the_state_directory(stopped_da
     near_database = daemon.client.status("near").database
     assert near_database is not None
     assert near_database.why == ""
+
+
+def test_an_import_into_a_far_work_directory_has_its_database_in_the_state_directory(
+    stopped_daemon: Penstockd, far: Path
+) -> None:
+    daemon, kind = stopped_daemon, file_system_of(far)
+    configure(daemon, network_file_systems=[kind])
+    daemon.start()
+    source = make_campaign(far / "old.db", [{"status": "completed"}])
+    daemon.client.import_databases((str(source),), str(far), id="old")
+    assert daemon.wait("old").workflow.statuses == {"completed": 1}
+    database = Path(read_context(far / ".penstock/old").database)
+    assert database.parent.parent == daemon.state / "databases"
+    assert {path.name for path in database.parent.iterdir()} <= {"workflow.db", "workflow.db-wal", "workflow.db-shm"}
+    assert daemon.client.jobs("old").total == 1
 
 
 def test_kept_in_place_there_is_no_wal_and_a_far_state_directory_is_refused(stopped_daemon: Penstockd) -> None:

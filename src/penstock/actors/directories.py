@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from penstock import engines
-from penstock.domain.calculation import Exit, Outcome
+from penstock.domain.calculation import Exit, FailureClass, Outcome
+from penstock.engines import foreign
 from penstock.engines.command import CommandParameters
 from penstock.store.reviews import Look, ReviewKind, Seen
 
@@ -75,7 +76,7 @@ class _Reader:
 
         Trouble is none of its business: whoever reads the file meets it.
         """
-        if kind is ReviewKind.RESET_MISSING:
+        if kind is ReviewKind.RESET_MISSING or look.elsewhere:
             return
         directory = f"{self._root}/{look.directory}"
         with contextlib.suppress(OSError):
@@ -95,24 +96,48 @@ class _Reader:
 
     def find_success(self, look: Look) -> Seen:
         """The newest attempt on disk that reads as a success; where there is none, what is wrong with the newest."""
-        numbers = self._attempts.pop(look.job, None) or _attempts_in(f"{self._root}/{look.directory}")
+        numbers = self._numbers(look)
         if not numbers:
             return _left(look, "no attempt directory")
         newest, reason, detail = numbers[0], "", ""
-        if not _can_tell(self._parameters):
+        if not _can_tell(self._parameters) and not look.elsewhere:
             return _left(look, _NOTHING_SAYS, highest=newest)
         for number in numbers:
-            directory = f"{look.directory}/{number}"
+            directory = look.elsewhere[number][0] if number in look.elsewhere else f"{look.directory}/{number}"
             if number in look.aside:
                 reason, detail = reason or "set aside by a retry", detail or directory
                 continue
-            path = Path(f"{self._root}/{directory}")
-            outcome = self._engine.read(path, self._exit(directory, look, number), self._parameters)
-            if outcome.failure is None and _tells(self._parameters, outcome):
-                return _found(look, newest, number, outcome)
+            outcome = self._read(look, number, directory)
+            if outcome.failure is None and (number in look.elsewhere or self._is_told(outcome)):
+                return _found(look, newest, number, outcome, directory)
             reason = reason or str(outcome.failure or _NOTHING_SAYS)
             detail = detail or f"{directory}: {outcome.message or outcome.failure or 'none of the patterns matches'}"
         return _left(look, reason, detail, newest)
+
+    def _numbers(self, look: Look) -> list[int]:
+        """The numbers of the job's attempts, the newest first: in its own directory, and where another tool made them.
+
+        FileNotFoundError where there is no directory at all.
+        """
+        own = self._attempts.pop(look.job, None)
+        if own is None:
+            try:
+                own = _attempts_in(f"{self._root}/{look.directory}")
+            except FileNotFoundError:
+                if not look.elsewhere:
+                    raise
+                own = []
+        return sorted({*own, *look.elsewhere}, reverse=True)
+
+    def _read(self, look: Look, number: int, directory: str) -> Outcome:
+        """What an attempt came to. One that another tool made is read for what its program printed."""
+        if number in look.elsewhere:
+            return _read_elsewhere(*look.elsewhere[number])
+        path = Path(f"{self._root}/{directory}")
+        return self._engine.read(path, self._exit(directory, look, number), self._parameters)
+
+    def _is_told(self, outcome: Outcome) -> bool:
+        return _can_tell(self._parameters) and _tells(self._parameters, outcome)
 
     def _exit(self, directory: str, look: Look, number: int) -> Exit:
         """How the attempt ended. Unless it was seen to end badly, its outputs alone decide.
@@ -136,12 +161,16 @@ class _Reader:
 
     def read_again(self, look: Look) -> Seen:
         """What the outputs of a completed job's attempt say now."""
-        outcome = self._engine.read(self._root / look.directory, _ENDED_WELL, self._parameters)
+        number = _number_elsewhere(look)
+        if number is not None:
+            outcome = foreign.read_directory(Path(look.directory), look.elsewhere[number][1])
+        else:
+            outcome = self._engine.read(self._root / look.directory, _ENDED_WELL, self._parameters)
         if outcome.failure is not None:
             detail = f"{look.directory}: {outcome.message or outcome.failure}"
             return _left(look, str(outcome.failure), detail)
-        number = int(look.directory.rpartition("/")[2])
-        return _found(look, number, number, outcome)
+        number = int(look.directory.rpartition("/")[2]) if number is None else number
+        return _found(look, number, number, outcome, look.directory)
 
     def find_missing(self, look: Look) -> Seen:
         """Found, where the attempt's directory or what its result was read from is gone."""
@@ -149,7 +178,8 @@ class _Reader:
             names = os.listdir(self._root / look.directory)  # noqa: PTH208 - names, without an object each
         except FileNotFoundError:
             names = []
-        if self._has_results(names):
+        number = _number_elsewhere(look)
+        if foreign.outputs_in(names) if number is not None else self._has_results(names):
             return _left(look, "")
         return _found(look)
 
@@ -161,6 +191,18 @@ class _Reader:
         if isinstance(self._parameters, CommandParameters) and self._parameters.results.file is not None:
             return self._parameters.results.file in names
         return not self._outputs or not {*self._outputs}.isdisjoint(names)
+
+
+def _read_elsewhere(directory: str, output: str | None) -> Outcome:
+    try:
+        return foreign.read_directory(Path(directory), output)
+    except OSError as error:
+        return Outcome(FailureClass.OUTPUT_MISSING, f"cannot be read: {error.strerror or error}")
+
+
+def _number_elsewhere(look: Look) -> int | None:
+    """The number of the attempt whose directory is looked into, if another tool made it."""
+    return next((number for number, (directory, _) in look.elsewhere.items() if directory == look.directory), None)
 
 
 def _fetch(path: str) -> None:
@@ -202,8 +244,17 @@ def _tells(parameters: Any, outcome: Outcome) -> bool:
     )
 
 
-def _found(look: Look, highest: int = 0, number: int = 0, outcome: Outcome | None = None) -> Seen:
-    return Seen(look.job, look.attempts, look.directory, found=True, highest=highest, number=number, outcome=outcome)
+def _found(look: Look, highest: int = 0, number: int = 0, outcome: Outcome | None = None, directory: str = "") -> Seen:
+    return Seen(
+        look.job,
+        look.attempts,
+        look.directory,
+        found=True,
+        highest=highest,
+        number=number,
+        outcome=outcome,
+        outcome_directory=directory,
+    )
 
 
 def _left(look: Look, reason: str, detail: str = "", highest: int = 0) -> Seen:

@@ -89,6 +89,7 @@ class Errands:
             walltime_s=needs.walltime_s,
             entries=[],
             memory_mb=needs.memory_mb,
+            environment=order.tokens.environment(),
         )
         items = [
             _render_item(position, order.attempts[position].directory, job, needs, carried.get(job.id))

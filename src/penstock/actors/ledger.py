@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,18 +19,22 @@ from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
+from penstock.domain.completion import CompletionAction
 from penstock.domain.context import Context, Mode
 from penstock.domain.errors import ConflictError
 from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
+from penstock.domain.revision import Revision
 from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.states import ACTIVE, ENDED, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import Step, StepView, View
+from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
 from penstock.store.events import Event, counted
+from penstock.store.resuming import go_on
 from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
@@ -89,6 +94,12 @@ class Ledger:
         self._methods = self._name_methods(rows) if self.shares_results else {}
         return open_submissions
 
+    async def claim(self, daemon: str | None) -> None:
+        """Writes down whose the workflow is, where something else is written: it was moved, or is of an old release."""
+        if daemon is not None and self.row.daemon != daemon:
+            await self.store.set_workflow(daemon=daemon)
+            self.row = msgspec.structs.replace(self.row, daemon=daemon)
+
     @property
     def shares_results(self) -> bool:
         """Whether what other workflows have calculated is not calculated again."""
@@ -107,18 +118,8 @@ class Ledger:
         view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))
         wanted = get_recipe(self.row.recipe).steps(view)
         if {step.key for step in wanted} - {step.key for step in steps}:
-            steps = await self.store.add_steps([self._new_step(step) for step in wanted])
+            steps = await self.store.add_steps([_new_step(step, self.row.parameters) for step in wanted])
         return steps
-
-    def _new_step(self, step: Step) -> NewStep:
-        return NewStep(
-            step.key,
-            step.kind,
-            step.after,
-            step.parameters_over(self.row.parameters) if step.engine else None,
-            msgspec.json.encode(step.resources).decode() if step.resources else None,
-            step.optional,
-        )
 
     def _planned(self, row: StepRow) -> PlannedStep:
         needs = msgspec.json.decode(row.resources, type=Resources) if row.resources else self.spec.needs()
@@ -205,11 +206,63 @@ class Ledger:
             return await self._switch(WorkflowState.RUNNING, WorkflowState.PAUSED, "paused by request")
         return await self._move(selection, JobState.READY, JobState.HELD, "jobs_held")
 
-    async def resume(self, selection: Selection | None) -> Touched:
-        """Undoes a pause."""
-        if selection is None:
+    def refuse_record(self) -> None:
+        """ConflictError where nothing says how jobs are to be run."""
+        if self.row.recipe == RECORD and not self.store.tally:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is a record of executions, and nothing runs those; look at them with "
+                f"'penstockctl executions {self.workflow_id}'"
+            )
+        if self.row.recipe == RECORD:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is a record of what another tool did, imported without a spec; nothing "
+                "says how to run its jobs. Import the same file again, as another workflow: "
+                f"penstockctl import {self.spec.structures.source} --spec FILE --id ID"
+            )
+
+    @property
+    def is_settled_record(self) -> bool:
+        """Whether it is a record in which nothing is open any more."""
+        return self.row.recipe == RECORD and all(JobState(state) in ENDED for state in self.store.tally)
+
+    async def resume(self, selection: Selection | None, revision: Revision | None = None) -> Touched:
+        """Undoes a pause, or goes on with a workflow that failed or was cancelled; `revision`: with another spec."""
+        if selection is not None:
+            return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
+        if revision is None and self.state in (WorkflowState.RUNNING, WorkflowState.PAUSED):
             return await self._switch(WorkflowState.PAUSED, WorkflowState.RUNNING, None)
-        return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
+        self._refuse_revision(revision)
+        steps = () if revision is None else self._revised_steps(revision)
+        goes_on = partial(go_on, workflow_id=self.workflow_id, revision=revision, steps=steps)
+        amendment, events = await self.store.amend(goes_on)
+        self.emit(events)
+        if not amendment.events:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is {self.state} and nothing of it is left to do; "
+                f"to run jobs again: penstockctl retry {self.workflow_id} --job N"
+            )
+        await self.load()
+        return Touched(len(amendment.changed))
+
+    def _refuse_revision(self, revision: Revision | None) -> None:
+        """ConflictError while attempts are under way: what they leave is read as what they were begun with."""
+        if self.state is WorkflowState.RUNNING:
+            raise ConflictError(
+                f"workflow {self.workflow_id} is running; pause it, and change it when what runs now has ended"
+            )
+        if active := sum(self.store.tally[state] for state in ACTIVE):
+            raise ConflictError(
+                f"{counted(active)} of workflow {self.workflow_id} {'is' if active == 1 else 'are'} still under way; "
+                "say it again when they have ended"
+            )
+        if revision is not None and revision.before != self.row.spec:
+            raise ConflictError(f"workflow {self.workflow_id} was changed meanwhile; look at it and say it again")
+
+    def _revised_steps(self, revision: Revision) -> list[NewStep]:
+        """What the steps have of their own under a revision."""
+        spec = msgspec.json.decode(revision.spec, type=WorkflowSpec)
+        steps = get_recipe(self.row.recipe).steps(View(spec, ()))
+        return [_new_step(step, revision.parameters) for step in steps]
 
     async def mark(self, selection: Selection, *, never_rerun: bool) -> Touched:
         """Sets or clears the never-rerun mark."""
@@ -239,6 +292,7 @@ class Ledger:
 
     async def retry(self, selection: Selection) -> Touched:
         """Makes selected ended jobs ready again, those marked never-rerun left out."""
+        self.refuse_record()
         where = where_selected(self.workflow_id, selection)
         ended = [JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED, JobState.SKIPPED]
         if selection.jobs or JobState.COMPLETED in selection.statuses:
@@ -288,11 +342,28 @@ class Ledger:
             )
             await self.set_state(WorkflowState.PAUSED, reason, Event("workflow_paused", 0, {"reason": reason}))
 
-    async def set_state(self, state: WorkflowState, reason: str | None, event: Event | None = None) -> None:
-        """Records the workflow's state and why."""
+    async def set_state(
+        self,
+        state: WorkflowState,
+        reason: str | None,
+        event: Event | None = None,
+        actions: Sequence[CompletionAction] = (),
+    ) -> None:
+        """Records the workflow's state and why, and what is to be done at its end."""
         event = event or Event("workflow_state", 0, {"state": state, "reason": reason})
-        self.emit(await self.store.set_workflow(event, state=state, reason=reason))
+        self.emit(await self.store.set_workflow(event, actions=actions, state=state, reason=reason))
         self.row = msgspec.structs.replace(self.row, state=state, reason=reason, updated_at=self._clock.time())
+
+    async def end(self) -> None:
+        """Records how the workflow has ended, and with it what is to be done then."""
+        state, reason = await self.verdict()
+        if self.step.state != "failed":
+            await self.set_step("completed")
+        failed = state is WorkflowState.FAILED
+        actions = [action for action in self.spec.on_complete if action.is_due(failed=failed)]
+        if state is WorkflowState.CANCELLED:
+            actions = []
+        await self.set_state(state, reason, actions=actions)
 
     async def verdict(self) -> tuple[WorkflowState, str | None]:
         """How a workflow ends that has nothing left to do. Optional steps may fail."""
@@ -321,6 +392,18 @@ class Ledger:
         """Records where the step stands."""
         await self.store.set_step(self.step, state)
         self.step = msgspec.structs.replace(self.step, state=state)
+
+
+def _new_step(step: Step, parameters: str) -> NewStep:
+    """A step as it is stored, where `parameters` (JSON) are the workflow's."""
+    return NewStep(
+        step.key,
+        step.kind,
+        step.after,
+        step.parameters_over(parameters) if step.engine else None,
+        msgspec.json.encode(step.resources).decode() if step.resources else None,
+        step.optional,
+    )
 
 
 def _left_note(left: int, marked: int) -> str | None:
@@ -361,6 +444,7 @@ def describe_workflow(ledger: Ledger) -> WorkflowInfo:
         created_at=row.created_at,
         updated_at=row.updated_at,
         database=ledger.context.database,
+        completions=dict(store.completions),
     )
 
 

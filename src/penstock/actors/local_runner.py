@@ -15,9 +15,9 @@ from typing import Final
 from penstock import __version__
 from penstock.clusters import spool as spooling
 from penstock.clusters.claim import read_claim
-from penstock.clusters.process import ProcessId
 from penstock.clusters.runner import MARKER
 from penstock.domain.ids import new_ulid
+from penstock.domain.process_id import ProcessId
 from penstock.domain.resources import Resources
 from penstock.domain.submission import Submission
 

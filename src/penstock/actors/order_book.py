@@ -10,6 +10,7 @@ import msgspec
 
 from penstock.domain.budget import Pace, may_prefetch
 from penstock.domain.calculation import Exit
+from penstock.domain.locks import NO_TOKENS
 from penstock.domain.states import ATTEMPT_ENDED, AttemptState, JobState, may_follow
 from penstock.domain.submission import AttemptSeen, Observed, Seen, Submission
 from penstock.store.events import Event
@@ -49,6 +50,8 @@ class Order:
         self.told = False  # the cluster has it
         self.placed = any(state != AttemptState.INTENT for state in self.states.values())  # the cluster spoke of it
         self.closed = False  # the cluster will say nothing more of it
+        self.tokens = NO_TOKENS  # of the locks and resources that it holds
+        self.tasks_leased = 0  # for how many tasks it holds them
 
     @property
     def is_acknowledged(self) -> bool:
@@ -66,6 +69,11 @@ class Order:
         if self.closed:
             return 0
         return len({position % self.submission.width for position in self.live()})
+
+    @property
+    def tasks_unended(self) -> int:
+        """How many of its tasks have an attempt whose end is not committed."""
+        return len({n % self.submission.width for n, state in self.states.items() if state not in ATTEMPT_ENDED})
 
     def shown_running(self) -> int:
         """How many attempts are recorded as running; those whose outputs are being read are among them."""

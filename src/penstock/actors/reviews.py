@@ -125,6 +125,8 @@ class Reviews:
             raise ConflictError(
                 f"a {_COMMANDS[self._review.kind]} of workflow {workflow_id} is under way; try again when it has ended"
             )
+        if kind is ReviewKind.RESET_MISSING:
+            self._ledger.refuse_record()
         where = where_selected(workflow_id, selection)
         review = _Review(kind, where)
         reason, barred = store_reviews.where_barred(kind)
@@ -258,7 +260,7 @@ class Reviews:
     async def _reconsider(self) -> None:
         """A workflow that had ended may have ended otherwise, by what is known now."""
         ledger = self._ledger
-        if ledger.state in (WorkflowState.COMPLETED, WorkflowState.FAILED):
+        if ledger.state in (WorkflowState.COMPLETED, WorkflowState.FAILED) or ledger.is_settled_record:
             state, reason = await ledger.verdict()
             if (state, reason) != (ledger.state, ledger.row.reason):
                 await ledger.set_state(state, reason)

@@ -33,13 +33,16 @@ from penstock.domain.calculation import (
     StructureChunk,
     pack_chunk,
 )
-from penstock.domain.errors import BusyError, PenstockError, SpecError, StoreError
+from penstock.domain.errors import BusyError, ConflictError, NotFoundError, PenstockError, SpecError, StoreError
 from penstock.domain.spec import StructureSource
 from penstock.domain.submission import Entry, Manifest
-from penstock.domain.views import Selection
+from penstock.domain.views import MergeReport, Selection
 from penstock.recipes import structures
-from penstock.store import backup, export
+from penstock.store import backup, execution_export, export
+from penstock.store.imports.order import ImportOrder, ImportResult, find_kind, try_import, write_import
+from penstock.store.merging import MergeOrder, merge
 from penstock.store.reviews import Look, ReviewKind, Seen
+from penstock.store.rows import WorkflowRow
 
 T = TypeVar("T")
 _LIMIT_S: Final = 600.0
@@ -65,6 +68,8 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
 FAILURES: Final[dict[str, Callable[[Failed], PenstockError]]] = {
     "spec": lambda f: SpecError(f.message, file=f.file, line=f.line, key=f.key),
     "store": lambda f: StoreError(f.message, healable=False),
+    "conflict": lambda f: ConflictError(f.message),
+    "not_found": lambda f: NotFoundError(f.message),
     "internal": lambda f: BusyError(f"a worker process failed: {f.message}"),
 }
 
@@ -377,8 +382,12 @@ class ExportJobs(Task[int], frozen=True):
     result = int
 
     def run(self) -> int:
-        """How many jobs were written."""
-        return export.export_jobs(
+        """How many jobs were written; of a history of protocols, how many executions."""
+        if execution_export.holds_executions(Path(self.database), self.workflow_id):
+            write = execution_export.export_executions
+        else:
+            write = export.export_jobs
+        return write(
             Path(self.database),
             self.workflow_id,
             self.format,
@@ -403,7 +412,76 @@ class BackUp(Task[backup.BackedUp], frozen=True):
         return backup.back_up(Path(self.database), self.workflow_id, Path(self.path), overwrite=self.overwrite)
 
 
-AnyTask = CheckWork | KeepSource | ReadChunk | Render | Collect | LookAtJobs | PlanSource | ExportJobs | BackUp
+class FindImportKind(Task[str], frozen=True):
+    """Looks which tool's databases these are."""
+
+    order: ImportOrder
+    result = str
+
+    def run(self) -> str:
+        """The kind; SpecError where nobody knows it."""
+        return find_kind(self.order)
+
+
+class TryImport(Task[ImportResult], frozen=True):
+    """Reads databases of another tool; writes nothing."""
+
+    order: ImportOrder
+    is_long = True
+    result = ImportResult
+
+    def run(self) -> ImportResult:
+        """What an import would come to."""
+        return try_import(self.order)
+
+
+class WriteImport(Task[ImportResult], frozen=True):
+    """Writes databases of another tool as a workflow into a new database of ours."""
+
+    order: ImportOrder
+    database: str
+    row: WorkflowRow
+    engine: str
+    is_long = True
+    result = ImportResult
+
+    def run(self) -> ImportResult:
+        """What the import came to; SpecError for an engine that is not installed."""
+        engine = engines.get(self.engine)
+        try:
+            engine.load()
+        except ImportError as error:
+            raise SpecError(f"{self.engine} is not installed beside penstockd: {error}", key="engine.name") from error
+        return write_import(self.order, Path(self.database), self.row)
+
+
+class MergeResults(Task[MergeReport], frozen=True):
+    """Merges results of one workflow into the database of others."""
+
+    order: MergeOrder
+    is_long = True
+    result = MergeReport
+
+    def run(self) -> MergeReport:
+        """What was done; all of it or nothing."""
+        return merge(self.order)
+
+
+AnyTask = (
+    CheckWork
+    | KeepSource
+    | ReadChunk
+    | Render
+    | Collect
+    | LookAtJobs
+    | PlanSource
+    | ExportJobs
+    | FindImportKind
+    | TryImport
+    | WriteImport
+    | BackUp
+    | MergeResults
+)
 
 
 def copy_with_checksum(source: Path, target: Path) -> tuple[int, str]:
@@ -429,8 +507,8 @@ def answer(decoder: msgspec.msgpack.Decoder[AnyTask], payload: bytes) -> bytes:
         return b"=" + msgspec.msgpack.encode(decoder.decode(payload).run())
     except SpecError as error:
         failed = Failed("spec", error.message, error.file, error.line, error.key)
-    except StoreError as error:
-        failed = Failed("store", str(error))
+    except (StoreError, ConflictError, NotFoundError) as error:
+        failed = Failed(error.code, str(error))
     except OSError as error:
         failed = Failed("spec", f"{error.filename or 'a file'}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - a worker outlives whatever a task raises

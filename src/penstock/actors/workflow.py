@@ -29,6 +29,7 @@ from penstock.actors.cluster_port import (
 )
 from penstock.actors.errands import Errands, Reading
 from penstock.actors.ledger import Ledger, PlannedStep, raised_needs
+from penstock.actors.locks import Grant, Locks, WorkflowLocks
 from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
 from penstock.actors.results import conclude_attempt, not_run_result
@@ -68,6 +69,7 @@ from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.domain.context import Context
 from penstock.domain.errors import ConflictError, PenstockError
 from penstock.domain.ids import new_ulid
+from penstock.domain.locks import decode_tokens
 from penstock.domain.resources import Resources, parse_walltime_s
 from penstock.domain.states import (
     ACTIVE,
@@ -102,6 +104,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     cluster: Ref[Any]
     loading: anyio.Semaphore  # how many workflows may open their databases at the same time at start
     database: BusyGuard  # held while a database thread works
+    locks: Locks
+    claim: str | None = None  # JSON: the daemon, for the rows of its workflows
 
 
 class WorkflowActor(Actor[Message]):
@@ -118,6 +122,7 @@ class WorkflowActor(Actor[Message]):
         self._errands = Errands(me, self._ledger, around.workers, around.clock)
         self._sharing = Sharing(self._ledger, around.clock)
         self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
+        self._locks = WorkflowLocks(workflow_id, around.locks, self._pump_soon)
         self._book = OrderBook()
         self._paces: dict[int, Pace] = defaultdict(Pace)  # by step
         self._cycle = Cycle()
@@ -136,6 +141,7 @@ class WorkflowActor(Actor[Message]):
         """Loads what is known and asks the cluster about everything that was open."""
         async with self._around.loading:
             open_submissions = await self._ledger.load()
+            await self._ledger.claim(self._around.claim)
         for opened in open_submissions:
             step = self._ledger.step_of(opened.step_id)
             submission = self._submission(
@@ -148,11 +154,20 @@ class WorkflowActor(Actor[Message]):
             order = Order(_with_directories(submission, opened.attempts), opened.attempts, step.id)
             order.told = True
             self._book.add(order)
+        await self._find_locks_again(open_submissions)
         self._attach()
         await self._cancel_again(open_submissions)
         await self._go_on_with_cycle()
         self._pump_soon()
         self._ledger.pin()
+
+    async def _find_locks_again(self, opened: list[OpenSubmission]) -> None:
+        """What open submissions need is held, and nothing else; only then may anything be submitted."""
+        orders = self._book.orders
+        held = {each.ulid: (orders[each.ulid].tasks_unended, decode_tokens(each.locks)) for each in opened}
+        await self._locks.find_again(self._ledger.spec.locks, self._ledger.context.locks, held)
+        for ulid, (tasks, tokens) in held.items():
+            orders[ulid].tokens, orders[ulid].tasks_leased = tokens, tasks
 
     async def _go_on_with_cycle(self) -> None:
         """What was begun before a restart counts: `per_cycle` protects a cluster from us, however often we restart."""
@@ -165,6 +180,7 @@ class WorkflowActor(Actor[Message]):
     async def stopped(self) -> None:
         """Closes the database."""
         self._reviews.break_off()
+        self._locks.close()
         await self._store.close()
 
     async def handle(self, message: Message) -> object:
@@ -226,6 +242,8 @@ class WorkflowActor(Actor[Message]):
             await self._submit_ready()
             if self._sharing.awaits:
                 self._wake_at_time(self._clock.time() + LOOK_EVERY_S)
+        if self._ledger.state is not WorkflowState.RUNNING or not self._store.tally[JobState.READY]:
+            await self._locks.withdraw()
         await self._finish_if_done()
 
     def _read_on(self, *, wanted: bool) -> None:
@@ -239,6 +257,9 @@ class WorkflowActor(Actor[Message]):
     async def _submit_ready(self) -> None:
         if not self._store.tally[JobState.READY] or self._book.unread() > _UNREAD_MAX:
             return
+        if self._clock.time() < (ask_at := self._locks.next_ask_at()):
+            self._wake_at_time(ask_at)
+            return
         queueing = self._ledger.queueing
         if queueing is None:
             await self._fill_lanes()
@@ -250,12 +271,13 @@ class WorkflowActor(Actor[Message]):
         pace = self._slowest()
         for lane, prefetch in self._book.free_lanes(self._ledger.slots, pace):
             ready = self._store.tally[JobState.READY]
-            if not ready:
+            if not ready or (prefetch and self._locks.needed):
                 return
             jobs = await self._take_ready(bundle_size(pace, ready, self._ledger.slots))
-            if not jobs:
+            ulid = new_ulid(self._clock.time())
+            if not jobs or (grant := await self._take_locks(ulid, 1)) is None:
                 return
-            await self._submit(jobs, Shape(1, len(jobs)), lane, prefetch=prefetch)
+            await self._submit(ulid, jobs, Shape(1, len(jobs)), grant, lane=lane, prefetch=prefetch)
 
     async def _fill_slots(self, queueing: Queueing) -> None:
         """A cluster with a scheduler: one submission for all free slots."""
@@ -263,12 +285,30 @@ class WorkflowActor(Actor[Message]):
         free = self._book.free_slots(slots)
         if not free or not queueing.is_open:
             return
+        wanted = self._shape(free, queueing)
+        jobs = await self._take_ready(wanted.size)
+        ulid = new_ulid(self._clock.time())
+        if not jobs or (grant := await self._take_locks(ulid, wanted.fitted(len(jobs)).width)) is None:
+            return
+        if grant.tasks < wanted.fitted(len(jobs)).width:
+            wanted = self._shape(grant.tasks, queueing)
+            jobs = jobs[: wanted.size]
+        await self._submit(ulid, jobs, wanted.fitted(len(jobs)), grant)
+
+    def _shape(self, free: int, queueing: Queueing) -> Shape:
+        """What the next submission to a scheduler looks like with so many free slots."""
         ready = self._store.tally[JobState.READY]
-        wanted = shape(self._ledger.spec.batching(), self._slowest(), ready, free, slots, queueing)
-        if self._ledger.runs_in_python:
-            wanted = wanted.warmed()
-        if jobs := await self._take_ready(wanted.size):
-            await self._submit(jobs, wanted.fitted(len(jobs)), 0)
+        wanted = shape(self._ledger.spec.batching(), self._slowest(), ready, free, self._ledger.slots, queueing)
+        return wanted.warmed() if self._ledger.runs_in_python else wanted
+
+    async def _take_locks(self, ulid: str, most: int) -> Grant | None:
+        """What a submission of up to `most` tasks needs beside slots; None while there is none of it to be had."""
+        if not self._locks.needed:
+            return Grant(most)
+        grant = await self._locks.take(ulid, most, self._ledger.row.priority)
+        if grant is None:
+            self._wake_at_time(self._locks.next_ask_at())
+        return grant
 
     def _slowest(self) -> Pace:
         """The pace of the step whose attempts take longest: what is put together for it is never too much."""
@@ -301,24 +341,31 @@ class WorkflowActor(Actor[Message]):
         self._results_changed |= len(own) < len(jobs)
         return own[:limit]
 
-    async def _submit(self, jobs: list[ReadyJob], shape_: Shape, lane: int, *, prefetch: bool = False) -> None:
+    async def _submit(
+        self, ulid: str, jobs: list[ReadyJob], shape_: Shape, grant: Grant, *, lane: int = 0, prefetch: bool = False
+    ) -> None:
         """Commits the intent; only then does anything leave."""
         now = self._clock.time()
         step = self._ledger.step_of(jobs[0].step_id)
         needs = raised_needs(step.needs, jobs[0].memory_mb, jobs[0].walltime_s)
-        submission = self._submission(new_ulid(now), step, needs, shape_, lane, prefetch=prefetch)
+        submission = self._submission(ulid, step, needs, shape_, lane, prefetch=prefetch)
         tried = [job.id for job in jobs if job.number > 1] if self._ledger.spec.checkpoint.carry else []
         carried = await self._store.timed_out_directories(tried) if tried else {}
-        shares = self._ledger.shares_results
-        begun = await self._store.begin_submission(submission, self._ledger.spec.cluster, jobs, now, shares=shares)
+        shares, locks = self._ledger.shares_results, grant.tokens.encoded()
+        begun = await self._store.begin_submission(
+            submission, self._ledger.spec.cluster, jobs, now, shares=shares, locks=locks
+        )
         if begun is None:  # somebody was quicker with one of them: it is looked again
+            await self._locks.keep(ulid, grant.tokens, 0)
             self._pump_soon()
             return
+        self._cycle = self._cycle.with_begun(len(jobs))
         attempts, events = begun
-        self._cycle = self._cycle.with_begun(len(attempts))
         order = Order(_with_directories(submission, attempts), attempts, step.id)
+        order.tokens, order.tasks_leased = grant.tokens, grant.tasks
         self._book.add(order)
         self._ledger.emit(events)
+        await self._give_back(order)
         self.tasks.start_soon(self._errands.stage, order, jobs, carried)
 
     def _submission(
@@ -368,10 +415,7 @@ class WorkflowActor(Actor[Message]):
         if self._ledger.row.state == WorkflowState.RUNNING:
             if any(self._store.tally[state] for state in _NOT_BEGUN) or self._ledger.step.state == "expanding":
                 return
-            state, reason = await self._ledger.verdict()
-            if self._ledger.step.state != "failed":
-                await self._ledger.set_step("completed")
-            await self._ledger.set_state(state, reason)
+            await self._ledger.end()
         if self._view_is_due():
             self._results_changed = False
             self._projecting = True
@@ -524,6 +568,13 @@ class WorkflowActor(Actor[Message]):
         self._results_changed = True
         self._around.board.counts.update(("attempt", self._ledger.spec.cluster, str(r.attempt_state)) for r in results)
         self._ledger.emit(events)
+        await self._give_back(order)
+
+    async def _give_back(self, order: Order) -> None:
+        """Locks and resources of tasks that will run nothing more: all that they had to run is committed as ended."""
+        if order.tokens.any and order.tasks_unended < order.tasks_leased:
+            order.tasks_leased = order.tasks_unended
+            await self._locks.keep(order.submission.ulid, order.tokens, order.tasks_leased)
 
     async def _settle(self, order: Order) -> None:
         """When every end is committed, the submission is closed and the cluster may forget it."""
@@ -557,8 +608,8 @@ class WorkflowActor(Actor[Message]):
         match message:
             case PauseWorkflow(selection):
                 return await self._ledger.pause(selection)
-            case ResumeWorkflow(selection):
-                return await self._ledger.resume(selection)
+            case ResumeWorkflow(selection, revision):
+                return await self._ledger.resume(selection, revision)
             case CancelWorkflow(selection):
                 return await self._cancel(selection)
             case RetryJobs(selection):
@@ -664,6 +715,7 @@ class WorkflowActor(Actor[Message]):
         if self._store_is_needed():
             self._arm_idle()
         else:
+            self._locks.rest()
             await self._store.close()
 
     async def _idle(self) -> None:

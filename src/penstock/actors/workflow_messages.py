@@ -6,6 +6,7 @@ import msgspec
 
 from penstock.actors.cluster_port import ClusterRestarted
 from penstock.domain.calculation import Exit, Outcome, PackedChunk
+from penstock.domain.revision import Revision
 from penstock.domain.states import JobState, Resolution
 from penstock.domain.submission import Observed
 from penstock.domain.views import Selection
@@ -19,9 +20,13 @@ class PauseWorkflow(msgspec.Struct, frozen=True):
 
 
 class ResumeWorkflow(msgspec.Struct, frozen=True):
-    """Undo a pause."""
+    """Go on: undo a pause, or run again what failed or was cancelled, with another spec where there is a `revision`.
+
+    With a selection, release those jobs only.
+    """
 
     selection: Selection | None
+    revision: Revision | None = None
 
 
 class CancelWorkflow(msgspec.Struct, frozen=True):

@@ -53,6 +53,7 @@ class ScriptPlan(msgspec.Struct, frozen=True):
     own_timer: bool = False
     kill_grace_s: int = 10
     warm: WarmRunner | None = None
+    environment: Mapping[str, str] = {}
 
 
 class RunEntry(msgspec.Struct, frozen=True):
@@ -91,6 +92,7 @@ def render_script(task_variables: tuple[str, str, str], plan: ScriptPlan) -> str
         "PENSTOCK_WORKFLOW_DIR": plan.workflow_dir,
         "SRUN_CPUS_PER_TASK": str(plan.cores),  # srun does not take it over from sbatch since Slurm 22.05
         **dict.fromkeys(_THREADS, str(plan.cores)),
+        **plan.environment,
     }
     lines = [
         "#!/bin/sh",

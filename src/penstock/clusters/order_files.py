@@ -72,7 +72,8 @@ def order_files(
     home = submission.ulid
     if any(entry.rendered.launches for entry in manifest.entries):
         options = msgspec.structs.replace(options, launcher=())
-    script = render_script(task_variables, _plan(submission, site, options, allocation_s, warm=warm))
+    plan = _plan(submission, site, options, allocation_s, manifest.environment, warm=warm)
+    script = render_script(task_variables, plan)
     spool: Tree = {f"{home}/script": script.encode()}
     if warm:
         seen_there = msgspec.structs.replace(manifest, workflow_dir=site.workflow_dir)
@@ -106,7 +107,13 @@ def _run(entry: Entry, submission: Submission, site: Site) -> RunEntry:
 
 
 def _plan(
-    submission: Submission, site: Site, options: SchedulerOptions, allocation_s: int, *, warm: bool
+    submission: Submission,
+    site: Site,
+    options: SchedulerOptions,
+    allocation_s: int,
+    environment: dict[str, str],
+    *,
+    warm: bool,
 ) -> ScriptPlan:
     return ScriptPlan(
         ulid=submission.ulid,
@@ -124,4 +131,5 @@ def _plan(
         checkpoint=submission.checkpoint,
         own_timer=site.own_timer,
         warm=WarmRunner(site.python, submission.engine) if warm else None,
+        environment=environment,
     )

@@ -1,4 +1,4 @@
-"""Processes of this machine, known by pid *and* start time, so that a reused pid is never taken for an old friend."""
+"""What a dead runner left behind is found and killed."""
 
 from __future__ import annotations
 
@@ -10,49 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
+from penstock.domain.process_id import STAT_FIELDS, ProcessId, boot_id, read_stat
 
 _PROC: Final = Path("/proc")
-_FIELDS_AFTER_NAME: Final = {"state": 0, "session": 3, "start": 19}
 _FENCE_PAUSE_S: Final = 0.01
 _FENCE_ROUNDS: Final = 500
-
-
-class ProcessId(msgspec.Struct, frozen=True):
-    """A process that cannot be confused with another: pid, start time in clock ticks since boot, and which boot."""
-
-    pid: int
-    start_ticks: int
-    boot: str
-
-    def token(self) -> str:
-        """As one word, for claims."""
-        return f"{self.pid}:{self.start_ticks}:{self.boot}"
-
-    @classmethod
-    def from_token(cls, token: str) -> ProcessId | None:
-        """The process a token names, None when it names none."""
-        parts = token.split(":")
-        if len(parts) != 3 or not (parts[0].isdigit() and parts[1].isdigit()):
-            return None
-        return cls(int(parts[0]), int(parts[1]), parts[2])
-
-    @classmethod
-    def of(cls, pid: int) -> ProcessId | None:
-        """The process that has `pid` now; None when there is none or it is dead but not reaped."""
-        fields = _stat(pid)
-        if fields is None or fields[_FIELDS_AFTER_NAME["state"]] in "ZX":
-            return None
-        return cls(pid, int(fields[_FIELDS_AFTER_NAME["start"]]), boot_id())
-
-    def alive(self) -> bool:
-        """Whether exactly this process still runs."""
-        return ProcessId.of(self.pid) == self
-
-
-def boot_id() -> str:
-    """A word that changes with every boot."""
-    return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def fence(runner: ProcessId, marker: str) -> None:
@@ -84,10 +46,10 @@ def _leftovers(runner: ProcessId, needle: bytes) -> Iterator[int]:
     for name in (entry.name for entry in _PROC.iterdir()):
         if not name.isdigit() or int(name) == os.getpid():
             continue
-        fields = _stat(int(name))
-        if fields is None or fields[_FIELDS_AFTER_NAME["state"]] in "ZX":
+        fields = read_stat(int(name))
+        if fields is None or fields[STAT_FIELDS["state"]] in "ZX":
             continue
-        in_session = int(fields[_FIELDS_AFTER_NAME["session"]]) == runner.pid and not session_is_foreign
+        in_session = int(fields[STAT_FIELDS["session"]]) == runner.pid and not session_is_foreign
         if in_session or needle in _environment(name):
             yield int(name)
 
@@ -97,12 +59,3 @@ def _environment(pid: str) -> list[bytes]:
         return (_PROC / pid / "environ").read_bytes().split(b"\0")
     except OSError:
         return []
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the command's name, which may itself contain blanks and parentheses."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()

@@ -26,10 +26,10 @@ from typing import Any, Final
 
 from penstock import __version__, engines
 from penstock.clusters import spool as spooling
-from penstock.clusters.process import ProcessId
 from penstock.clusters.runner_link import CANCELLED, LOST, SPAWNING, TIMEOUT, Bell, Current, Hints, Journal, News
 from penstock.clusters.runner_worker import IGNORED_SIGNALS, Worker
 from penstock.domain.calculation import Exit
+from penstock.domain.process_id import ProcessId
 
 MARKER: Final = "PENSTOCK_RUNNER"
 KILL_GRACE_S: Final = 5.0

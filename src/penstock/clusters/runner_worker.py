@@ -107,7 +107,8 @@ class Worker:
     def _execute(self, manifest: Manifest, entry: Entry, directory: Path, started_at: float) -> Exit:
         if entry.rendered.argv is None:
             return _run_engine(manifest.engine, directory, started_at)
-        environment = self._environment | {"PENSTOCK_JOB_ID": str(entry.job_id), "PENSTOCK_ATTEMPT_DIR": str(directory)}
+        own = {"PENSTOCK_JOB_ID": str(entry.job_id), "PENSTOCK_ATTEMPT_DIR": str(directory)}
+        environment = self._environment | manifest.environment | own
         return self._run_program(entry.rendered.argv, directory, environment, started_at)
 
     def _run_program(self, argv: list[str], directory: Path, environment: dict[str, str], started_at: float) -> Exit:

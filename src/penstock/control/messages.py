@@ -11,19 +11,30 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
+from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
+    CompletionInfo,
     DatabaseInfo,
     EventInfo,
+    ExecutionInfo,
+    ExecutionStepInfo,
     Finding,
+    ImportRemark,
     JobInfo,
+    LockInfo,
+    MergeReport,
+    OnConflict,
+    QueuedJobInfo,
     RejectedInfo,
     Selection,
     Statistic,
+    SweepInfo,
+    SweepPointInfo,
     WorkflowInfo,
 )
 
@@ -102,6 +113,19 @@ class Planned(Message, frozen=True):
     core_hours_limit: float
 
 
+class SweepStatus(Message, frozen=True):
+    """A sweep and where the workflow of each of its points stands."""
+
+    sweep: SweepInfo
+    points: tuple[SweepPointInfo, ...]
+
+
+class Sweeps(Message, frozen=True):
+    """Sweeps, newest last."""
+
+    sweeps: tuple[SweepInfo, ...]
+
+
 class Workflows(Message, frozen=True):
     """Workflows, newest last."""
 
@@ -115,6 +139,7 @@ class WorkflowStatus(Message, frozen=True):
     failures: tuple[JobInfo, ...]
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
     database: DatabaseInfo | None = None  # None: its file system does not answer, or an older daemon
+    completions: tuple[CompletionInfo, ...] = ()  # what was done at its newest end, or will be
 
 
 class Jobs(Message, frozen=True):
@@ -134,6 +159,21 @@ class JobDetail(Message, frozen=True):
     properties: dict[str, Any]
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
+    units: dict[str, str] = {}  # of those properties whose names do not say it
+
+
+class LockList(Message, frozen=True):
+    """Locks and shared resources."""
+
+    locks: tuple[LockInfo, ...]
+
+
+class LockReleased(Message, frozen=True):
+    """How much was taken from a holder of a lock."""
+
+    name: str
+    holder: str
+    count: int
 
 
 class Changed(Message, frozen=True):
@@ -142,6 +182,18 @@ class Changed(Message, frozen=True):
     changed: int
     left: int = 0
     note: str | None = None
+
+
+class Revised(Message, frozen=True):
+    """What a revision of a spec changed, or would change in a dry run.
+
+    `jobs` are ready again by it; of all that will run, `keeping` have engine parameters of their own, by a remedy.
+    """
+
+    changes: tuple[SpecChange, ...]
+    jobs: int
+    keeping: int
+    dry_run: bool
 
 
 class Reviewed(Message, frozen=True):
@@ -188,10 +240,52 @@ class BackupWritten(Message, frozen=True):
 
 
 class Exported(Message, frozen=True):
-    """Where an export was written and how many jobs it holds."""
+    """Where an export was written and how many jobs it holds, or how many of what `of` says."""
 
     path: str
     jobs: int
+    of: str = "jobs"
+
+
+class Imported(Message, frozen=True):
+    """What an import came to; of a dry run, what it would come to.
+
+    `counts` by what was made, `left_out` rows of the source by table, `statuses` what became of which status (`old ->
+    new`), `states` jobs by state, `remarks` what was not taken over as it was, by reason, `shown` the first of them (at
+    most 100).
+    """
+
+    id: str
+    directory: str | None  # None: a dry run
+    kind: str
+    counts: dict[str, int]
+    left_out: dict[str, int]
+    statuses: dict[str, int]
+    states: dict[str, int]
+    remarks: dict[str, int]
+    shown: tuple[ImportRemark, ...]
+    workflow: WorkflowInfo | None
+
+
+class Executions(Message, frozen=True):
+    """A page of executions; `total` counts all that were asked for."""
+
+    executions: tuple[ExecutionInfo, ...]
+    total: int
+
+
+class ExecutionDetail(Message, frozen=True):
+    """An execution with its steps, and its places in the queue."""
+
+    execution: ExecutionInfo
+    steps: tuple[ExecutionStepInfo, ...]
+    queued: tuple[QueuedJobInfo, ...]
+
+
+class Merged(Message, frozen=True):
+    """What a merge did, or would do."""
+
+    report: MergeReport
 
 
 class Why(Message, frozen=True):
@@ -277,6 +371,48 @@ class Submit(Request[Accepted], frozen=True):
     reply = Accepted
 
 
+class Adopt(Request[Accepted], frozen=True):
+    """Run the workflow in `directory` (absolute), which was made offline or by a daemon elsewhere.
+
+    None leaves id, cluster and slots as they are. `force`: although it belongs to another daemon.
+    """
+
+    directory: str
+    id: str | None = None
+    cluster: str | None = None
+    slots: int | None = None
+    force: bool = False
+    reply = Accepted
+
+
+class SubmitSweep(Request[SweepStatus], frozen=True):
+    """Run the workflows of a spec with a `[sweep]`, all of them or none; fields as in `Submit`.
+
+    Of a sweep that was broken off while it was made, the same request makes those that are missing. With `dry_run`
+    everything is checked and nothing is made.
+    """
+
+    text: str
+    file: str
+    work_root: str
+    layers: tuple[Layer, ...] = ()
+    dry_run: bool = False
+    reply = SweepStatus
+
+
+class ListSweeps(Request[Sweeps], frozen=True):
+    """All sweeps the daemon knows."""
+
+    reply = Sweeps
+
+
+class GetSweep(Request[SweepStatus], frozen=True):
+    """One sweep with its points."""
+
+    name: str
+    reply = SweepStatus
+
+
 class Plan(Request[Planned], frozen=True):
     """What `Submit` with the same fields would do; nothing is written."""
 
@@ -285,6 +421,46 @@ class Plan(Request[Planned], frozen=True):
     work_root: str
     layers: tuple[Layer, ...] = ()
     reply = Planned
+
+
+class Import(Request[Imported], frozen=True):
+    """Make a workflow of another tool's databases (absolute paths), which stay as they are.
+
+    `kind` is architector, crystal or protocol, by default what the tables say. `running` says what becomes of
+    calculations that the other tool has running: hold or ready. `moved`: where job directories are now. `text` is a
+    spec for how jobs go on, without `[structures]`; None makes a record, of which nothing runs.
+    """
+
+    sources: tuple[str, ...]
+    work_root: str
+    id: str | None = None
+    kind: str | None = None
+    running: str = "hold"
+    moved: str | None = None
+    text: str | None = None
+    file: str = ""
+    layers: tuple[Layer, ...] = ()
+    dry_run: bool = False
+    reply = Imported
+
+
+class ListExecutions(Request[Executions], frozen=True):
+    """Executions of protocols that a workflow holds, by status and by a text that is in them."""
+
+    id: str
+    statuses: tuple[str, ...] = ()
+    search: str | None = None
+    limit: int = 100
+    offset: int = 0
+    reply = Executions
+
+
+class GetExecution(Request[ExecutionDetail], frozen=True):
+    """One execution, by its id or an unambiguous beginning of it."""
+
+    id: str
+    execution: str
+    reply = ExecutionDetail
 
 
 class ListWorkflows(Request[Workflows], frozen=True):
@@ -329,11 +505,29 @@ class Pause(Request[Changed], frozen=True):
 
 
 class Resume(Request[Changed], frozen=True):
-    """Undo a pause (or heal a fault); with a selection, release those jobs only."""
+    """Go on: undo a pause, heal a fault, run again what failed or was cancelled and read the rest of the source.
+
+    With a selection, release those jobs only, where they are held.
+    """
 
     id: str
     selection: Selection | None = None
     reply = Changed
+
+
+class Revise(Request[Revised], frozen=True):
+    """Go on with a workflow under a changed spec: one that failed, was cancelled, or is paused and has come to rest.
+
+    `text` is that of a spec file whose keys replace the stored ones, `file` its absolute path (or any file beside the
+    templates), `values` are single keys by dotted name and come last. With `dry_run` nothing is changed.
+    """
+
+    id: str
+    values: dict[str, Any] = {}
+    text: str = ""
+    file: str = ""
+    dry_run: bool = False
+    reply = Revised
 
 
 class Cancel(Request[Changed], frozen=True):
@@ -420,6 +614,14 @@ class SetWorkflow(Request[WorkflowStatus], frozen=True):
     reply = WorkflowStatus
 
 
+class RepeatCompletion(Request[WorkflowStatus], frozen=True):
+    """Do again what failed of a workflow's `[[on_complete]]` and what was held back for it, or one action by number."""
+
+    id: str
+    position: int | None = None
+    reply = WorkflowStatus
+
+
 class Summarize(Request[Summary], frozen=True):
     """Counts and statistics."""
 
@@ -454,6 +656,19 @@ class Backup(Request[BackupWritten], frozen=True):
     path: str | None = None
     overwrite: bool = False
     reply = BackupWritten
+
+
+class Merge(Request[Merged], frozen=True):
+    """Merge a workflow's results among those that shared workflows find; with conflicts, only by `on_conflict`.
+
+    `into` is another work directory or a database (absolute; None = the database of shared workflows beside it).
+    """
+
+    id: str
+    into: str | None = None
+    on_conflict: OnConflict | None = None
+    dry_run: bool = False
+    reply = Merged
 
 
 class Explain(Request[Why], frozen=True):
@@ -519,9 +734,34 @@ class Logs(Request[Done], frozen=True):
     tail_bytes: int | None = None
 
 
+class ListLocks(Request[LockList], frozen=True):
+    """The shared resources and all locks; with `id`, those that this workflow needs or could hold."""
+
+    id: str | None = None
+    reply = LockList
+
+
+class ReleaseLock(Request[LockReleased], frozen=True):
+    """Take a lock from a holder that does not give it back.
+
+    `id` names a workflow in whose namespace the lock is; without it, it is a shared resource. What a submission holds
+    whose attempts may still run is left alone without `force`.
+    """
+
+    name: str
+    holder: str
+    id: str | None = None
+    force: bool = False
+    reply = LockReleased
+
+
 AnyRequest = (
     Ping
     | Submit
+    | Adopt
+    | SubmitSweep
+    | ListSweeps
+    | GetSweep
     | Plan
     | ListWorkflows
     | GetStatus
@@ -529,6 +769,7 @@ AnyRequest = (
     | GetJob
     | Pause
     | Resume
+    | Revise
     | Cancel
     | Retry
     | Mark
@@ -538,40 +779,56 @@ AnyRequest = (
     | ResetMissing
     | SetJob
     | SetWorkflow
+    | RepeatCompletion
     | Summarize
     | Tabulate
     | Export
     | Backup
+    | Merge
     | Explain
     | ListClusters
     | ReportCluster
     | CheckCluster
     | GetSettings
     | GetSpec
+    | ListLocks
+    | ReleaseLock
     | Watch
     | Logs
+    | Import
+    | ListExecutions
+    | GetExecution
 )
 StreamRequest = Watch | Logs | CheckCluster
 AnyReply = (
     Pong
     | Accepted
+    | SweepStatus
+    | Sweeps
     | Planned
     | Workflows
     | WorkflowStatus
     | Jobs
     | JobDetail
     | Changed
+    | Revised
     | Reviewed
     | Summary
     | Table
     | Exported
     | BackupWritten
+    | Merged
     | Why
     | Clusters
     | ClusterReported
     | Settings
     | StoredSpec
+    | LockList
+    | LockReleased
     | Done
+    | Imported
+    | Executions
+    | ExecutionDetail
 )
 AnyItem = EventInfo | LogChunk | Lagged | Finding
 

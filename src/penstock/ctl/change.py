@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
+import msgspec
 
-from penstock.control.messages import Changed
+from penstock.control.messages import Changed, Revised
 from penstock.ctl.options import Whole, command, id_argument, selection_options
 from penstock.ctl.output import Ctl
-from penstock.ctl.query import show_status
+from penstock.ctl.query import show_completions, show_status
+from penstock.ctl.sweep import for_all_points
+from penstock.domain.settings import read_text
 from penstock.domain.states import Resolution, Status
 from penstock.domain.views import Selection
 
@@ -35,42 +39,103 @@ _FATES: Final = {
 """What a person may say, and what comes of it."""
 
 
+_sweep_option = click.option("--sweep", metavar="NAME", help="All workflows of this sweep, instead of ID.")
+
+
 @command("pause")
-@id_argument()
+@id_argument(required=False)
+@_sweep_option
 @selection_options
-def pause(ctl: Ctl, id: str, selection: Selection) -> None:
+def pause(ctl: Ctl, id: str | None, sweep: str | None, selection: Selection) -> int | None:
     """Start nothing more of a workflow, or hold some of its jobs."""
-    _changed(ctl, f"{id}: paused", ctl.client.pause(id, _or_all(selection)))
+    return _change(ctl, id, sweep, "paused", lambda one: ctl.client.pause(one, _or_all(selection)))
 
 
 @command("resume")
-@id_argument()
+@id_argument(required=False)
+@_sweep_option
 @selection_options
-def resume(ctl: Ctl, id: str, selection: Selection) -> None:
-    """Undo a pause, or release some held jobs."""
-    _changed(ctl, f"{id}: resumed", ctl.client.resume(id, _or_all(selection)))
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as engine.accuracy=0.1; repeatable."
+)
+@click.option("--spec", type=click.Path(), metavar="FILE", help="A spec file; its keys replace the workflow's.")
+@click.option("--dry-run", is_flag=True, help="Show what would change and how many jobs would run; nothing is changed.")
+def resume(
+    ctl: Ctl,
+    id: str | None,
+    sweep: str | None,
+    selection: Selection,
+    assignments: tuple[str, ...],
+    spec: str | None,
+    dry_run: bool,
+) -> int | None:
+    """Go on with a workflow: one that is paused, faulted, failed or cancelled; or release some held jobs.
 
-
-@command("cancel")
-@id_argument()
-@selection_options
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def cancel(ctl: Ctl, id: str, selection: Selection, yes: bool) -> int | None:
-    """Stop a workflow, or some of its jobs, running ones included."""
-    asks = selection == _NOTHING and not yes and sys.stdin.isatty() and sys.stdout.isatty()
-    if asks and not click.confirm(f"Cancel the whole workflow {id}, its running jobs included?"):
-        ctl.note("nothing was cancelled")
-        return _NOT_CONFIRMED
-    _changed(ctl, f"{id}: cancelled", ctl.client.cancel(id, _or_all(selection)))
+    What failed or was cancelled runs again from where it stands, except jobs marked never-rerun, with a changed spec if
+    you wish; the rest of the source is read.
+    """
+    if not (assignments or spec or dry_run):
+        return _change(ctl, id, sweep, "resumed", lambda one: ctl.client.resume(one, _or_all(selection)))
+    if selection != _NOTHING or sweep or id is None:
+        raise click.UsageError("--set, --spec and --dry-run are for one whole workflow; give its ID alone")
+    path = Path(spec or "spec.toml").absolute()
+    text = read_text(path) if spec else ""
+    _revised(ctl, id, ctl.client.revise(id, dict(map(_assignment, assignments)), text, str(path), dry_run))
     return None
 
 
-@command("retry")
-@id_argument()
+def _assignment(text: str) -> tuple[str, Any]:
+    """A dotted key and its value: what TOML reads as a value is one, anything else is a text."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    if not (equals and key.strip()):
+        raise click.BadParameter(f"{text!r} is no KEY=VALUE", param_hint="--set")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _revised(ctl: Ctl, id: str, reply: Revised) -> None:
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    jobs = f"{reply.jobs} {'job' if reply.jobs == 1 else 'jobs'} again"
+    ctl.line(f"{id}: would run {jobs}; nothing was changed" if reply.dry_run else f"{id}: resumed, {jobs}")
+    if reply.changes:
+        ctl.table(("key", "was", "is"), ((c.key, _written(c.old), _written(c.new)) for c in reply.changes))
+    if reply.keeping and any(change.key.startswith("engine.") for change in reply.changes):
+        ctl.note(f"{reply.keeping} of them keep the engine's parameters that a remedy gave them")
+
+
+def _written(value: Any) -> str:
+    return "-" if value is None else msgspec.json.encode(value).decode()
+
+
+@command("cancel")
+@id_argument(required=False)
+@_sweep_option
 @selection_options
-def retry(ctl: Ctl, id: str, selection: Selection) -> None:
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def cancel(ctl: Ctl, id: str | None, sweep: str | None, selection: Selection, yes: bool) -> int | None:
+    """Stop a workflow, or some of its jobs, running ones included."""
+    asks = selection == _NOTHING and not yes and sys.stdin.isatty() and sys.stdout.isatty()
+    what = f"all workflows of sweep {sweep}, their" if sweep else f"the whole workflow {id}, its"
+    if asks and not click.confirm(f"Cancel {what} running jobs included?"):
+        ctl.note("nothing was cancelled")
+        return _NOT_CONFIRMED
+    return _change(ctl, id, sweep, "cancelled", lambda one: ctl.client.cancel(one, _or_all(selection)))
+
+
+@command("retry")
+@id_argument(required=False)
+@_sweep_option
+@selection_options
+def retry(ctl: Ctl, id: str | None, sweep: str | None, selection: Selection) -> int | None:
     """Make ended jobs ready again: those selected, else all that failed or ran out of time."""
-    _changed(ctl, f"{id}: to be tried again", ctl.client.retry(id, _FAILED if selection == _NOTHING else selection))
+    wanted = _FAILED if selection == _NOTHING else selection
+    return _change(ctl, id, sweep, "to be tried again", lambda one: ctl.client.retry(one, wanted))
 
 
 @command("mark")
@@ -130,6 +195,23 @@ def set_(ctl: Ctl, id: str, slots: int | None, priority: int | None) -> None:
         show_status(ctl, reply)
 
 
+@command("on-complete")
+@id_argument()
+@click.option("--retry", is_flag=True, help="Do again what failed, and then what was held back for it.")
+@click.option("--again", type=Whole(1), metavar="N", help="Do action N again, whatever it came to.")
+def on_complete(ctl: Ctl, id: str, retry: bool, again: int | None) -> None:
+    """Show what was done at a workflow's end ([[on_complete]]), or do it again."""
+    if retry and again is not None:
+        raise click.UsageError("--retry and --again exclude each other")
+    reply = ctl.client.repeat_completion(id, again) if retry or again is not None else ctl.client.status(id)
+    if ctl.json:
+        ctl.emit(reply)
+    elif reply.completions:
+        show_completions(ctl, reply.completions)
+    else:
+        ctl.note(f"{id} has had nothing to do at its end")
+
+
 @command("export")
 @id_argument()
 @selection_options
@@ -145,12 +227,22 @@ def export(ctl: Ctl, id: str, selection: Selection, format_: str, output: str | 
     if ctl.json:
         ctl.emit(reply)
     else:
-        ctl.line(f"{reply.jobs} jobs written to {reply.path}")
+        ctl.line(f"{reply.jobs} {reply.of} written to {reply.path}")
 
 
 def _or_all(selection: Selection) -> Selection | None:
     """No selection means the workflow itself, which is more than all of its jobs."""
     return None if selection == _NOTHING else selection
+
+
+def _change(ctl: Ctl, id: str | None, sweep: str | None, done: str, act: Callable[[str], Changed]) -> int | None:
+    """Changes a workflow, or all of a sweep."""
+    if sweep is not None:
+        return for_all_points(ctl, sweep, done, act)
+    if id is None:
+        raise click.UsageError("give a workflow's ID, or --sweep NAME")
+    _changed(ctl, f"{id}: {done}", act(id))
+    return None
 
 
 def _changed(ctl: Ctl, what: str, reply: Changed) -> None:
@@ -170,5 +262,6 @@ COMMANDS: Final = {
     "mark": mark,
     "resolve": resolve,
     "set": set_,
+    "on-complete": on_complete,
     "export": export,
 }

@@ -21,10 +21,10 @@ from penstock.ctl.spec_document import document_of, parse_document, plain, rende
 from penstock.ctl.spec_files import refuse_existing, write_file
 from penstock.ctl.spec_words import HAS_RETENTION, ISOLATION
 from penstock.ctl.template_files import Template, find_template, template_names
-from penstock.daemon.config import find_config, load_config
+from penstock.daemon.config import load_config
 from penstock.domain.errors import ForbiddenError, ProtocolError, SpecError, UnreachableError
 from penstock.domain.ids import check_workflow_id
-from penstock.domain.settings import resolve
+from penstock.domain.settings import find_config, resolve
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.engines import names as engine_names
 from penstock.recipes.registry import recipe_names

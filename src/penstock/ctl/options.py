@@ -14,7 +14,7 @@ from penstock.control.client import Client
 from penstock.ctl.output import Ctl
 from penstock.domain.errors import PenstockError
 from penstock.domain.states import JobState, Status
-from penstock.domain.views import Filter, JobInfo, Selection
+from penstock.domain.views import Filter, JobInfo, Selection, parse_filter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,7 +23,6 @@ ID_VARIABLE: Final = "PENSTOCK_WORKFLOW_ID"
 _DIGITS_MOST: Final = 40
 _JOBS_MAX: Final = 1_000_000
 _COMPLETION_TIMEOUT_S: Final = 0.5
-_FILTER: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*")
 _STATUSES: Final = tuple(Status)
 _STATES: Final = tuple(JobState)
 
@@ -184,14 +183,6 @@ def parse_jobs(text: str) -> list[int]:
             raise ValueError(f"more than {_JOBS_MAX} jobs; use --status or --filter instead")
         jobs.extend(range(first, last + 1))
     return jobs
-
-
-def parse_filter(text: str) -> Filter:
-    """A condition from text such as `natoms>50`; ValueError says what is wrong with it."""
-    match = _FILTER.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no condition; write it like 'natoms>50'")
-    return Filter(match[1], match[2], match[3])
 
 
 def _complete(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:

@@ -21,8 +21,9 @@ from penstock.ctl.text import (
     number,
     percentage,
 )
+from penstock.domain.context import Mode
 from penstock.domain.states import JobState, WorkflowState
-from penstock.domain.views import EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
+from penstock.domain.views import CompletionInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
 
 _REJECTED_SHOWN: Final = 20
 _BAR_WIDTH: Final = 30
@@ -188,7 +189,7 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         ("jobs", f"{info.jobs} ({counts(info.statuses)})" + (", more are being read" if info.ingesting else "")),
         ("recipe", f"{info.recipe}, engine {info.engine}"),
         ("cluster", f"{info.cluster}, slots {info.slots}, priority {info.priority}"),
-        ("isolation", info.mode),
+        ("isolation", info.mode if info.mode == Mode.ISOLATED else f"{info.mode}, its rows are in {info.database}"),
         ("directory", info.directory),
         *_database(reply),
         ("created", local_time(info.created_at)),
@@ -206,6 +207,16 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         rows = ((str(j.id), j.name, j.status, j.failure or "-", j.error_message or "-") for j in reply.failures)
         ctl.table(columns, rows)
     show_rejected(ctl, reply.rejected, info.rejected)
+    if reply.completions:
+        ctl.line()
+        ctl.line("on completion:")
+        show_completions(ctl, reply.completions)
+
+
+def show_completions(ctl: Ctl, completions: tuple[CompletionInfo, ...]) -> None:
+    """What was done at the workflow's end, or will be."""
+    rows = ((str(c.position), c.action, c.state, local_time(c.at), c.result or "-") for c in completions)
+    ctl.table((">n", "action", "state", "at", "message"), rows)
 
 
 def _database(reply: WorkflowStatus) -> list[tuple[str, str]]:
@@ -316,12 +327,14 @@ def _show_job(ctl: Ctl, detail: JobDetail) -> None:
             if attempt.remedy:
                 changes = ", ".join(attempt.remedy["changes"])
                 ctl.line(f"attempt {attempt.number} ran with what rule {attempt.remedy['rule']} changed: {changes}")
+            if attempt.revision:
+                ctl.line(f"attempt {attempt.number} ran with revision {attempt.revision} of the workflow's spec")
             if attempt.evidence:
                 place = attempt.evidence
                 ctl.line(f"attempt {attempt.number} failed by {place['file']}, line {place['line']}: {place['text']}")
     if detail.properties:
         ctl.line()
-        ctl.pairs([(name, str(value)) for name, value in detail.properties.items()])
+        ctl.pairs((name, f"{value} {detail.units.get(name, '')}".rstrip()) for name, value in detail.properties.items())
     if detail.files:
         ctl.line()
         ctl.line("files: " + ", ".join(detail.files))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from penstock import engines
-from penstock.ctl.layers import read_text
 from penstock.domain.errors import SpecError
+from penstock.domain.settings import read_text
 from penstock.domain.spec import WorkflowSpec, decode_spec, locate_key, parse_toml
 from penstock.recipes.recipe import View
 from penstock.recipes.registry import get_recipe

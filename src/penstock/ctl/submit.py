@@ -7,14 +7,16 @@ from typing import Final
 
 import click
 
-from penstock.control.messages import Planned, StepPlan
-from penstock.ctl.layers import client_layers, read_text
+from penstock.control.messages import Planned, StepPlan, SubmitSweep
+from penstock.ctl.layers import client_layers
 from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
 from penstock.ctl.progress import follow_to_end
 from penstock.ctl.query import show_rejected, show_table
+from penstock.ctl.sweep import is_sweep, submit_points
 from penstock.ctl.text import clean_block
 from penstock.domain.context import Mode
+from penstock.domain.settings import read_text
 from penstock.domain.states import WorkflowState
 
 _WORK_FAILED: Final = 1
@@ -46,13 +48,15 @@ def submit(
     priority: int | None,
     isolation: str | None,
 ) -> int | None:
-    """Run the workflow that the file SPEC describes."""
+    """Run the workflow that the file SPEC describes, or all workflows of its [sweep]."""
     if wait and dry_run:
         raise click.UsageError("--wait and --dry-run exclude each other")
     path = Path(spec).absolute()
     text = read_text(path)
     given = {"id": id, "cluster": cluster, "slots": slots, "priority": priority, "isolation": isolation}
     layers = client_layers(given)
+    if is_sweep(text):
+        return submit_points(ctl, SubmitSweep(text, str(path), str(Path.cwd()), layers, dry_run), wait=wait)
     if dry_run:
         _show_plan(ctl, ctl.client.plan(text, str(path), str(Path.cwd()), layers))
         return None

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 import msgspec
 from tomlkit import TOMLDocument
 
-from penstock.ctl.layers import read_text
 from penstock.ctl.spec_check import check_tables
 from penstock.ctl.spec_document import parse_document, plain, put, split_key, value_at
 from penstock.domain.errors import NotFoundError, SpecError
+from penstock.domain.settings import read_text
 from penstock.domain.spec import locate_key, nearest
 from penstock.engines.engine import check_table
 

@@ -7,7 +7,6 @@ from typing import Final
 
 import click
 
-from penstock.ctl.layers import read_text
 from penstock.ctl.options import command, complete_id, json_option
 from penstock.ctl.output import Ctl
 from penstock.ctl.spec_files import refuse_existing, write_file
@@ -26,6 +25,7 @@ from penstock.ctl.template_files import (
 )
 from penstock.ctl.text import clean_block
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
+from penstock.domain.settings import read_text
 
 
 def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 from penstock.daemon.cluster_tables import ClusterTable, LocalTable, keep_lasting, read_clusters
 from penstock.domain import settings
 from penstock.domain.errors import SpecError
+from penstock.domain.locks import COUNT_MAX, check_lock_name
 from penstock.domain.spec import locate_key, parse_toml, readable_error, unknown_key
 
 _PORT_MAX: Final = 65535
@@ -33,12 +34,20 @@ class DaemonTable(msgspec.Struct, frozen=True):
     force_network_state: bool = False
 
 
+class ResourceLimit(msgspec.Struct, frozen=True):
+    """`[resources.NAME]`: something that all workflows of the daemon share, and how much of it there is."""
+
+    count: int
+    description: str = ""
+
+
 class Config(msgspec.Struct, frozen=True):
     """The whole file."""
 
     daemon: DaemonTable = DaemonTable()
     clusters: dict[str, ClusterTable] = {}
     workflow: dict[str, Any] = {}
+    resources: dict[str, ResourceLimit] = {}
     file: str = settings.BUILT_IN
 
     def state_dir(self, environ: Mapping[str, str]) -> Path:
@@ -74,24 +83,20 @@ class Config(msgspec.Struct, frozen=True):
             raise SpecError(message, file=self.file, key="daemon.metrics")
         return host.strip("[]"), int(port)
 
+    def capacities(self) -> dict[str, int]:
+        """How much there is of each shared resource."""
+        return {name: limit.count for name, limit in self.resources.items()}
+
     def layers(self) -> list[settings.Layer]:
         """The layers of settings below everything a client sends."""
         return [settings.built_in_layer(), settings.Layer(self.file, self.workflow)]
 
 
-class _Clusters(msgspec.Struct, frozen=True):
-    """`[clusters]` as far as it is the same for all kinds."""
+class _Tables(msgspec.Struct, frozen=True):
+    """What holds a table for each name."""
 
-    clusters: dict[str, Any]
-
-
-def find_config(environ: Mapping[str, str]) -> Path | None:
-    """PENSTOCK_CONFIG, else ~/.config/penstock/config.toml where that exists."""
-    if given := environ.get("PENSTOCK_CONFIG"):
-        return Path(given).expanduser()
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".config")
-    path = Path(base) / "penstock" / "config.toml"
-    return path if path.is_file() else None
+    clusters: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
 
 
 def load_config(path: Path | None) -> Config:
@@ -112,9 +117,10 @@ def parse_config(text: str, file: str) -> Config:
     tables = parse_toml(text, file)
     try:
         _refuse_unknown(tables)
-        clusters = msgspec.convert({"clusters": tables.pop("clusters", {})}, _Clusters).clusters
+        named = msgspec.convert({name: tables.pop(name, {}) for name in _Tables.__struct_fields__}, _Tables)
         config = msgspec.convert(tables | {"file": file}, Config)
-        config = msgspec.structs.replace(config, clusters=read_clusters(clusters))
+        config = msgspec.structs.replace(config, clusters=read_clusters(named.clusters))
+        config = msgspec.structs.replace(config, resources=_read_resources(named.resources))
         _check(config)
         settings.check_layer(settings.Layer(file, config.workflow))
     except msgspec.ValidationError as error:
@@ -128,7 +134,7 @@ def parse_config(text: str, file: str) -> Config:
 
 
 def _refuse_unknown(tables: dict[str, Any]) -> None:
-    top = ["daemon", "clusters", "workflow"]
+    top = ["daemon", "clusters", "workflow", "resources"]
     for given in tables:
         if given not in top:
             raise unknown_key(given, top)
@@ -136,6 +142,26 @@ def _refuse_unknown(tables: dict[str, Any]) -> None:
     for given in table if isinstance(table, dict) else ():
         if given not in known:
             raise unknown_key(given, known, "daemon")
+
+
+def _read_resources(tables: dict[str, Any]) -> dict[str, ResourceLimit]:
+    """`[resources.NAME]`, checked. SpecError with the key."""
+    known = list(ResourceLimit.__struct_fields__)
+    found: dict[str, ResourceLimit] = {}
+    for name, table in tables.items():
+        where = f"resources.{name}"
+        check_lock_name(name, where)
+        for given in table if isinstance(table, dict) else ():
+            if given not in known:
+                raise unknown_key(given, known, where)
+        try:
+            found[name] = msgspec.convert(table, ResourceLimit)
+        except msgspec.ValidationError as error:
+            message, key = readable_error(str(error))
+            raise SpecError(message, key=f"{where}.{key}" if key else where) from error
+        if not 0 <= found[name].count <= COUNT_MAX:
+            raise SpecError(f"must be between 0 and {COUNT_MAX}, not {found[name].count}", key=f"{where}.count")
+    return found
 
 
 def _check(config: Config) -> None:

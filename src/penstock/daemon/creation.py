@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import stat
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,15 +20,8 @@ from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import CheckWork, KeepSource, StepInputs
 from penstock.actors.workers import Workers
 from penstock.daemon.cluster_tables import LOCAL
-from penstock.domain.context import (
-    CONTEXT_NAME,
-    DATABASE_NAME,
-    Context,
-    Mode,
-    plan_context,
-    read_context,
-    render_context,
-)
+from penstock.domain.completion import CompletionAction
+from penstock.domain.context import DATABASE_NAME, Context, DaemonPlace, Mode, plan_context, read_context
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, generate_workflow_id
 from penstock.domain.remedy import Change, Remedy, RemedyTable, Rule, decide_remedy, effective_rules, leads_somewhere
@@ -37,6 +32,8 @@ from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
+from penstock.store.export import FORMATS
+from penstock.store.layout import aside_of, lay_out, reveal
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.rows import WorkflowRow
 from penstock.store.workflow_store import WorkflowStore
@@ -80,11 +77,14 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def check_request(
-    spec: WorkflowSpec, work_root: str, file: str, slots_origin: str, clusters: dict[str, ClusterInfo]
+    spec: WorkflowSpec, work_root: str, file: str, slots_origin: str, clusters: dict[str, ClusterInfo] | None
 ) -> Request:
-    """Everything about a spec that can be checked without reading its structures. Raises SpecError."""
+    """Everything about a spec that can be checked without reading its structures. Raises SpecError.
+
+    `clusters`: None where nobody knows them.
+    """
     steps = get_recipe(spec.recipe).steps(View(spec, ()))
-    if spec.cluster not in clusters:
+    if clusters is not None and spec.cluster not in clusters:
         raise SpecError(f"unknown cluster {spec.cluster!r}; known: {', '.join(sorted(clusters))}", key="cluster")
     base = Path(file).parent
     table = {key: value for key, value in spec.engine.items() if key != "name"}
@@ -93,6 +93,7 @@ def check_request(
     for step in steps:
         _check_step(engine, parameters, step)
     _check_remedies(spec.remedies, engine, parameters)
+    _check_formats(spec.on_complete)
     root = Path(work_root)
     if not root.is_absolute() or not root.is_dir():
         raise SpecError(f"the work directory {work_root} is not a directory")
@@ -154,6 +155,14 @@ def _check_change(
         raise SpecError(f"rule {rule.name!r}: {name}: {error}", key=key) from error
 
 
+def _check_formats(actions: Sequence[CompletionAction]) -> None:
+    """SpecError where results cannot be exported so."""
+    for number, action in enumerate(actions):
+        if action.action == "export" and action.format not in FORMATS:
+            hint = nearest(action.format, FORMATS) or f"use one of {', '.join(FORMATS)}"
+            raise SpecError(f"unknown format {action.format!r}; {hint}", key=f"on_complete[{number}].format")
+
+
 def check_fits(needs: Resources, cluster: ClusterInfo) -> None:
     """SpecError when one job asks for more than the whole local cluster has; a scheduler has limits of its own."""
     if cluster.kind != LOCAL:
@@ -176,28 +185,76 @@ def check_task(request: Request, cluster: ClusterInfo) -> CheckWork:
     return CheckWork(spec.structures, str(request.source), spec.engine_name, request.inputs(), here)
 
 
+Build = Callable[[Path], Awaitable[WorkflowInfo]]
+"""Fills a workflow's directory under the path that it is given, which is not yet its own."""
+
+
 async def create_workflow(request: Request, catalogue: Catalogue, workers: Workers, clock: Clock) -> WorkflowInfo:
-    """Builds the workflow's directory aside, then lets it appear at once.
+    """Makes the workflow of a request; see `create_aside`."""
+    (info,) = await create_workflows([request], catalogue, workers, clock)
+    return info
+
+
+async def create_workflows(
+    requests: Sequence[Request], catalogue: Catalogue, workers: Workers, clock: Clock
+) -> list[WorkflowInfo]:
+    """Makes the workflows of several requests, or none of them; see `create_all_aside`."""
+    claim = claim_of(catalogue.state_dir)
+
+    def build_of(request: Request) -> Build:
+        return lambda aside: build_aside(request, aside, workers, clock, daemon=claim)
+
+    return await create_all_aside([(request.context, build_of(request)) for request in requests], catalogue)
+
+
+async def create_aside(context: Context, catalogue: Catalogue, build: Build) -> WorkflowInfo:
+    """Has a workflow's directory built aside, then lets it appear at once.
 
     The catalogue knows of it before anything is written, so that a crash at any point leaves either a workflow that
     runs or traces that the next start removes. ConflictError when the id or the directory is taken.
     """
-    directory = request.directory
-    await catalogue.add(request.workflow_id, str(directory))
-    try:
-        await _refuse_existing(directory)
-        info = await _build(request, _aside(directory), workers, clock)
-        await anyio.to_thread.run_sync(_reveal, _aside(directory), directory)
-    except (OSError, StoreError) as error:
-        await discard(catalogue, request.workflow_id, directory)
-        cause = error.__cause__ or error
-        raise SpecError(f"cannot create {directory}: {cause}; it must be writable and have room") from error
-    except BaseException:
-        await discard(catalogue, request.workflow_id, directory)
-        raise
-    with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
-        await catalogue.update(info)
+    (info,) = await create_all_aside([(context, build)], catalogue)
     return info
+
+
+async def create_all_aside(builds: Sequence[tuple[Context, Build]], catalogue: Catalogue) -> list[WorkflowInfo]:
+    """The same for several, of which none appears before all are built; where one cannot be, there are none.
+
+    A crash while they appear leaves some of them.
+    """
+    begun: list[Context] = []
+    infos = []
+    try:
+        for context, build in builds:
+            directory = Path(context.directory)
+            await catalogue.add(context.workflow_id, context.directory)
+            begun.append(context)
+            await _refuse_existing(directory)
+            infos.append(await build(aside_of(directory)))
+        await anyio.to_thread.run_sync(_reveal_all, [Path(context.directory) for context in begun])
+    except (OSError, StoreError) as error:
+        if not begun:
+            raise
+        await _discard_all(begun, catalogue)
+        cause = error.__cause__ or error
+        raise SpecError(f"cannot create {begun[-1].directory}: {cause}; it must be writable and have room") from error
+    except BaseException:
+        await _discard_all(begun, catalogue)
+        raise
+    for info in infos:
+        with contextlib.suppress(StoreError):  # it is complete: its state is written again as soon as there is room
+            await catalogue.update(info)
+    return infos
+
+
+async def _discard_all(contexts: Sequence[Context], catalogue: Catalogue) -> None:
+    for context in contexts:
+        await discard(catalogue, context.workflow_id, Path(context.directory))
+
+
+def claim_of(state_dir: Path) -> str:
+    """What a daemon writes into the rows of its workflows, so that others know who works on them."""
+    return msgspec.json.encode(DaemonPlace(socket.gethostname(), str(state_dir))).decode()
 
 
 async def _refuse_existing(directory: Path) -> None:
@@ -214,7 +271,7 @@ async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> No
 
 def _clear_away(directory: Path) -> None:
     """Of the workflow that was to be in `directory`: what was built aside, and its rows among those of others."""
-    aside = _aside(directory)
+    aside = aside_of(directory)
     with contextlib.suppress(StoreError):
         context = read_context(aside, directory.name)
         if not Path(context.database).is_relative_to(aside) and not directory.exists():
@@ -224,9 +281,15 @@ def _clear_away(directory: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) -> WorkflowInfo:
+async def build_aside(
+    request: Request, aside: Path, workers: Workers, clock: Clock, **columns: str | None
+) -> WorkflowInfo:
+    """The workflow's directory under another name, its database filled; `columns` of its row are as given.
+
+    Raises SpecError, OSError, StoreError.
+    """
     context = request.context
-    await anyio.to_thread.run_sync(_lay_out, aside, context)
+    await anyio.to_thread.run_sync(lay_out, aside, context)
     kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
     structures = msgspec.structs.replace(request.spec.structures, source=kept.path)
     spec = msgspec.structs.replace(request.spec, id=request.workflow_id, structures=structures)
@@ -247,6 +310,7 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
         created_at=now,
         updated_at=now,
     )
+    row = msgspec.structs.replace(row, **columns)
     is_inside = Path(context.database).is_relative_to(context.directory)
     database = aside / DATABASE_NAME if is_inside else Path(context.database)
     store = WorkflowStore(database, request.workflow_id, clock.busy)
@@ -255,12 +319,7 @@ async def _build(request: Request, aside: Path, workers: Workers, clock: Clock) 
         await store.create(row, files, among_others=not is_inside)  # a database outside may be of another time
     finally:
         await store.close()
-    return _new_info(row, spec, context)
-
-
-def _aside(directory: Path) -> Path:
-    """Where a workflow is built; the name cannot be a workflow's."""
-    return directory.with_name(f".new-{directory.name}")
+    return new_info(row, spec, context)
 
 
 def _read_template(path: Path, name: str) -> str:
@@ -284,43 +343,21 @@ def _read_template(path: Path, name: str) -> str:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
 
 
-def _lay_out(aside: Path, context: Context) -> None:
-    shutil.rmtree(aside, ignore_errors=True)  # of a creation that was killed
-    aside.parent.mkdir(exist_ok=True)
-    aside.mkdir()
-    (aside / CONTEXT_NAME).write_text(render_context(context), encoding="utf-8")
-    for name in ("jobs", "exports"):
-        (aside / name).mkdir()
-    for place in (context.storage, context.locks):
-        own = Path(place).is_relative_to(context.directory)
-        (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
-    if not Path(context.database).is_relative_to(context.directory):
-        Path(context.database).parent.mkdir(parents=True, exist_ok=True)
-
-
-def _reveal(aside: Path, directory: Path) -> None:
-    """Gives the directory its name, for good, or not at all.
-
-    Its entries and its name are on disk before anybody is told.
-    """
-    _sync(aside)
-    aside.rename(directory)
+def _reveal_all(directories: Sequence[Path]) -> None:
+    """Gives every directory its name, or none."""
+    revealed: list[Path] = []
     try:
-        _sync(directory.parent)
+        for directory in directories:
+            reveal(aside_of(directory), directory)
+            revealed.append(directory)
     except BaseException:
-        directory.rename(aside)
+        for directory in revealed:
+            directory.rename(aside_of(directory))
         raise
 
 
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
+def new_info(row: WorkflowRow, spec: WorkflowSpec, context: Context) -> WorkflowInfo:
+    """What people see of a workflow that has just been recorded."""
     return WorkflowInfo(
         id=row.workflow_id,
         recipe=row.recipe,

@@ -17,19 +17,25 @@ import structlog
 from penstock import __version__
 from penstock.actors.board import Board
 from penstock.actors.clock import SystemClock
+from penstock.actors.locks import Locks
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
 from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
 from penstock.control.listener import bind_listener
 from penstock.control.server import serve
 from penstock.daemon.clusters import Clusters
-from penstock.daemon.config import Config, find_config, load_config, merge_reload
+from penstock.daemon.completion import Completions
+from penstock.daemon.completion_acts import completion_acts
+from penstock.daemon.config import Config, load_config, merge_reload
+from penstock.daemon.creation import claim_of
+from penstock.daemon.locks import LockDesk
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service
 from penstock.daemon.workflows import Workflows
+from penstock.domain.context import LOCK_NAME
 from penstock.domain.errors import PenstockError, SpecError
-from penstock.domain.settings import BUILT_IN, Layer, resolve
+from penstock.domain.settings import BUILT_IN, Layer, find_config, resolve
 from penstock.store.catalogue import Catalogue
 from penstock.store.file_system import ENVIRONMENT as NETWORK_TYPES
 from penstock.store.file_system import file_system_of, network_types
@@ -49,7 +55,7 @@ class AlreadyRunningError(PenstockError):
 @contextmanager
 def locked(state_dir: Path) -> Iterator[None]:
     """Holds the state directory for one daemon. The kernel releases it with the process, however that ends."""
-    path = state_dir / "penstockd.lock"
+    path = state_dir / LOCK_NAME
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -85,6 +91,7 @@ class Daemon:
         self._loading = anyio.Semaphore(_LOADING_AT_ONCE)
         self._log = structlog.get_logger()
         self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
+        self._locks = Locks(self._state_dir, self._clock)
         self._placement = Placement(str(self._state_dir), config.daemon.network_databases)
         self._workflows = Workflows(self._catalogue, self._around, self._board, self._clock, self._placement)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
@@ -97,6 +104,8 @@ class Daemon:
             stack.enter_context(locked(self._state_dir))
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
+            stack.callback(self._locks.close)
+            self._locks.configure(self._config.capacities())
             listener = bind_listener(self._socket_path, self._config.group_gid())
             stack.callback(self._socket_path.unlink, missing_ok=True)
             stack.callback(listener.close)
@@ -107,14 +116,20 @@ class Daemon:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
                     await self._workflows.find_again()
+                    acts = completion_acts(self._workflows, self._workers)
+                    completions = Completions(self._workflows, self._board, self._clock, acts)
+                    locks = LockDesk(self._locks, self._board, lambda: self._config.resources)
                     service = Service(
-                        self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters
+                        *(self._workflows, self._board, self._workers, self._metrics, self._layers, self._clusters),
+                        locks=locks,
+                        completions=completions,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
                     served = anyio.Event()
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
                     tasks.start_soon(self._workflows.keep_catalogue)
+                    tasks.start_soon(completions.run)
                     tasks.start_soon(self._measure_lag)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)
@@ -181,7 +196,8 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP.
 
-        Log level, the clusters' limits, and the slots of workflows that took theirs from the configuration.
+        Log level, the clusters' limits, the counts of resources, and the slots of workflows that took theirs from the
+        configuration.
         """
         path = self._config_path or find_config(os.environ)
         try:
@@ -194,6 +210,7 @@ class Daemon:
             self._log.warning(warning)
         set_log_level(config.daemon.log_level)
         self._clusters.reconfigure(self._config.clusters)
+        self._locks.configure(self._config.capacities())
         slots = resolve(self._layers())["slots"].value
         for ref in self._workflows.running().values():
             ref.post("reload", ReloadSlots(slots, frozenset({BUILT_IN, config.file})))
@@ -206,7 +223,14 @@ class Daemon:
         if cluster not in self._clusters.refs:
             return None
         return Surroundings(
-            self._clock, self._workers, self._board, self._clusters.refs[cluster], self._loading, self._database
+            self._clock,
+            self._workers,
+            self._board,
+            self._clusters.refs[cluster],
+            self._loading,
+            self._database,
+            self._locks,
+            claim_of(self._state_dir),
         )
 
     # ---- figures ----------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from typing import Final
 
 from penstock import __version__
 from penstock.actors.supervisor import innermost
-from penstock.daemon.config import find_config, load_config
+from penstock.daemon.config import load_config
 from penstock.daemon.daemon import run_daemon
 from penstock.daemon.logs import configure_logs
 from penstock.domain.errors import PenstockError
+from penstock.domain.settings import find_config
 
 _WRONG: Final = 2
 

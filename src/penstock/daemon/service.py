@@ -31,21 +31,30 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.control import messages as m
 from penstock.control.listener import Peer
+from penstock.daemon.adoption import adopt
 from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
-from penstock.daemon.creation import Request, check_request
+from penstock.daemon.completion import Completions
+from penstock.daemon.creation import Request, check_fits, check_request
+from penstock.daemon.imports import executions_of, import_databases, structures_of
+from penstock.daemon.locks import LockDesk
+from penstock.daemon.merging import merge_results
 from penstock.daemon.metrics import Metrics
+from penstock.daemon.resuming import resume_revised
 from penstock.daemon.reviews import review, word_on_job
+from penstock.daemon.sweeps import find_sweep, list_sweeps, refuse_sweep, submit_sweep
 from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
-from penstock.domain.states import ATTEMPT_ENDED, WorkflowState
-from penstock.domain.views import ClusterReport, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
+from penstock.domain.states import ATTEMPT_ENDED, JobState, WorkflowState
+from penstock.domain.views import ClusterReport, CompletionInfo, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
+from penstock.recipes.record import RECORD
 from penstock.store import export, queries, table
+from penstock.store.completion import load_completions
 
 _DEADLINE_S: Final = 60.0
 _FAILURES_SHOWN: Final = 10
@@ -80,7 +89,7 @@ class ClusterDesk(Protocol):
 class Service:
     """The handler behind the control server."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that requests are about
         self,
         workflows: Workflows,
         board: Board,
@@ -88,6 +97,9 @@ class Service:
         metrics: Metrics,
         layers: Callable[[], list[settings.Layer]],
         desk: ClusterDesk,
+        locks: LockDesk,
+        *,
+        completions: Completions,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -95,26 +107,46 @@ class Service:
         self._metrics = metrics
         self._layers = layers
         self._desk = desk
+        self._locks = locks
+        self._completions = completions
         self._started_at = time.monotonic()
 
-    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
+    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
         """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
         self._metrics.requests.labels(type(request).__name__).inc()
         match request:
-            case m.Submit() | m.Plan() | m.GetSettings():
+            case m.Submit() | m.SubmitSweep() | m.Adopt() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
+            case m.Import() | m.ListExecutions() | m.GetExecution():
+                return await self._imported(request)
             case m.Pause() | m.Resume() | m.Cancel() | m.Retry() | m.Mark() | m.Resolve() | m.SetWorkflow():
                 return await self._change(request)
+            case m.Revise() | m.RepeatCompletion():
+                return await self._go_on(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
+            case m.ListLocks() | m.ReleaseLock():
+                return await self._locks.answer(request)
             case m.SetJob():
                 await self._workflows.ask(request.id, word_on_job(request, peer), _DEADLINE_S)
                 return await self._job(request.id, request.job)
             case _:
                 return await self._answer(request)
 
-    async def _before_creation(self, request: m.Submit | m.Plan | m.GetSettings) -> m.AnyReply:
+    async def _imported(self, request: m.Import | m.ListExecutions | m.GetExecution) -> m.AnyReply:
+        if isinstance(request, m.Import):
+            return await self._import(request)
+        return await executions_of(self._workflows, request)
+
+    async def _before_creation(
+        self, request: m.Submit | m.SubmitSweep | m.Adopt | m.Plan | m.GetSettings
+    ) -> m.AnyReply:
+        """What makes workflows, or would."""
         match request:
+            case m.Adopt():
+                return await adopt(request, self._workflows, self._desk.refuse_impossible, self._board.clusters)
+            case m.SubmitSweep():
+                return await submit_sweep(request, self._wish, self._workflows, self._board.clusters)
             case m.Submit():
                 wish = await anyio.to_thread.run_sync(self._checked, request)
                 try:
@@ -142,7 +174,16 @@ class Service:
             case _:
                 return await self._touch(request.id, _command_of(request))
 
-    async def _answer(self, request: m.Request[Any]) -> m.AnyReply:
+    async def _go_on(self, request: m.Revise | m.RepeatCompletion) -> m.Revised | m.WorkflowStatus:
+        match request:
+            case m.Revise():
+                refuse = self._desk.refuse_impossible
+                return await resume_revised(request, self._workflows, refuse, self._board.clusters)
+            case m.RepeatCompletion(id=id_, position=position):
+                await self._completions.again(id_, position)
+                return await self._status(id_)
+
+    async def _answer(self, request: m.Request[Any]) -> m.AnyReply:  # noqa: PLR0911 - one line a request
         match request:
             case m.Ping():
                 return m.Pong(os.getpid(), __version__, time.monotonic() - self._started_at)
@@ -151,6 +192,10 @@ class Service:
                 return m.Workflows(tuple(found))
             case m.GetStatus(id=id_):
                 return await self._status(id_)
+            case m.ListSweeps():
+                return await list_sweeps(self._workflows)
+            case m.GetSweep(name=name):
+                return await find_sweep(name, self._workflows)
             case m.ListClusters():
                 return m.Clusters(tuple(self._board.clusters.values()))
             case m.ReportCluster(name=name):
@@ -177,6 +222,8 @@ class Service:
                 return await self._why(id_, job)
             case m.GetSpec(id=id_):
                 return m.StoredSpec(id_, msgspec.json.decode(await self._spec(id_)))
+            case m.Merge():
+                return await merge_results(self._workflows, self._workers, request)
             case m.Backup():
                 return await back_up(self._workflows.info(request.id), request, self._workers)
         raise NotFoundError(f"this daemon does not know the request {type(request).__name__}; upgrade it")
@@ -186,9 +233,22 @@ class Service:
     def _all_layers(self, layers: tuple[settings.Layer, ...]) -> list[settings.Layer]:
         return [*self._layers(), *layers]
 
-    def _checked(self, request: m.Submit | m.Plan) -> Request:
+    def _checked(self, request: m.Submit | m.Plan, structures: dict[str, str] | None = None) -> Request:
+        """The request's spec; `structures` take the place of its own."""
         tables = parse_toml(request.text, request.file)
-        layers = self._all_layers(request.layers)
+        if structures is not None:
+            tables = tables | {"structures": structures}
+        try:
+            refuse_sweep(tables)
+        except SpecError as error:
+            raise _in_file(error, request.text, request.file) from error
+        return self._wish(tables, request, request.layers)
+
+    def _wish(
+        self, tables: dict[str, Any], request: m.Submit | m.SubmitSweep | m.Plan, given: tuple[settings.Layer, ...]
+    ) -> Request:
+        """A spec's tables with the layers around them, checked as far as that goes without reading the source."""
+        layers = self._all_layers(given)
         spec = decode_spec(settings.apply(tables, layers), request.text, request.file)
         own = settings.Layer(request.file, tables)
         above = [layer for layer in layers if layer.origin == settings.COMMAND_LINE]
@@ -197,6 +257,7 @@ class Service:
         try:
             wish = check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
             self._desk.refuse_impossible(spec, wish.needs())
+            self._locks.refuse_impossible(spec.locks)
         except SpecError as error:
             raise _in_file(error, request.text, request.file) from error
         return wish
@@ -212,6 +273,20 @@ class Service:
         hours = sum(source.jobs * needs.cores_in_all * needs.walltime_s / 3600 for needs in wish.needs())
         jobs = source.jobs * len(steps)
         return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours)
+
+    async def _import(self, request: m.Import) -> m.Imported:
+        wish: Request | None = None
+        if request.text is not None:
+            spec = m.Plan(request.text, request.file, request.work_root, request.layers)
+            structures = structures_of(request)
+            wish = await anyio.to_thread.run_sync(lambda: self._checked(spec, structures))
+        try:
+            if wish is not None:
+                for needs in wish.needs():
+                    check_fits(needs, self._board.clusters[wish.spec.cluster])
+            return await import_databases(request, wish, self._workflows, self._workers)
+        except SpecError as error:
+            raise _in_file(error, request.text or "", request.file) from error
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 
@@ -233,10 +308,10 @@ class Service:
         info = self._workflows.info(workflow_id)
         database = await self._workflows.database(workflow_id)
         failed = info.statuses.get("failed", 0) + info.statuses.get("timeout", 0)
-        if info.state == WorkflowState.FAULTED or not (failed or info.rejected):
+        if info.state == WorkflowState.FAULTED or not (failed or info.rejected or info.completions):
             return m.WorkflowStatus(info, (), (), database)
-        failures, rejected = await anyio.to_thread.run_sync(_what_went_wrong, info, failed)
-        return m.WorkflowStatus(info, tuple(failures), tuple(rejected), database)
+        failures, rejected, completions = await anyio.to_thread.run_sync(_what_became, info, failed)
+        return m.WorkflowStatus(info, tuple(failures), tuple(rejected), database, tuple(completions))
 
     def _desk_for(self, cluster: str) -> ClusterDesk:
         info = self._board.clusters.get(cluster)
@@ -275,12 +350,16 @@ class Service:
             properties=record.properties,
             files=record.files,
             events=record.events,
+            units=record.units,
         )
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
         info, record = await self._record(workflow_id, job)
         decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
+        if record.job.state == JobState.READY:
+            waits_for = await self._locks.explain(info, decoded.locks)
+            around = msgspec.structs.replace(around, locks=tuple(waits_for))
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
 
@@ -304,7 +383,8 @@ class Service:
             if not path.is_absolute():
                 raise SpecError(f"{path} is not an absolute path", key="path")
         task = ExportJobs(info.database, request.id, request.format, str(path), request.selection, overwrite)
-        return m.Exported(str(path), await self._workers.run(task))
+        of = "executions" if info.recipe == RECORD and not info.jobs else "jobs"
+        return m.Exported(str(path), await self._workers.run(task), of)
 
     # ---- streams ----------------------------------------------------------------------------------------------------
 
@@ -394,11 +474,12 @@ class Service:
             attempt = next(a for a in record.attempts if a.number == number)
 
 
-def _what_went_wrong(info: WorkflowInfo, failed: int) -> tuple[list[JobInfo], list[RejectedInfo]]:
-    """The newest of `failed` jobs, and the records of the source that could not be taken in."""
+def _what_became(info: WorkflowInfo, failed: int) -> tuple[list[JobInfo], list[RejectedInfo], list[CompletionInfo]]:
+    """The newest of `failed` jobs, the records that could not be taken in, and what was done at the end."""
     database = Path(info.database)
     failures = queries.recent_failures(database, info.id, _FAILURES_SHOWN) if failed else []
-    return failures, queries.list_rejected(database, info.id, REJECTED_SHOWN) if info.rejected else []
+    rejected = queries.list_rejected(database, info.id, REJECTED_SHOWN) if info.rejected else []
+    return failures, rejected, load_completions(database, info.id) if info.completions else []
 
 
 def _command_of(request: m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.Resolve) -> JobCommand:

@@ -36,6 +36,7 @@ class Around(msgspec.Struct, frozen=True):
     cluster: ClusterInfo | None
     note: str | None = None
     doubt: Doubt | None = None
+    locks: tuple[str, ...] = ()  # why its workflow waits for locks and shared resources, where it does
 
     @property
     def kind(self) -> str:
@@ -106,6 +107,8 @@ def _why_ready(record: JobRecord, workflow: WorkflowInfo, around: Around, now: f
     active = sum(
         workflow.states.get(state, 0) for state in ("submitting", "queued", "running", "collecting", "in_doubt")
     )
+    if around.locks:
+        return "It waits for a lock or a shared resource.", [*around.locks, *reasons]
     if active:
         slots = f"{active} jobs are on their way in a budget of {workflow.slots} slots; older jobs go first"
         return "It waits for a free slot of its workflow.", [*reasons, slots]

@@ -50,14 +50,14 @@ def explain_note(note: str | None, kind: str) -> list[str]:
 
 def explain_doubt(doubt: Doubt, workflow: str, job: int, now: float) -> list[str]:
     """Since when nobody knows, what was asked, and who can end it."""
-    reasons = [f"in doubt since {_clock(doubt.since)}, {_span(now - doubt.since)} ago"]
+    reasons = [f"in doubt since {local_time(doubt.since)}, {_span(now - doubt.since)} ago"]
     reasons += [f"asked: {asked}" for asked in doubt.asked]
     if doubt.waits_for:
         reasons.append(f"waits for: {doubt.waits_for}")
     resolve = f"penstockctl resolve {workflow} --job {job} --as lost|not-run|ended"
     if doubt.question_at is not None and doubt.question_at > now:
         reasons.append(
-            f"if nothing settles it by {_clock(doubt.question_at)}, you are asked; you know already: {resolve}"
+            f"if nothing settles it by {local_time(doubt.question_at)}, you are asked; you know already: {resolve}"
         )
     elif doubt.question_at is not None:
         reasons.append(f"evidence has not settled it, so you are asked: {resolve}")
@@ -82,7 +82,7 @@ def explain_trouble(cluster: ClusterInfo, now: float) -> list[str]:
     """Why a cluster cannot be used at all; nothing where it can."""
     if cluster.connected and cluster.state == "up":
         return []
-    since = f" since {_clock(cluster.down_since)}" if cluster.down_since is not None else ""
+    since = f" since {local_time(cluster.down_since)}" if cluster.down_since is not None else ""
     what = f"is {cluster.state}" if cluster.connected else "cannot be reached"
     reasons = [f"cluster {cluster.name} {what}{since}: {cluster.reason or 'no reason is known'}"]
     if cluster.next_try_at is not None:
@@ -122,7 +122,8 @@ def _request(spec: WorkflowSpec | None) -> list[str]:
     return [f"it asks for {', '.join(asked)}; smaller requests and shorter walltimes start sooner"]
 
 
-def _clock(at: float) -> str:
+def local_time(at: float) -> str:
+    """A moment as people here write it."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +21,22 @@ from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import PlanSource, SourcePlan
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
-from penstock.daemon.creation import Request, check_fits, check_task, create_workflow, discard
+from penstock.daemon.creation import (
+    Request,
+    check_fits,
+    check_task,
+    claim_of,
+    create_aside,
+    create_workflow,
+    create_workflows,
+    discard,
+)
 from penstock.domain.context import Context, read_context
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState
 from penstock.domain.views import ClusterInfo, DatabaseInfo, WorkflowInfo
-from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow
+from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow, SweepRow
 from penstock.store.placement import Placement, describe_database
 from penstock.store.queries import load_spec, load_state
 
@@ -58,6 +67,7 @@ class Workflows:
         self._databases: dict[str, DatabaseInfo] = {}
         self._refs: dict[str, Ref[Message]] = {}
         self._faults: dict[str, tuple[float, float]] = {}  # when it last broke, and how long was waited then
+        self._sweeping = anyio.Lock()
         self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
         self._log = structlog.get_logger()
         self.supervisor = Supervisor("workflows", clock, _POLICY, self._given_up, hopeless=_is_hopeless)
@@ -69,17 +79,93 @@ class Workflows:
         workflow_id, cluster = request.workflow_id, request.spec.cluster
         await self._forget_if_gone(workflow_id, request.directory)
         self._refuse_taken(workflow_id)
-        for needs in request.needs():
-            check_fits(needs, clusters[cluster])
+        await self.check(request, clusters)
         workers = self._surroundings(cluster).workers
-        await workers.run(check_task(request, clusters[cluster]))
-        request = msgspec.structs.replace(request, context=await self._placed(request.context))
+        request = msgspec.structs.replace(request, context=await self.placed(request.context))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
         self._board.pin(info)
         self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
 
-    async def _placed(self, context: Context) -> Context:
+    @property
+    def claim(self) -> str:
+        """What this daemon writes into the rows of its workflows, JSON."""
+        return claim_of(self._catalogue.state_dir)
+
+    def refuse_known(self, workflow_id: str, directory: Path) -> None:
+        """ConflictError when there is a workflow of that id, or one in that directory."""
+        self._refuse_taken(workflow_id)
+        for info in self._board.workflows.values():
+            if info.directory == str(directory):
+                raise ConflictError(f"{directory} is workflow {info.id!r} of this daemon already")
+
+    async def adopt(self, workflow_id: str, directory: Path, cluster: str) -> None:
+        """Takes a workflow's directory, which says that it is ours, into the catalogue, and starts it."""
+        await self._catalogue.add(workflow_id, str(directory))
+        row = CatalogueRow(workflow_id, str(directory), CREATING, None)
+        self._board.pin(await anyio.to_thread.run_sync(_known_info, row))
+        self.start(workflow_id, directory, cluster)
+
+    async def sweeps(self) -> list[SweepRow]:
+        """All sweeps, oldest first."""
+        return await self._catalogue.sweeps()
+
+    async def create_sweep(self, row: SweepRow, requests: Sequence[Request]) -> None:
+        """Makes and starts the workflows of a sweep, all or none; those that an earlier try has left stay as they are.
+
+        ConflictError when there is another of that name.
+        """
+        async with self._sweeping:
+            present = {point.id for point in row.points if point.id in self._board.workflows}
+            known = next((known for known in await self.sweeps() if known.name == row.name), None)
+            if known is not None and any(point.id in self._board.workflows for point in known.points):
+                _refuse_other_sweep(row, known)
+            else:
+                for request in requests:
+                    await self._forget_if_gone(request.workflow_id, request.directory)
+                    self._refuse_taken(request.workflow_id)
+                present = set()
+            row = msgspec.structs.replace(row, created_at=known.created_at if known else self._clock.time())
+            await self._catalogue.put_sweep(row)
+            missing = [request for request in requests if request.workflow_id not in present]
+            try:
+                await self._create_all(missing)
+            except BaseException:
+                if not present:
+                    with anyio.CancelScope(shield=True):
+                        await self._catalogue.remove_sweep(row.name)
+                raise
+            await self._catalogue.put_sweep(msgspec.structs.replace(row, complete=True))
+
+    async def _create_all(self, requests: Sequence[Request]) -> None:
+        """All of them are built before any has its name, and all have their names before any starts."""
+        if not requests:
+            return
+        placed = [msgspec.structs.replace(r, context=await self.placed(r.context)) for r in requests]
+        workers = self._surroundings(requests[0].spec.cluster).workers
+        for request, info in zip(
+            placed, await create_workflows(placed, self._catalogue, workers, self._clock), strict=True
+        ):
+            self._board.pin(info)
+            self.start(request.workflow_id, request.directory, request.spec.cluster)
+
+    async def create_by(
+        self, context: Context, cluster: str, build: Callable[[Context, Path], Awaitable[WorkflowInfo]]
+    ) -> WorkflowInfo:
+        """Records a workflow that `build` makes in the directory it is given, aside of where it appears.
+
+        The context that it gets says where its database is to be.
+        """
+        await self._forget_if_gone(context.workflow_id, Path(context.directory))
+        self._refuse_taken(context.workflow_id)
+        self._surroundings(cluster)
+        placed = await self.placed(context)
+        info = await create_aside(placed, self._catalogue, lambda aside: build(placed, aside))
+        self._board.pin(info)
+        self.start(context.workflow_id, Path(context.directory), cluster)
+        return info
+
+    async def placed(self, context: Context) -> Context:
         """The context with its database where this daemon is to have it; what is unusual is logged."""
         try:
             with self._clock.busy():
@@ -116,12 +202,16 @@ class Workflows:
     async def plan(self, request: Request, clusters: dict[str, ClusterInfo]) -> SourcePlan:
         """What `create` would make; nothing is written."""
         self._refuse_taken(request.workflow_id)
-        spec = request.spec
-        for needs in request.needs():
-            check_fits(needs, clusters[spec.cluster])
-        workers = self._surroundings(spec.cluster).workers
-        await workers.run(check_task(request, clusters[spec.cluster]))
+        await self.check(request, clusters)
+        spec, workers = request.spec, self._surroundings(request.spec.cluster).workers
         return await workers.run(PlanSource(spec.structures, str(request.source), spec.engine_name, request.inputs()))
+
+    async def check(self, request: Request, clusters: dict[str, ClusterInfo]) -> None:
+        """SpecError when its cluster has not what one job asks for, or the source or the engine is not there."""
+        cluster = clusters[request.spec.cluster]
+        for needs in request.needs():
+            check_fits(needs, cluster)
+        await self._surroundings(cluster.name).workers.run(check_task(request, cluster))
 
     def _surroundings(self, cluster: str) -> Surroundings:
         around = self._around(cluster)
@@ -253,6 +343,16 @@ class Workflows:
                     self._board.changed |= changed
                     self._log.warning("catalogue cannot be written, trying again", error=str(error))
                     return
+
+
+def _refuse_other_sweep(row: SweepRow, known: SweepRow) -> None:
+    """ConflictError where `row` is not what is left to do of the sweep that is `known` by its name."""
+    if known.complete:
+        message = f"sweep {row.name!r} exists already; choose another id, or see 'penstockctl sweep {row.name}'"
+        raise ConflictError(message)
+    if known.digest != row.digest:
+        message = f"sweep {row.name!r} was begun with another spec and broken off"
+        raise ConflictError(f"{message}; submit that spec again for the rest of it, or choose another id")
 
 
 def _has_work(info: WorkflowInfo) -> bool:

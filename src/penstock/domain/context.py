@@ -16,6 +16,8 @@ from penstock.domain.ids import check_workflow_id
 WORK_FOLDER: Final = ".penstock"
 DATABASE_NAME: Final = "workflow.db"
 CONTEXT_NAME: Final = "context.toml"
+LOCK_NAME: Final = "penstockd.lock"
+"""In a daemon's state directory, locked for as long as the daemon runs."""
 SHARED: Final = "shared"
 """The folder, and the namespace, of all workflows in shared mode; no workflow may have it for an id."""
 
@@ -43,6 +45,13 @@ class Context(msgspec.Struct, frozen=True):
     def shares_database(self) -> bool:
         """Whether rows of other workflows may be in the same file."""
         return self.mode is not Mode.ISOLATED
+
+
+class DaemonPlace(msgspec.Struct, frozen=True):
+    """The daemon that works on a workflow, running or not: the host's name, and the state directory (absolute)."""
+
+    host: str
+    state_dir: str
 
 
 def plan_context(mode: Mode, work_root: str, workflow_id: str) -> Context:
@@ -91,7 +100,7 @@ def read_context(directory: Path, workflow_id: str | None = None) -> Context:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return _usual(Mode.ISOLATED, directory, workflow_id or directory.name)
+        return alone_in(directory, workflow_id or directory.name)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}", healable=True) from error
     except ValueError as error:
@@ -112,7 +121,7 @@ def _checked(directory: Path, workflow_id: str | None, values: dict[str, Any]) -
     if workflow_id not in (None, named):
         raise ValueError(f"it is of workflow {named!r}, not of {workflow_id!r}")
     if values.get("mode", Mode.ISOLATED) == Mode.ISOLATED and Path(str(values["storage"])).is_absolute():
-        return _usual(Mode.ISOLATED, directory, named)
+        return alone_in(directory, named)
     usual = _usual(Mode(values["mode"]), directory, named)
     for name in ("storage", "locks", "namespace"):
         expected: str = getattr(usual, name)
@@ -125,3 +134,8 @@ def _checked(directory: Path, workflow_id: str | None, values: dict[str, Any]) -
     if not is_somewhere or database.name != DATABASE_NAME or "\0" in written:
         raise ValueError(f"database is {str(database)!r}, which is no place for one")
     return msgspec.structs.replace(usual, database=str(database))
+
+
+def alone_in(directory: Path, workflow_id: str) -> Context:
+    """The context of an isolated workflow whose directory (absolute) is anywhere."""
+    return _usual(Mode.ISOLATED, directory, workflow_id)

@@ -17,12 +17,14 @@ from penstock.domain.spec import (
     WorkflowSpec,
     decode_spec,
     locate_key,
+    parse_toml,
     unknown_key,
 )
 
 ENVIRONMENT: Final = "environment"
 COMMAND_LINE: Final = "command line"
 BUILT_IN: Final = "built-in"
+SETTINGS_FILE: Final = ".penstock.toml"
 
 _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "": WorkflowSpec,
@@ -86,6 +88,34 @@ def socket_path(environ: Mapping[str, str]) -> Path:
     if given := environ.get("PENSTOCK_SOCKET"):
         return Path(given).expanduser().absolute()
     return state_dir(environ) / "penstockd.sock"
+
+
+def find_config(environ: Mapping[str, str]) -> Path | None:
+    """PENSTOCK_CONFIG, else ~/.config/penstock/config.toml where that exists."""
+    if given := environ.get("PENSTOCK_CONFIG"):
+        return Path(given).expanduser()
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".config")
+    path = Path(base) / "penstock" / "config.toml"
+    return path if path.is_file() else None
+
+
+def project_layer(folder: Path) -> Layer | None:
+    """The settings in `.penstock.toml` of `folder`, None where there is none. SpecError says what is wrong with it."""
+    path = folder / SETTINGS_FILE
+    if not path.exists():
+        return None
+    text = read_text(path)
+    return check_layer(Layer(str(path), parse_toml(text, str(path))), text)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file the user names; SpecError says why it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        raise SpecError(f"not UTF-8 text (byte {error.start})", file=str(path)) from error
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}", file=str(path)) from error
 
 
 def built_in_layer() -> Layer:
@@ -168,11 +198,11 @@ def apply(tables: Mapping[str, Any], layers: Iterable[Layer]) -> dict[str, Any]:
     ranked += [layer.values for layer in checked if layer.origin == COMMAND_LINE]
     merged: dict[str, Any] = {}
     for values in ranked:
-        merged = _merge(merged, values)
+        merged = overlay(merged, values)
     return merged
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`above` over `below`; only tables that hold settings are merged key by key, others replace."""
     merged = dict(below)
     for key, value in above.items():

@@ -14,9 +14,11 @@ import msgspec
 
 from penstock.domain.budget import Batch
 from penstock.domain.calculation import FailureClass
+from penstock.domain.completion import CompletionAction, check_actions
 from penstock.domain.context import Mode
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
+from penstock.domain.locks import COUNT_MAX, check_lock_name
 from penstock.domain.remedy import Change, RemedyTable, Rule, check_table
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.scheduling import SchedulerOptions, check_options
@@ -113,6 +115,17 @@ class CheckpointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     carry: list[str] = []
 
 
+class LockNeeds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[locks]`: what each attempt needs while it is active beside its resources: licences and instruments.
+
+    `resources` are those of the daemon's configuration, with how many of each; of the locks in `names`, which belong to
+    the workflow's namespace, there is one each.
+    """
+
+    resources: dict[str, int] = {}
+    names: list[str] = []
+
+
 class LimitTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[limits]`: what a workflow may have at its cluster at once, and begin there in one `cycle`."""
 
@@ -164,9 +177,11 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint: CheckpointTable = CheckpointTable()
     remedies: RemedyTable = RemedyTable()
     limits: LimitTable = LimitTable()
+    locks: LockNeeds = LockNeeds()
     chain: ChainTable = ChainTable()
     steps: dict[str, StepTable] = {}
     metadata: dict[str, Any] = {}
+    on_complete: list[CompletionAction] = []
 
     @property
     def engine_name(self) -> str:
@@ -243,6 +258,7 @@ _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "checkpoint": CheckpointTable,
     "remedies": RemedyTable,
     "limits": LimitTable,
+    "locks": LockNeeds,
     "chain": ChainTable,
 }
 
@@ -333,6 +349,8 @@ def _refuse_unknown(tables: dict[str, Any]) -> None:
         _refuse_unknown_in(tables if not where else tables.get(where, {}), struct, where)
     for name, step in _entries(tables.get("steps")):
         _refuse_unknown_in(step, StepTable, f"steps.{name}")
+    for number, action in _entries(tables.get("on_complete")):
+        _refuse_unknown_in(action, CompletionAction, f"on_complete[{number}]")
     for number, rule in _entries(dict(_entries(tables.get("remedies"))).get("rules")):
         where = f"remedies.rules[{number}]"
         _refuse_unknown_in(rule, Rule, where)
@@ -380,7 +398,9 @@ def _check_values(spec: WorkflowSpec) -> None:
     _check_resources(spec.resources)
     _check_retry(spec.retry)
     check_table(spec.remedies)
+    check_actions(spec.on_complete)
     _check_limits(spec.limits)
+    _check_locks(spec.locks)
     if not 1 <= spec.batch.size <= BATCH_MAX:
         raise SpecError(f"must be between 1 and {BATCH_MAX}, not {spec.batch.size}", key="batch.size")
     spec.scheduler.options()
@@ -407,6 +427,17 @@ def _check_limits(table: LimitTable) -> None:
     if table.per_cycle is not None and table.per_cycle < 1:
         raise SpecError(f"must be at least 1, not {table.per_cycle}", key="limits.per_cycle")
     parse_walltime_s(table.cycle, "limits.cycle")
+
+
+def _check_locks(table: LockNeeds) -> None:
+    for name, count in table.resources.items():
+        check_lock_name(name, "locks.resources")
+        if not 1 <= count <= COUNT_MAX:
+            raise SpecError(f"must be between 1 and {COUNT_MAX}, not {count}", key=f"locks.resources.{name}")
+    for name in table.names:
+        check_lock_name(name, "locks.names")
+    if len(set(table.names)) < len(table.names):
+        raise SpecError("names a lock twice; name each once", key="locks.names")
 
 
 def _check_resources(table: ResourceTable, where: str = "resources") -> None:

@@ -71,6 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     walltime_s: int
     entries: list[Entry]
     memory_mb: int = 0  # with the cores: what a daemon that finds the runner again must count as taken
+    environment: dict[str, str] = {}  # of its programs, beside what all attempts find
 
 
 class ManifestHead(msgspec.Struct, frozen=True, array_like=True):

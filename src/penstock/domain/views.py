@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from enum import StrEnum
+from typing import Any, Final
 
 import msgspec
+
+_FILTER: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*")
 
 
 class View(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -17,6 +21,14 @@ class Filter(View, frozen=True):
     column: str
     op: str
     value: str
+
+
+def parse_filter(text: str) -> Filter:
+    """A condition from text such as `natoms>50`; ValueError says what is wrong with it."""
+    match = _FILTER.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no condition; write it like 'natoms>50'")
+    return Filter(match[1], match[2], match[3])
 
 
 class Selection(View, frozen=True):
@@ -48,6 +60,17 @@ class WorkflowInfo(View, frozen=True):
     created_at: float
     updated_at: float
     database: str = ""  # the file that its rows are in, absolute
+    completions: dict[str, int] = {}  # actions of its newest end by state
+
+
+class CompletionInfo(View, frozen=True):
+    """An action of `[[on_complete]]` at a workflow's newest end, and what it came to."""
+
+    position: int  # from 1
+    action: str
+    state: str  # pending, begun, done, failed, held, dropped
+    result: str | None
+    at: float
 
 
 class DatabaseInfo(View, frozen=True):
@@ -57,6 +80,28 @@ class DatabaseInfo(View, frozen=True):
     file_system: str  # as the kernel names its type
     journal: str  # "wal", or "truncate" where the file system is a network's
     why: str  # it is there, or is kept so; empty where all is as usual
+
+
+class SweepInfo(View, frozen=True):
+    """A sweep: the keys that differ between its points, and its workflows counted by state (`missing`: not there)."""
+
+    name: str
+    keys: tuple[str, ...]
+    points: int
+    states: dict[str, int]
+    complete: bool  # whether all its workflows have been made; else submitting it again makes the rest
+    created_at: float
+
+
+class SweepPointInfo(View, frozen=True):
+    """One workflow of a sweep, and what it has of its own."""
+
+    number: int  # from 1
+    id: str
+    values: dict[str, Any]
+    state: str
+    jobs: int
+    statuses: dict[str, int]
 
 
 class JobInfo(View, frozen=True):
@@ -103,6 +148,7 @@ class AttemptInfo(View, frozen=True):
     position: int = 0  # in the submission
     remedy: dict[str, Any] | None = None  # the newest change that it ran with: rule, changes, after (attempt)
     evidence: dict[str, Any] | None = None  # where its failure is told: file, line, text
+    revision: int = 0  # of the workflow's spec that it was begun with; 0: as submitted
 
 
 class EventInfo(View, frozen=True, tag=True):
@@ -243,3 +289,140 @@ class Finding(View, frozen=True, tag=True):
     ok: bool
     detail: str = ""
     remedy: str = ""
+
+
+class ImportRemark(View, frozen=True):
+    """What of another tool's database was not taken over as it was: a row of a table (None: the table), and why.
+
+    `left_out` where nothing of it is in the workflow.
+    """
+
+    table: str
+    row: str | None
+    reason: str
+    detail: str
+    left_out: bool
+
+
+class ExecutionInfo(View, frozen=True):
+    """One execution of a protocol; times are as the tool wrote them."""
+
+    execution_id: str
+    workflow_name: str | None
+    cell_line: str | None
+    vessel_id: str | None
+    operation_type: str | None
+    status: str
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    error_message: str | None
+    metadata: Any
+    current_step_index: int | None
+    steps: int  # how many there are
+
+
+class ExecutionStepInfo(View, frozen=True):
+    """One step of an execution, in the order of `step_index`."""
+
+    step_id: str
+    step_index: int | None
+    name: str | None
+    operation_type: str | None
+    parameters: Any
+    status: str
+    start_time: str | None
+    end_time: str | None
+    error_message: str | None
+    result: Any
+
+
+class QueuedJobInfo(View, frozen=True):
+    """An execution's place in the queue."""
+
+    job_id: str
+    priority: int | None
+    status: str
+    scheduled_time: str | None
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    error_message: str | None
+    metadata: Any
+
+
+class LockHolder(View, frozen=True):
+    """Who holds how much of a lock. Without `expires_at` it ends by evidence, never by the clock."""
+
+    holder: str
+    count: int
+    token: int
+    since: float
+    expires_at: float | None = None
+    workflow: str | None = None  # of a submission
+    submission: str | None = None
+
+
+class LockWaiter(View, frozen=True):
+    """Who waits, for how much, and since when; the first goes first."""
+
+    name: str
+    count: int
+    priority: int
+    since: float
+    workflow: str | None = None
+
+
+class LockInfo(View, frozen=True):
+    """A shared resource, or a lock of a namespace: how much there is, who holds it, who waits."""
+
+    name: str
+    count: int
+    used: int
+    holders: tuple[LockHolder, ...]
+    waiting: tuple[LockWaiter, ...]
+    namespace: str | None = None  # None: shared by all workflows of the daemon
+    description: str = ""
+
+
+class OnConflict(StrEnum):
+    """What becomes of a result whose place in the target of a merge is taken by another one."""
+
+    KEEP = "keep"  # the target's stays, the source's is left out
+    REPLACE = "replace"  # the source's is the one that others find from now on; the target's stays in its workflow
+    BOTH = "both"  # both are there; others go on finding the target's
+
+
+class MergeConflict(View, frozen=True):
+    """A result that the target of a merge has no room for.
+
+    `kind` is `material` (another structure has the name there) or `result` (the same calculation came to something else
+    there); energies (Eh) and largest forces (Eh/bohr) of the source and of the target.
+    """
+
+    kind: str
+    material: str
+    job: int  # of the source
+    other_workflow: str
+    other_job: int | None
+    energy_hartree: float | None
+    other_energy_hartree: float | None
+    max_force_hartree_per_bohr: float | None
+    other_max_force_hartree_per_bohr: float | None
+
+
+class MergeReport(View, frozen=True):
+    """What a merge did, or would do. Jobs of the source are counted; `shown` are the first of the conflicts."""
+
+    source: str
+    target: str  # the database, absolute
+    applied: bool  # not in a dry run, nor with conflicts that nobody has decided about
+    new: int
+    changed: int  # merged before, and different now
+    unchanged: int
+    present: int  # the target has the same result from elsewhere
+    materials: int  # new ones
+    conflicts: int
+    shown: tuple[MergeConflict, ...]
+    left: int  # have not ended
+    pointless: int  # cancelled or skipped: there is nothing to merge of them

@@ -23,8 +23,10 @@ _CLASSES: Final = {
     "crystal": "crystal.CrystalEngine",
     "espresso": "espresso.EspressoEngine",
     "command": "command.CommandEngine",
+    "none": "record.NoEngine",
 }
 _NAME: Final = re.compile(r"(?<!\$)(?:\$\$)*\$\{?name\b")
+_NOBODYS: Final = "none"  # of imported records; nobody is shown it to choose
 _ENGINES: Final[dict[str, Engine[Any] | None]] = dict.fromkeys(_CLASSES)  # None: not asked for yet
 
 
@@ -50,7 +52,7 @@ def get_python(name: str) -> PythonEngine[Any]:
 
 def names() -> list[str]:
     """The engines there are."""
-    return list(_ENGINES)
+    return [name for name in _ENGINES if name != _NOBODYS]
 
 
 def output_engines() -> list[OutputEngine[Any]]:

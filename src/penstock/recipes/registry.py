@@ -8,19 +8,24 @@ from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
 from penstock.recipes.crystal import CrystalChain
+from penstock.recipes.library import Library
 from penstock.recipes.recipe import Recipe
+from penstock.recipes.record import Record
 
-_RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (Campaign(), CrystalChain())}
+_RECIPES: Final[dict[str, Recipe]] = {
+    recipe.name: recipe for recipe in (Campaign(), CrystalChain(), Record(), Library())
+}
 
 
 def get_recipe(name: str) -> Recipe:
     """The recipe called `name`, else SpecError naming the known ones."""
     if name not in _RECIPES:
-        hint = nearest(name, _RECIPES) or f"known recipes: {', '.join(sorted(_RECIPES))}"
+        known = recipe_names()
+        hint = nearest(name, known) or f"known recipes: {', '.join(sorted(known))}"
         raise SpecError(f"unknown recipe {name!r}; {hint}", key="recipe")
     return _RECIPES[name]
 
 
 def recipe_names() -> list[str]:
-    """The recipes there are."""
-    return list(_RECIPES)
+    """The recipes that a spec can have: records are only ever imported, and a library user submits nothing."""
+    return [name for name in _RECIPES if name not in (Record.name, Library.name)]

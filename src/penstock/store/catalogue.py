@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from penstock.domain.errors import ConflictError
+from penstock.domain.sweep import Point
 from penstock.domain.views import WorkflowInfo
 from penstock.store.database import BusyGuard, Database
 from penstock.store.schema import CATALOGUE_MIGRATIONS, load_migrations
@@ -26,11 +27,26 @@ class CatalogueRow(msgspec.Struct, frozen=True):
     snapshot: WorkflowInfo | None
 
 
+class SweepRow(msgspec.Struct, frozen=True):
+    """A sweep: its points, and whether all of their workflows have been made; `digest` tells its specs apart."""
+
+    name: str
+    digest: str
+    points: tuple[Point, ...]
+    complete: bool
+    created_at: float
+
+
 class Catalogue:
     """The catalogue database."""
 
     def __init__(self, path: Path, busy: BusyGuard) -> None:
         self._db = Database(path, load_migrations(CATALOGUE_MIGRATIONS), busy)
+
+    @property
+    def state_dir(self) -> Path:
+        """The daemon's state directory."""
+        return self._db.path.parent
 
     async def open(self) -> None:
         """Creates it when needed and checks that this program may use it."""
@@ -70,6 +86,29 @@ class Catalogue:
                 "UPDATE workflow SET state = ?, snapshot = ? WHERE id = ?",
                 (snapshot.state, _encode(snapshot), snapshot.id),
             )
+
+    async def put_sweep(self, row: SweepRow) -> None:
+        """Records a sweep before its workflows are made, or once they are, in the place of what was there."""
+        async with self._db.transaction() as db:
+            await db.execute(
+                "INSERT OR REPLACE INTO sweep VALUES (?, ?, ?, ?, ?)",
+                (row.name, row.digest, msgspec.json.encode(row.points).decode(), row.complete, row.created_at),
+            )
+
+    async def remove_sweep(self, name: str) -> None:
+        """Forgets a sweep."""
+        async with self._db.transaction() as db:
+            await db.execute("DELETE FROM sweep WHERE name = ?", (name,))
+
+    async def sweeps(self) -> list[SweepRow]:
+        """All sweeps, oldest first."""
+        found = await self._db.fetch(
+            "SELECT name, digest, points, complete, created_at FROM sweep ORDER BY created_at, name"
+        )
+        return [
+            SweepRow(name, digest, msgspec.json.decode(points, type=tuple[Point, ...]), bool(complete), created_at)
+            for name, digest, points, complete, created_at in found
+        ]
 
     async def rows(self) -> list[CatalogueRow]:
         """All workflows, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from functools import partial
@@ -53,7 +54,9 @@ def _up_to_date(database: Path, stack: contextlib.ExitStack) -> sqlite3.Connecti
 
 
 def _read_only(database: Path) -> contextlib.closing[sqlite3.Connection]:
-    uri = f"{database.as_uri()}?mode=ro"
+    # Beside a file in WAL mode SQLite wants to write, unless it is told that nobody else will.
+    is_still = not os.access(database.parent, os.W_OK) and not database.with_name(f"{database.name}-wal").exists()
+    uri = f"{database.as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
     return contextlib.closing(sqlite3.connect(uri, uri=True, timeout=SQLITE_WAITS_MS / 1000, isolation_level=None))
 
 
@@ -70,7 +73,9 @@ def open_writer(database: Path, *, create: bool = False) -> Iterator[sqlite3.Con
     prepare(database, load_migrations(WORKFLOW_MIGRATIONS), create=create)
     with contextlib.ExitStack() as stack:
         with store_errors(database):
-            connection = stack.enter_context(contextlib.closing(sqlite3.connect(database, isolation_level=None)))
+            connection = stack.enter_context(
+                contextlib.closing(sqlite3.connect(database.absolute().as_uri(), uri=True, isolation_level=None))
+            )
             for pragma in journal_of(database).pragmas:
                 patiently(database, partial(connection.execute, pragma))
         yield connection

@@ -30,6 +30,11 @@ def _energy(data: dict[str, Any]) -> str:
     return "" if energy is None else f", energy {energy:.8f} Eh"
 
 
+def _revised(number: int, changes: list[dict[str, Any]]) -> str:
+    told = (f"{change['key']} from {change.get('old')} to {change.get('new')}" for change in changes)
+    return f"changed (revision {number}): {', '.join(told)}"
+
+
 _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "workflow_created": lambda d: f"created from recipe {d['recipe']}",
     "jobs_ingested": lambda d: (
@@ -62,15 +67,36 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "jobs_reset": lambda d: f"{counted(d['jobs'])} made ready again" + (f": {d['reason']}" if "reason" in d else ""),
     "job_adopted": lambda d: f"taken for completed by what is in {d['directory']}" + _energy(d),
     "metrics_recomputed": lambda d: f"outputs of attempt {d['attempt']} read again" + _energy(d),
+    "job_added": lambda d: f"made through the library, to be calculated with {d['engine']}",
+    "job_superseded": lambda d: f"no longer shared: the result merged in from workflow {d['workflow']} takes its place",
+    "workflow_merged": lambda d: f"{counted(d['jobs'], 'result')} of workflow {d['workflow']} merged in",
     "job_set": lambda d: (
         ", ".join(f"{name} = {value}" for name, value in d["set"].items())
         + f" by {d['by']}"
         + (f": {d['reason']}" if d.get("reason") else "")
     ),
+    "workflow_imported": lambda d: (
+        f"imported from {', '.join(d['sources'])}: "
+        + ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in d["counts"].items())
+        + (f"; {sum(d['left_out'].values())} rows left out" if d["left_out"] else "")
+    ),
+    "job_imported": lambda d: (
+        f"imported from row {d['row']} of {d['table']} (status {d['status'] or 'none'})"
+        + ("; " + "; ".join(d["remarks"]) if d["remarks"] else "")
+    ),
     "workflow_state": lambda d: f"workflow is {d['state']}" + (f": {d['reason']}" if d.get("reason") else ""),
+    "workflow_adopted": lambda d: (
+        f"adopted by the daemon on {d['host']}, to run on cluster {d['cluster']}"
+        + (f"; it was {d['was']}" if "was" in d else "")
+    ),
+    "workflow_action_done": lambda d: f"{d['action']}: {d['result']}",
+    "workflow_action_failed": lambda d: f"{d['action']} failed: {d['result']}",
+    "workflow_action_held": lambda d: f"{d['action']} held back: {d['result']}",
     "workflow_paused": lambda d: f"workflow is paused: {d['reason']}",
-    "workflow_changed": lambda d: ", ".join(
-        f"{key} is now {value}" for key, value in d.items() if key != "slots_origin"
+    "workflow_changed": lambda d: (
+        _revised(d["revision"], d["changes"])
+        if "changes" in d
+        else ", ".join(f"{key} is now {value}" for key, value in d.items() if key != "slots_origin")
     ),
 }
 

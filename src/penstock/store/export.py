@@ -55,6 +55,20 @@ def export_jobs(
     SpecError for a path that cannot be.
     """
     _check_format(file_format)
+
+    def write(db: sqlite3.Connection, partial: Path) -> int:
+        return _WRITERS[file_format](partial, _records(db, database, workflow_id, selection), workflow_id)
+
+    return write_whole(database, path, write, overwrite=overwrite)
+
+
+def write_whole(
+    database: Path, path: Path, write: Callable[[sqlite3.Connection, Path], int], *, overwrite: bool
+) -> int:
+    """Has `write` make a file of what it reads from the database, which gets its name when it is whole.
+
+    Returns what `write` does. SpecError for a path that cannot be.
+    """
     if "\0" in str(path):
         raise SpecError(f"{str(path)!r} cannot be a path", key="path")
     with _writing(path):
@@ -66,12 +80,18 @@ def export_jobs(
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with reading(database) as db, _writing(path):
-                written = _WRITERS[file_format](partial, _records(db, database, workflow_id, selection), workflow_id)
+                written = write(db, partial)
             partial.replace(path)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink()
     return written
+
+
+def read_records(database: Path, workflow_id: str, selection: Selection) -> Iterator[Record]:
+    """The selected jobs one after another, from one moment: the public columns, both geometries, and properties."""
+    with reading(database) as db:
+        yield from _records(db, database, workflow_id, selection)
 
 
 @contextlib.contextmanager
@@ -125,7 +145,7 @@ def _write_json(path: Path, records: Iterator[Record], workflow_id: str) -> int:
 def _write_extxyz(path: Path, records: Iterator[Record], workflow_id: str) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
-        for record in records:
+        for record in _with_atoms(records):
             count += 1
             number, comment, atoms = _geometry(record).split("\n", 2)
             cell = comment if "Lattice=" in comment else ""
@@ -133,6 +153,11 @@ def _write_extxyz(path: Path, records: Iterator[Record], workflow_id: str) -> in
             fields = " ".join([cell, "Properties=species:S:1:pos:R:3", *values]).strip()
             file.write(f"{number}\n{fields}\n{atoms.rstrip()}\n")
     return count
+
+
+def _with_atoms(records: Iterator[Record]) -> Iterator[Record]:
+    """Those whose structure is known; of calculations that another tool made it may not be."""
+    return (record for record in records if record["natoms"])
 
 
 def _comment_values(record: Record, workflow_id: str) -> list[str]:
@@ -170,7 +195,7 @@ def _write_ase(path: Path, records: Iterator[Record], workflow_id: str) -> int:
     count = 0
     # nobody else writes to this file, and a lock that a killed worker left would be waited for without end
     with connect(str(path), type="db", append=False, use_lock_file=False) as db:
-        for record in records:
+        for record in _with_atoms(records):
             count += 1
             symbols, positions, lattice, pbc = parse_geometry(_geometry(record))
             atoms = Atoms(symbols, positions, cell=lattice, pbc=pbc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     events: tuple[EventInfo, ...]
     parent: JobInfo | None = None  # the job that it goes on from
     awaited: tuple[str, int] | None = None  # workflow and number of the job that calculates the same
+    units: dict[str, str] = {}  # of properties whose names do not say it
 
 
 class CampaignSummary(msgspec.Struct, frozen=True):
@@ -99,7 +101,9 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
             f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE job_id = ? ORDER BY number",
             (job_id,),
         ).fetchall()
-        properties = db.execute("SELECT name, value FROM property WHERE job_id = ? ORDER BY name", (job_id,)).fetchall()
+        properties = db.execute(
+            "SELECT name, value, unit FROM property WHERE job_id = ? ORDER BY name", (job_id,)
+        ).fetchall()
         files = db.execute("SELECT path FROM file WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
         events = db.execute(f"{_EVENTS} WHERE job_id = ? AND job_id > 0 ORDER BY seq", (job_id,)).fetchall()
     *job, geometry, final_geometry, not_before, blamed, blameless, _ = row
@@ -111,11 +115,12 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         blamed,
         blameless,
         tuple(_attempt(row, directory) for row in attempts),
-        {name: msgspec.json.decode(value) for name, value in properties},
-        tuple(str(directory / path) for (path,) in files),
+        {name: msgspec.json.decode(value) for name, value, _ in properties},
+        tuple(os.path.normpath(directory / path) for (path,) in files),
         tuple(map(_event, events)),
         _job(parent) if parent else None,
         awaited,
+        {name: unit for name, _, unit in properties if unit},
     )
 
 
@@ -138,6 +143,19 @@ def _row_of(db: sqlite3.Connection, database: Path, workflow_id: str, column: st
     if row is None:
         raise StoreError(f"{database} holds no workflow {workflow_id!r}; restore it from a backup", healable=False)
     return row[0]
+
+
+def list_states(database: Path) -> dict[str, str]:
+    """The state of every workflow in a database, by its name."""
+    with reading(database) as db:
+        return dict(db.execute("SELECT workflow_id, state FROM workflow").fetchall())
+
+
+def is_submission_open(database: Path, workflow_id: str, ulid: str) -> bool:
+    """Whether the end of some attempt of a submission is not recorded yet."""
+    with reading(database) as db:
+        row = db.execute("SELECT state FROM submission WHERE workflow_id = ? AND ulid = ?", (workflow_id, ulid))
+        return any(state == "open" for (state,) in row)
 
 
 def events_since(database: Path, workflow_id: str, seq: int, limit: int) -> list[EventInfo]:

@@ -11,7 +11,8 @@ from penstock.store.connection import open_writer, reading, transaction
 REMOVE_WORKFLOW: Final = tuple(
     f"DELETE FROM {table} WHERE workflow_id = :id"
     for table in (
-        *("property", "file", "attempt", "submission", "event", "rejected", "tally"),
+        *("property", "file", "attempt", "submission", "event", "rejected", "tally", "merged", "completion"),
+        *("execution_step", "queued_job", "execution"),
         *("job", "material", "step", "workflow"),
     )
 )

@@ -48,7 +48,8 @@ class Look(msgspec.Struct, frozen=True, array_like=True):
 
     A rescan looks through all attempts in the job's directory, anything else into that of the attempt which counts.
     `exits`: of attempts that were seen to end badly, by number: exit code, signal, when. `aside`: attempts whose
-    success was known, and set aside by a person who wanted another.
+    success was known, and set aside by a person who wanted another. `elsewhere`: of attempts that another tool made in
+    directories of its own, by number: the directory (absolute) and the name of the output, where it is known.
     """
 
     job: int
@@ -57,12 +58,14 @@ class Look(msgspec.Struct, frozen=True, array_like=True):
     exits: dict[int, tuple[int | None, int | None, float]] = {}
     aside: list[int] = []
     parameters: str | None = None  # the engine's, JSON, where they are not those of the workflow
+    elsewhere: dict[int, tuple[str, str | None]] = {}
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
     """What was found of a job: `found`, or why not in a word or two (`reason`, for counting) and in full (`detail`).
 
-    `highest` is the number of the newest attempt's directory on disk, `number` that of the attempt `outcome` is of.
+    `highest` is the number of the newest attempt's directory on disk, `number` that of the attempt `outcome` is of, and
+    `outcome_directory` where that is.
     """
 
     job: int
@@ -74,6 +77,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     outcome: Outcome | None = None
     reason: str = ""
     detail: str = ""
+    outcome_directory: str = ""
 
 
 class Amendment(msgspec.Struct, frozen=True):
@@ -119,12 +123,16 @@ async def page(fetch: Fetch, kind: ReviewKind, where: Where, after: int, limit: 
         f"SELECT id, attempts, job_dir, {_PARAMETERS} FROM job WHERE id > ? AND {where.sql} ORDER BY id LIMIT ?",
         [after, *where.parameters, limit],
     )
+    elsewhere = await _elsewhere(fetch, [row[0] for row in rows])
     if kind is not ReviewKind.RESCAN:
         return [
-            Look(job, attempts, directory or _attempt(job, attempts), parameters=parameters)
+            Look(job, attempts, directory or _attempt(job, attempts), {}, [], parameters, elsewhere.get(job, {}))
             for job, attempts, directory, parameters in rows
         ]
-    looks = {job: Look(job, attempts, job_directory(job), {}, [], own) for job, attempts, _, own in rows}
+    looks = {
+        job: Look(job, attempts, job_directory(job), {}, [], own, elsewhere.get(job, {}))
+        for job, attempts, _, own in rows
+    }
     known = await fetch(
         "SELECT job_id, number, state, exit_code, exit_signal, ended_at FROM attempt "
         "WHERE job_id IN (SELECT value FROM json_each(?)) "
@@ -137,6 +145,19 @@ async def page(fetch: Fetch, kind: ReviewKind, where: Where, after: int, limit: 
         else:
             looks[job].exits[number] = (code, signal, ended_at or 0.0)
     return list(looks.values())
+
+
+async def _elsewhere(fetch: Fetch, jobs: Sequence[int]) -> dict[int, dict[int, tuple[str, str | None]]]:
+    """By job, its attempts in directories that are not the workflow's."""
+    found: dict[int, dict[int, tuple[str, str | None]]] = {}
+    rows = await fetch(
+        "SELECT job_id, number, directory, output FROM attempt "
+        "WHERE job_id IN (SELECT value FROM json_each(?)) AND substr(directory, 1, 1) = '/'",
+        [_array(jobs)],
+    )
+    for job, number, directory, output in rows:
+        found.setdefault(job, {})[number] = (directory, output)
+    return found
 
 
 # ---- what comes of it -----------------------------------------------------------------------------------------------
@@ -158,7 +179,7 @@ async def adopt(
         "UPDATE job SET state = 'completed', status = 'completed', job_dir = ?, failure = NULL, error_message = NULL, "
         "not_before = NULL, cancel_requested = 0, wall_time_s = (SELECT a.ended_at - a.started_at FROM attempt a "
         f"WHERE a.job_id = job.id AND a.number = ?), {_METRICS} WHERE id = ?",
-        [(_attempt(s.job, s.number), s.number, *_metrics(outcome, stamp), s.job) for s, outcome in found],
+        [(_of_outcome(s), s.number, *_metrics(outcome, stamp), s.job) for s, outcome in found],
     )
     await _keep_outputs(db, workflow_id, found)
     shift = Counter[str]()
@@ -257,7 +278,7 @@ _METRICS: Final = (
 
 
 def _adoption(seen: Seen, outcome: Outcome) -> dict[str, Any]:
-    directory = _attempt(seen.job, seen.number)
+    directory = _of_outcome(seen)
     return {"attempt": seen.number, "directory": directory, "energy_hartree": outcome.final_energy_hartree}
 
 
@@ -325,10 +346,7 @@ async def _record_attempts(
     cursor = await db.executemany(
         "INSERT OR IGNORE INTO attempt (workflow_id, job_id, number, submission, position, directory, state, "
         "created_at) VALUES (?, ?, ?, ?, ?, ?, 'completed', ?)",
-        [
-            (workflow_id, s.job, s.number, ulid, position, _attempt(s.job, s.number), now)
-            for position, (s, _) in enumerate(found)
-        ],
+        [(workflow_id, s.job, s.number, ulid, position, _of_outcome(s), now) for position, (s, _) in enumerate(found)],
     )
     if cursor.rowcount > 0:
         await db.execute(
@@ -355,12 +373,12 @@ async def _keep_outputs(db: aiosqlite.Connection, workflow_id: str, found: Seque
     )
     await db.executemany(
         "INSERT INTO file (workflow_id, job_id, attempt, role, path) VALUES (?, ?, ?, 'output', ?)",
-        [
-            (workflow_id, s.job, s.number, f"{_attempt(s.job, s.number)}/{name}")
-            for s, outcome in found
-            for name in outcome.files
-        ],
+        [(workflow_id, s.job, s.number, f"{_of_outcome(s)}/{name}") for s, outcome in found for name in outcome.files],
     )
+
+
+def _of_outcome(seen: Seen) -> str:
+    return seen.outcome_directory or _attempt(seen.job, seen.number)
 
 
 def _attempt(job: int, number: int) -> str:

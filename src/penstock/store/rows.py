@@ -27,6 +27,7 @@ class WorkflowRow(msgspec.Struct, frozen=True):
     priority: int
     created_at: float
     updated_at: float
+    daemon: str | None = None  # JSON, a DaemonPlace: who works on it
 
 
 class StepRow(msgspec.Struct, frozen=True):
@@ -109,6 +110,7 @@ class OpenSubmission(msgspec.Struct, frozen=True):
     memory_mb: int | None = None
     walltime_s: int | None = None
     step_id: int | None = None
+    locks: str | None = None  # JSON: the tokens of what it holds
 
 
 class AttemptResult(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ _ENDS: Final = re.compile(r"(?<=;)")  # where a statement may end, unless it is 
 APPLICATION_ID: Final = 0x50454E53  # "PENS"
 WORKFLOW_MIGRATIONS: Final = "migrations"
 CATALOGUE_MIGRATIONS: Final = "catalogue_migrations"
+LOCK_MIGRATIONS: Final = "lock_migrations"
 _UNHEALABLE: Final = ("malformed", "not a database", "unsupported file format", "no such table", "no such column")
 
 

@@ -67,7 +67,7 @@ _BESIDE: Final = """
          ELSE '../' || o.workflow_id || '/' || {path} END
 """
 _JOB_DIRECTORY: Final = _BESIDE.format(path="o.job_dir", own="job.workflow_id")
-_TAKE_OVER: Final = f"""
+TAKE_OVER: Final = f"""
     UPDATE job SET state = 'completed', status = 'completed', failure = NULL, error_message = NULL, not_before = NULL,
         awaits = NULL, updated_at = ?1,
         final_energy = o.final_energy, max_forces = o.max_forces, scf_steps = o.scf_steps,
@@ -77,11 +77,11 @@ _TAKE_OVER: Final = f"""
             'directory', o.job_dir))
     FROM job AS o WHERE job.id = ?2 AND o.id = ?3
 """
-_PROPERTIES: Final = """
+TAKE_PROPERTIES: Final = """
     INSERT OR REPLACE INTO property (job_id, name, workflow_id, attempt, value)
     SELECT ?1, name, ?2, 0, value FROM property WHERE job_id = ?3
 """
-_FILES: Final = f"""
+TAKE_FILES: Final = f"""
     INSERT INTO file (workflow_id, job_id, attempt, role, path, bytes, sha256)
     SELECT ?2, ?1, 0, f.role, {_BESIDE.format(path="f.path", own="?2")}, f.bytes, f.sha256
     FROM file f JOIN job o ON o.id = f.job_id WHERE f.job_id = ?3
@@ -125,8 +125,8 @@ async def look_for_same(db: aiosqlite.Connection, workflow_id: str, jobs: Sequen
             waiting.append((job, awaited))
         else:
             ours[key] = job
-    await db.executemany(_TAKE_OVER, [(stamp, job, other) for job, other in taken])
-    for sql in (_PROPERTIES, _FILES):
+    await db.executemany(TAKE_OVER, [(stamp, job, other) for job, other in taken])
+    for sql in (TAKE_PROPERTIES, TAKE_FILES):
         await db.executemany(sql, [(job, workflow_id, other) for job, other in taken])
     await db.executemany(
         "UPDATE job SET state = 'waiting', awaits = ?, updated_at = ? WHERE id = ?",

@@ -13,12 +13,14 @@ import aiosqlite
 import msgspec
 
 from penstock.domain.calculation import BLAMELESS, PackedChunk
+from penstock.domain.completion import CompletionAction, CompletionState
 from penstock.domain.errors import ConflictError, StoreError
 from penstock.domain.remedy import AppliedRemedy
-from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status
+from penstock.domain.states import PUBLIC_STATUS, AttemptState, JobState, Status, WorkflowState
 from penstock.domain.submission import Submission
 from penstock.domain.views import EventInfo
 from penstock.store.chain import hold_back, lead_again, lead_back, lead_on
+from penstock.store.completion import drop_completions, plan_completions
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
 from penstock.store.removal import REMOVE_WORKFLOW
@@ -48,6 +50,7 @@ class WorkflowStore:
         self.workflow_id = workflow_id
         self.tally: Counter[str] = Counter()
         self.rejected = 0
+        self.completions: Counter[str] = Counter()
         self._is_chain = False
         self._db = Database(database, load_migrations(WORKFLOW_MIGRATIONS), busy)
 
@@ -112,6 +115,15 @@ class WorkflowStore:
         self.rejected = (
             await self._db.fetch("SELECT count(*) FROM rejected WHERE workflow_id = ?", [self.workflow_id])
         )[0][0]
+        self.completions = Counter(
+            dict(
+                await self._db.fetch(
+                    "SELECT state, count(*) FROM completion WHERE workflow_id = ?1 "
+                    "AND run = (SELECT max(run) FROM completion WHERE workflow_id = ?1) GROUP BY state",
+                    [self.workflow_id],
+                )
+            )
+        )
         return row, await self._steps(), await self._open_submissions()
 
     async def _steps(self) -> list[StepRow]:
@@ -136,7 +148,7 @@ class WorkflowStore:
 
     async def _open_submissions(self) -> list[OpenSubmission]:
         rows = await self._db.fetch(
-            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, s.step_id, "
+            "SELECT s.ulid, s.lane, s.width, s.memory_mb, s.walltime_s, s.step_id, s.locks, "
             "a.position, a.job_id, a.number, a.directory, a.state FROM submission s "
             "JOIN attempt a ON a.submission = s.ulid WHERE s.state = 'open' AND s.workflow_id = ? "
             "ORDER BY s.ulid, a.position",
@@ -232,12 +244,14 @@ class WorkflowStore:
     async def timed_out_directories(self, job_ids: Sequence[int]) -> dict[int, str]:
         """Of those of these jobs whose newest attempt ran out of walltime, that attempt's directory.
 
-        Attempts that never started, or were lost without fault of their own, do not count.
+        Attempts that never started, or were lost without fault of their own, do not count, nor do those of other tools,
+        whose files have other names.
         """
         rows = await self._db.fetch(
             "SELECT a.job_id, a.directory FROM json_each(?) AS wanted JOIN attempt a ON a.job_id = wanted.value "
-            f"WHERE a.failure = 'walltime' AND a.number = (SELECT max(number) FROM attempt b WHERE "
-            f"b.job_id = a.job_id AND b.state != 'not_run' AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
+            "WHERE a.failure = 'walltime' AND substr(a.directory, 1, 1) != '/' "
+            "AND a.number = (SELECT max(number) FROM attempt b WHERE b.job_id = a.job_id AND b.state != 'not_run' "
+            f"AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
             [msgspec.json.encode(list(job_ids)).decode()],
         )
         return dict(rows)
@@ -261,11 +275,19 @@ class WorkflowStore:
         return begun, first
 
     async def begin_submission(
-        self, submission: Submission, cluster: str, jobs: Sequence[ReadyJob], now: float, *, shares: bool = False
+        self,
+        submission: Submission,
+        cluster: str,
+        jobs: Sequence[ReadyJob],
+        now: float,
+        *,
+        shares: bool = False,
+        locks: str | None = None,
     ) -> tuple[list[OpenAttempt], list[EventInfo]] | None:
         """Commits the intent: the submission, one attempt a job, the jobs as submitting.
 
         None, and nothing is done, where results are shared and another workflow has begun one of these calculations.
+        `locks`: JSON, the tokens of what it holds.
         """
         attempts = [
             OpenAttempt(n, job.id, job.number, f"{job_directory(job.id)}/{job.number}", AttemptState.INTENT)
@@ -276,15 +298,16 @@ class WorkflowStore:
             if shares and not await are_still_ours(db, self.workflow_id, [job.id for job in jobs], stamp):
                 return None
             await db.execute(
-                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?)",
+                "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?, ?)",
                 (
                     *(submission.ulid, self.workflow_id, cluster, submission.lane, len(jobs), now),
-                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s, jobs[0].step_id),
+                    *(submission.width, jobs[0].memory_mb, jobs[0].walltime_s, jobs[0].step_id, locks),
                 ),
             )
             await db.executemany(
                 "INSERT INTO attempt (workflow_id, job_id, number, submission, position, directory, state, created_at, "
-                "remedy) VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, json_extract(?, '$[#-1]'))",
+                "remedy, revision) SELECT workflow_id, ?2, ?3, ?4, ?5, ?6, 'intent', ?7, json_extract(?8, '$[#-1]'), "
+                "revision FROM workflow WHERE workflow_id = ?1",
                 [
                     (self.workflow_id, a.job_id, a.number, submission.ulid, a.position, a.directory, now, job.remedies)
                     for a, job in zip(attempts, jobs, strict=True)
@@ -399,7 +422,10 @@ class WorkflowStore:
                 (self.workflow_id, job, number, f"{result.attempt.directory}/{name}") for name in result.outcome.files
             )
         if properties:
-            await db.executemany("INSERT OR REPLACE INTO property VALUES (?, ?, ?, ?, ?)", properties)
+            await db.executemany(
+                "INSERT OR REPLACE INTO property (job_id, name, workflow_id, attempt, value) VALUES (?, ?, ?, ?, ?)",
+                properties,
+            )
         if files:
             await db.executemany(
                 "INSERT INTO file (workflow_id, job_id, attempt, role, path) VALUES (?, ?, ?, 'output', ?)", files
@@ -407,15 +433,26 @@ class WorkflowStore:
 
     # ---- what people ask for ----------------------------------------------------------------------------------------
 
-    async def set_workflow(self, event: Event | None = None, **columns: Any) -> list[EventInfo]:
-        """Changes columns of the workflow's row, with an event in the same transaction."""
+    async def set_workflow(
+        self, event: Event | None = None, *, actions: Sequence[CompletionAction] = (), **columns: Any
+    ) -> list[EventInfo]:
+        """Changes columns of the workflow's row, with an event and what is to be done at its end, in one transaction.
+
+        A workflow that runs again forgets what has not been done at its last end.
+        """
         columns["updated_at"] = time.time()
         assignments = ", ".join(f"{name} = ?" for name in columns)
         async with self._db.transaction() as db:
             await db.execute(
                 f"UPDATE workflow SET {assignments} WHERE workflow_id = ?", (*columns.values(), self.workflow_id)
             )
-            return await self._events(db, [event] if event else [])
+            await plan_completions(db, self.workflow_id, actions)
+            if columns.get("state") == WorkflowState.RUNNING:
+                await drop_completions(db, self.workflow_id)
+            events = await self._events(db, [event] if event else [])
+        if actions:
+            self.completions = Counter({CompletionState.PENDING: len(actions)})
+        return events
 
     async def move_jobs(
         self, where: Where, to: JobState, event: Event, *, reset: bool = False

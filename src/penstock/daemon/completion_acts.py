@@ -1,0 +1,68 @@
+"""Who does which action at a workflow's end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from penstock.actors.worker_tasks import ExportJobs
+from penstock.actors.workers import Workers
+from penstock.control import messages as m
+from penstock.daemon.completion import Act
+from penstock.daemon.merging import merge_results
+from penstock.daemon.workflows import Workflows
+from penstock.domain.completion import CompletionAction
+from penstock.domain.context import WORK_FOLDER
+from penstock.domain.errors import ConflictError
+from penstock.domain.views import OnConflict, Selection, WorkflowInfo
+from penstock.store.export import default_path
+
+_RESULTS: Final = "workflow_results"
+
+
+def completion_acts(workflows: Workflows, workers: Workers) -> dict[str, Act]:
+    """By action, who does it."""
+    return {"export": export_act(workers), "merge": merge_act(workflows, workers)}
+
+
+def work_root(info: WorkflowInfo) -> Path:
+    """The directory that a workflow was submitted for."""
+    around = Path(info.directory).parent
+    return around.parent if around.name == WORK_FOLDER else around
+
+
+def export_act(workers: Workers) -> Act:
+    """Writes results, by default to `workflow_results` below the work root."""
+
+    async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:
+        root = work_root(info)
+        usual = root / _RESULTS / default_path(Path(info.directory), info.id, action.format).name
+        path = usual if action.path is None else root / action.path
+        overwrite = again or action.overwrite or action.path is None
+        if not overwrite and await anyio.Path(path).exists():
+            message = f"{path} is there already; move it away and say 'penstockctl on-complete {info.id} --retry'"
+            raise ConflictError(f"{message}, or give overwrite = true")
+        task = ExportJobs(info.database, info.id, action.format, str(path), Selection(), overwrite)
+        jobs = await workers.run(task)
+        return f"{jobs} jobs written to {path}"
+
+    return act
+
+
+def merge_act(workflows: Workflows, workers: Workers) -> Act:
+    """Merges results among those that shared workflows find. Done again, it finds nothing left to do."""
+
+    async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:  # noqa: ARG001 - the same again
+        into = None if action.into is None else str(work_root(info) / action.into)
+        choice = None if action.on_conflict is None else OnConflict(action.on_conflict)
+        report = (await merge_results(workflows, workers, m.Merge(info.id, into, choice))).report
+        if not report.applied:
+            raise ConflictError(
+                f"{report.conflicts} of its results are there with other values; see 'penstockctl merge {info.id} "
+                "--dry-run', and give on_conflict"
+            )
+        return f"{report.new} new and {report.changed} changed results merged into {report.target}"
+
+    return act

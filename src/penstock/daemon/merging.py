@@ -1,0 +1,28 @@
+"""Merges on request: by a worker process, in one transaction on the database of shared workflows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio.to_thread
+
+from penstock.actors.worker_tasks import MergeResults
+from penstock.actors.workers import Workers
+from penstock.control import messages as m
+from penstock.daemon.workflows import Workflows
+from penstock.domain.context import Mode, plan_context, read_context
+from penstock.domain.errors import SpecError
+from penstock.store.merging import plan_merge
+
+
+async def merge_results(workflows: Workflows, workers: Workers, request: m.Merge) -> m.Merged:
+    """Merges what has ended of a workflow, whatever its state. SpecError, ConflictError, StoreError."""
+    directory = Path(workflows.info(request.id).directory)
+    if request.into is not None and not Path(request.into).is_absolute():
+        raise SpecError(f"{request.into} is not an absolute path", key="into")
+    source = await anyio.to_thread.run_sync(read_context, directory)
+    shared = await workflows.placed(plan_context(Mode.SHARED, str(directory.parent.parent), request.id))
+    order = await anyio.to_thread.run_sync(
+        lambda: plan_merge(source, shared.database, request.into, request.on_conflict, dry_run=request.dry_run)
+    )
+    return m.Merged(await workers.run(MergeResults(order)))

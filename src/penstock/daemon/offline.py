@@ -1,0 +1,71 @@
+"""A workflow's directory made where no daemon runs: as a daemon would have made it, waiting for one that adopts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio.to_thread
+import msgspec
+
+from penstock.actors.clock import SystemClock
+from penstock.actors.worker_tasks import CheckWork, Task
+from penstock.daemon.creation import Request, build_aside, check_request
+from penstock.domain import settings
+from penstock.domain.context import Mode, alone_in
+from penstock.domain.errors import ConflictError, SpecError, StoreError
+from penstock.domain.settings import Layer
+from penstock.domain.spec import decode_spec, locate_key, parse_toml
+from penstock.domain.states import WorkflowState
+from penstock.store.adoption import OFFLINE
+from penstock.store.layout import aside_of, discard_aside, reveal
+
+T = TypeVar("T")
+
+
+class _Here:
+    """Does the tasks of worker processes in this one."""
+
+    async def run(self, task: Task[T]) -> T:
+        """The result of `task`."""
+        return await anyio.to_thread.run_sync(task.run)
+
+
+def check_offline(text: str, file: str, into: Path, layers: tuple[Layer, ...]) -> Request:
+    """The wish that a spec is, checked as far as that goes without clusters. Raises SpecError.
+
+    `into` (absolute) gets the workflow's directory.
+    """
+    tables: dict[str, Any] = parse_toml(text, file)
+    spec = decode_spec(settings.apply(tables, [settings.built_in_layer(), *layers]), text, file)
+    if spec.isolation != Mode.ISOLATED:
+        line = locate_key(text, "isolation")
+        message = "only isolated workflows can be made offline and move"
+        raise SpecError(message, file=file, line=line, key="isolation")
+    try:
+        wish = check_request(spec, str(into), file, file, None)
+        CheckWork(spec.structures, str(wish.source), spec.engine_name, wish.inputs(), runs_here=False).run()
+    except SpecError as error:
+        if error.file is not None or error.key is None:
+            raise
+        raise SpecError(error.message, file=file, line=locate_key(text, error.key), key=error.key) from error
+    context = alone_in(into / wish.workflow_id, wish.workflow_id)
+    return msgspec.structs.replace(wish, context=context)
+
+
+async def create_offline(request: Request) -> Path:
+    """Makes the workflow's directory, whole or not at all. ConflictError when there is something of that name."""
+    directory = request.directory
+    if directory.exists():
+        raise ConflictError(f"{directory} exists; move it away, or choose another --id or --into")
+    aside = aside_of(directory)
+    try:
+        state = {"state": WorkflowState.PAUSED, "reason": OFFLINE}
+        await build_aside(request, aside, _Here(), SystemClock(), **state)
+        await anyio.to_thread.run_sync(reveal, aside, directory)
+    except (OSError, StoreError) as error:
+        cause = error.__cause__ or error
+        raise SpecError(f"cannot create {directory}: {cause}; it must be writable and have room") from error
+    finally:
+        await anyio.to_thread.run_sync(discard_aside, aside)
+    return directory

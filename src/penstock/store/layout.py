@@ -1,0 +1,56 @@
+"""A workflow's directory: built aside, then given its name at once, so that nobody ever sees half of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from penstock.domain.context import CONTEXT_NAME, Context, render_context
+
+
+def aside_of(directory: Path, mark: str = "") -> Path:
+    """Where a workflow is built; the name cannot be a workflow's. `mark` tells several apart who build the same."""
+    return directory.with_name(f".new-{directory.name}{mark}")
+
+
+def lay_out(aside: Path, context: Context) -> None:
+    """Makes the directories that a workflow begins with, below `aside` what is its own. Raises OSError."""
+    shutil.rmtree(aside, ignore_errors=True)  # of a creation that was killed
+    aside.parent.mkdir(exist_ok=True)
+    aside.mkdir()
+    (aside / CONTEXT_NAME).write_text(render_context(context), encoding="utf-8")
+    for name in ("jobs", "exports"):
+        (aside / name).mkdir()
+    for place in (context.storage, context.locks):
+        own = Path(place).is_relative_to(context.directory)
+        (aside / Path(place).name if own else Path(place)).mkdir(parents=True, exist_ok=True)
+    if not Path(context.database).is_relative_to(context.directory):
+        Path(context.database).parent.mkdir(parents=True, exist_ok=True)
+
+
+def discard_aside(aside: Path) -> None:
+    """Removes what is built aside, if it has not got its name."""
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def reveal(aside: Path, directory: Path) -> None:
+    """Gives the directory its name, for good, or not at all. OSError where something of that name is there.
+
+    Its entries and its name are on disk before anybody is told.
+    """
+    _sync(aside)
+    aside.rename(directory)
+    try:
+        _sync(directory.parent)
+    except BaseException:
+        directory.rename(aside)
+        raise
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

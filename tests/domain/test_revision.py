@@ -1,0 +1,99 @@
+"""What a revision makes of a spec, and what it may not touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.domain.errors import SpecError
+from penstock.domain.revision import SpecChange, assign, differences, parameter_differences, revise
+from penstock.domain.spec import decode_spec, parse_toml
+
+SPEC = """
+id = "w"
+recipe = "campaign"
+slots = 2
+[structures]
+source = "source/m.csv"
+[engine]
+name = "tblite"
+accuracy = 1.0
+[retry]
+max_attempts = 3
+"""
+
+
+def stored() -> Any:
+    return decode_spec(parse_toml(SPEC, "f"), SPEC, "f")
+
+
+def test_single_keys_are_set_and_the_rest_stays() -> None:
+    values = {"engine.accuracy": 0.1, "resources.memory": "2GB", "engine.electronic_temperature_k": 500.0, "slots": 4}
+    revised = revise(stored(), {}, values, "", "command line")
+    assert differences(stored(), revised) == (
+        SpecChange("engine.accuracy", 1.0, 0.1),
+        SpecChange("slots", 2, 4),
+        SpecChange("resources.memory", "1GB", "2GB"),
+        SpecChange("engine.electronic_temperature_k", None, 500.0),
+    )
+    assert revised.retry.max_attempts == 3
+    assert differences(stored(), stored()) == ()
+
+
+def test_a_file_replaces_the_engine_and_adds_to_settings() -> None:
+    text = SPEC.replace("source/m.csv", "../elsewhere/m.csv").replace("accuracy = 1.0", "").replace("slots = 2", "")
+    text = text.replace("max_attempts = 3", 'delay = "5s"')
+    revised = revise(stored(), parse_toml(text, "f"), {}, text, "f")
+    changed = {change.key: change.new for change in differences(stored(), revised)}
+    assert changed == {"engine.accuracy": None, "retry.delay": "5s"}
+    assert revised.structures.source == "source/m.csv"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("id", "other"),
+        ("recipe", "crystal"),
+        ("structures.charge", 1),
+        ("isolation", "shared"),
+        ("cluster", "hpc"),
+        ("engine.name", "emt"),
+    ],
+)
+def test_what_a_workflow_is_cannot_change(key: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=r"cannot change from .* to .*workflow for that") as raised:
+        revise(stored(), {}, {key: value}, "", "command line")
+    assert raised.value.key == key
+
+
+def test_another_source_is_refused_by_its_name() -> None:
+    with pytest.raises(SpecError, match="cannot change") as raised:
+        revise(stored(), {"structures": {"source": "n.csv"}}, {}, "", "f")
+    assert raised.value.key == "structures.source"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"slotz": 3}, "slotz: unknown key 'slotz'; did you mean 'slots'"),
+        ({"slots": 0}, "slots: must be between 1"),
+        ({"slots.many": 3}, "slots.many: slots is no table"),
+        ({"resources.memory": "lots"}, "resources.memory"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_key(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        revise(stored(), {}, values, "", "command line")
+
+
+def test_tables_are_made_on_the_way_and_nothing_given_is_touched() -> None:
+    tables: dict[str, Any] = {"a": {"b": 1}}
+    assert assign(tables, {"a.c": 2, "x.y.z": 3}) == {"a": {"b": 1, "c": 2}, "x": {"y": {"z": 3}}}
+    assert tables == {"a": {"b": 1}}
+
+
+def test_parameters_are_told_apart_by_their_values() -> None:
+    assert parameter_differences('{"a": 1, "t": {"x": "old"}}', '{"a": 1, "t": {"x": "new"}}') == (
+        SpecChange("engine.t.x", "old", "new"),
+    )
