@@ -40,7 +40,10 @@ from penstock.store.selection import RUN_HERE, Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
 
 _ROUTINE: Final = frozenset(
-    {"job_started", "job_completed", "submission_intended", "job_adopted", "metrics_recomputed"}
+    {
+        *("job_started", "job_completed", "submission_intended", "job_adopted", "metrics_recomputed"),
+        *("job_reused", "job_awaits"),
+    }
 )
 _NO_JOB: Final = "the selection holds no job"
 LOG_NAME: Final = "workflow.log"
