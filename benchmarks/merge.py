@@ -13,8 +13,9 @@ import msgspec
 
 from benchmarks.report import Figure, Options, Report, at_most, compare
 from penstock.context import open_context
+from penstock.domain.views import MergeReport
 from penstock.store.connection import open_writer, transaction
-from penstock.store.merging import MergeOrder, MergeReport, merge
+from penstock.store.merging import MergeOrder, merge
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare
 
 _TABLES: Final = ("material", "job", "property", "file")

@@ -429,7 +429,7 @@ def check_remedies(run: Chain, total: int) -> None:
         used = Counter(one["rule"] for one in json.loads(remedies))
         assert sum(used.values()) <= total
         assert all(count <= LIMITS[rule] for rule, count in used.items())
-        own = json.loads(parameters)
+        own = json.loads(parameters or "{}")
         assert (own.get("more_scf_cycles", 0), own.get("more_mixing", 0)) == (
             1000 * used["scf_cycles"],
             10 * used["mixing"],
@@ -438,7 +438,7 @@ def check_remedies(run: Chain, total: int) -> None:
         assert read.parameters == run.rendered[directory].parameters
     for directory, item in run.rendered.items():
         [(remedy,)] = run.query("SELECT remedy FROM attempt WHERE directory = ?", directory)
-        assert (remedy is None) == (item.parameters is None)
+        assert remedy is not None or item.parameters is None  # more memory changes no parameters
 
 
 @pytest.mark.parametrize("queueing", [None, Queueing()])

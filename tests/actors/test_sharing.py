@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from penstock.actors.workflow_messages import CancelWorkflow, RetryJobs
+from penstock.actors.workflow_messages import CancelWorkflow, PauseWorkflow, RetryJobs, SetJob
 from penstock.domain.calculation import FailureClass, Outcome
 from penstock.domain.context import Mode
+from penstock.domain.remedy import Change, RemedyTable, Rule
 from penstock.domain.spec import ChainTable, RetryTable
+from penstock.domain.states import JobState
 from penstock.domain.views import Selection
 from penstock.testing.scripted_workers import outcome_of_exit
 from penstock.testing.simulated_world import Behaviour
@@ -227,3 +231,159 @@ async def test_the_selection_of_one_workflow_never_touches_another(tmp_path: Pat
         await b.ask(RetryJobs(ALL)) if b.supervisor_runs() else None
     assert (attempts(a), attempts(b)) == (6, 3)
     assert tally(b) == {"completed": 3}
+
+
+# ---- nobody waits for ever ------------------------------------------------------------------------------------------
+
+SLOW = Behaviour(attempt_s=(100.0, 100.0))
+LONG_AGO = "2001-01-01 00:00:00"
+
+
+def write(campaign: Campaign, sql: str, *parameters: Any) -> None:
+    """Changes the database as only another process can."""
+    with contextlib.closing(sqlite3.connect(campaign.context.database)) as db, db:
+        db.execute(sql, parameters)
+
+
+async def test_of_a_workflow_that_nobody_has_seen_at_work_lately_nothing_is_waited_for(tmp_path: Path) -> None:
+    """Its daemon is gone for good, or cannot start it: its cluster is not configured any more."""
+    async with shared(tmp_path, "a", 1, behaviour=SLOW) as a:
+        await a.until(lambda: a.states()["running"] == 1)
+    async with shared(tmp_path, "b", 1) as b:
+        await b.until(lambda: b.states()["waiting"] == 1)
+        write(b, "UPDATE workflow SET seen_at = ? WHERE workflow_id = 'a'", LONG_AGO)
+        assert await b.until_ended() == "completed"
+    assert attempts(b) == 1
+    async with shared(tmp_path, "c", 1) as c:
+        assert await c.until_ended() == "completed"
+    assert attempts(c) == 0
+
+
+async def test_who_works_shows_it_however_long_a_calculation_takes(tmp_path: Path) -> None:
+    async with shared(tmp_path, "a", 1, behaviour=Behaviour(attempt_s=(5000.0, 5000.0))) as a:
+        await a.until(lambda: a.states()["running"] == 1)
+        write(a, "UPDATE workflow SET seen_at = ?", LONG_AGO)
+        await a.ask(PauseWorkflow(None))  # what runs goes on to run
+        await a.until(lambda: a.query("SELECT seen_at FROM workflow") != [(LONG_AGO,)], 400.0)
+
+
+async def test_a_doubt_that_a_person_has_to_settle_is_not_waited_for_for_long(tmp_path: Path) -> None:
+    async with shared(tmp_path, "a", 1, behaviour=SLOW) as a:
+        await a.until(lambda: a.states()["running"] == 1)
+        write(a, "UPDATE job SET state = 'in_doubt'")
+        async with shared(tmp_path, "b", 1) as b:
+            await b.until(lambda: b.states()["waiting"] == 1)
+            write(b, "UPDATE job SET updated_at = ? WHERE id = 1", LONG_AGO)
+            assert await b.until_ended() == "completed"
+            assert attempts(b) == 1
+
+
+async def test_another_job_that_got_the_number_of_the_awaited_one_is_not_waited_for(tmp_path: Path) -> None:
+    async with shared(tmp_path, "a", 1, behaviour=SLOW) as a:
+        await a.until(lambda: a.states()["running"] == 1)
+        async with shared(tmp_path, "b", 1) as b:
+            await b.until(lambda: b.states()["waiting"] == 1)
+            write(b, "UPDATE job SET calculation = 'other' WHERE id = 1")
+            assert await b.until_ended() == "completed"
+
+
+# ---- what is not the same -------------------------------------------------------------------------------------------
+
+
+async def test_a_result_that_a_person_set_is_taken_over_by_nobody(tmp_path: Path) -> None:
+    async with shared(tmp_path, "a", 2) as a:
+        await a.until_ended()
+        a.start()
+        columns: dict[str, float | int | str | None] = {"final_energy": -99.0}
+        await a.ask(SetJob(1, None, columns, "somebody", None))
+        await a.ask(SetJob(2, JobState.COMPLETED, {}, "somebody", None))
+        await a.until_ended()
+    async with shared(tmp_path, "b", 2) as b:
+        await b.until_ended()
+    assert attempts(b) == 2
+
+
+async def test_a_result_by_changed_parameters_is_for_jobs_with_the_same_change_only(tmp_path: Path) -> None:
+    """Who shares it fails in the same way first, and then takes over what the remedy led to."""
+    rule = Rule("other", FailureClass.SCF_NOT_CONVERGED, change={"argv": Change(set=["false"])}, limit=1)
+
+    def remedied(workflow_id: str, remedies: RemedyTable) -> Campaign:
+        campaign = shared(tmp_path, workflow_id, 1, remedies=remedies, retry=RetryTable(max_attempts=1))
+        campaign.workers._rule = lambda item: (
+            outcome_of_exit(item) if item.parameters else Outcome(FailureClass.SCF_NOT_CONVERGED, "no")
+        )
+        return campaign
+
+    async with remedied("a", RemedyTable(rules=[rule])) as a:
+        assert await a.until_ended() == "completed"
+    async with remedied("b", RemedyTable(rules=[rule])) as b:
+        assert await b.until_ended() == "completed"
+    async with remedied("c", RemedyTable()) as c:
+        assert await c.until_ended() == "failed"
+    assert (attempts(a), attempts(b), attempts(c)) == (2, 1, 1)
+    assert tally(b) == {"completed": 1}
+
+
+def chain(root: Path, workflow_id: str, verdict: Callable[[str], Outcome | None], **more: Any) -> Campaign:
+    """One material through OPT and SP; `verdict` by the step, None: what the exit says."""
+    campaign = shared(
+        root,
+        workflow_id,
+        1,
+        recipe="crystal",
+        engine={"name": "crystal"},
+        parameters='{"task": "sp", "argv": ["crystal"], "properties": ["properties"]}',
+        chain=ChainTable(steps=["OPT", "SP"], optional=["OPT"]),
+        retry=RetryTable(max_attempts=1),
+        **more,
+    )
+
+    def judge(item: Any) -> Outcome:
+        job = int(Path(item.directory).parent.name)
+        [(step,)] = campaign.query("SELECT step FROM job WHERE id = ?", job)
+        good = Outcome(None, final_energy_hartree=-2.0, geometry=f"1\n\nH 0 0 {job}\n", checkpoint=["fort.9"])
+        return verdict(step) or (good if item.exit.code == 0 else outcome_of_exit(item))
+
+    campaign.workers._rule = judge
+    return campaign
+
+
+async def test_what_goes_on_from_a_failure_is_no_result_for_what_goes_on_from_a_success(tmp_path: Path) -> None:
+    failure = Outcome(FailureClass.EXIT_CODE, "no")
+    async with chain(tmp_path, "a", lambda step: failure if step == "OPT" else None) as a:
+        await a.until_ended()
+    assert tally(a) == {"failed": 1, "completed": 1}
+    async with chain(tmp_path, "b", lambda _: None) as b:
+        await b.until_ended()
+    assert tally(b) == {"completed": 2}
+    assert attempts(b) == 2
+
+
+async def test_a_step_that_awaits_another_workflow_waits_for_its_parent_when_that_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    """And not for both, nor for neither: it never begins before its parent has ended."""
+    a = chain(tmp_path, "a", lambda _: None, behaviour=SLOW)
+    b = chain(tmp_path, "b", lambda _: None, behaviour=Behaviour(attempt_s=(30.0, 30.0)))
+    async with together(a, b):
+        await a.until(lambda: a.states()["running"] == 1 and a.states()["completed"] == 1)
+        await b.until(lambda: b.query("SELECT awaits FROM job WHERE workflow_id = 'b' AND step = 'SP'") == [(2,)])
+        await b.ask(RetryJobs(Selection(jobs=(3,))))
+        assert b.query("SELECT state, awaits FROM job WHERE id = 4") == [("waiting", None)]
+        await a.until_ended()
+        await b.until(lambda: b.states()["running"] == 1)
+        assert b.query("SELECT state FROM job WHERE id = 4") == [("waiting",)]
+        assert await b.until_ended() == "completed"
+    assert tally(b) == {"completed": 2}
+    assert b.query("SELECT calculation FROM job WHERE workflow_id = 'b'") == [(None,), (None,)]
+
+
+async def test_what_a_program_is_told_the_name_of_is_the_same_only_by_the_same_name(tmp_path: Path) -> None:
+    argv = '{"argv": ["true", "$name"]}'
+    async with shared(tmp_path, "a", 2, parameters=argv) as a:
+        await a.until_ended()
+    b = shared(tmp_path, "b", 2, parameters=argv)
+    b.workers._structures = [different(2)[0], msgspec.structs.replace(different(2)[1], name="other")]
+    async with b:
+        await b.until_ended()
+    assert (attempts(a), attempts(b)) == (2, 1)

@@ -208,6 +208,20 @@ def test_what_does_not_exist_is_told_with_the_nearest(root: Path) -> None:
         penstock.open_context("x", work_root=root / "missing").__enter__()
 
 
+def test_what_is_inherited_is_joined_and_never_made(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with penstock.open_context("alpha") as context:
+        environment = context.environment()
+    for name in ("PENSTOCK_WORKFLOW_ID", "PENSTOCK_WORKFLOW_DIR", "PENSTOCK_ISOLATION_MODE"):
+        monkeypatch.setenv(name, environment[name])
+    with penstock.open_context() as joined, penstock.open_context("beside") as beside:
+        assert joined.id == "alpha"
+        assert beside.directory == root / ".penstock" / "beside"
+    shutil.rmtree(context.directory)
+    with pytest.raises(NotFoundError, match="which PENSTOCK_WORKFLOW_DIR names, holds no workflow"):
+        penstock.open_context().__enter__()
+    assert not context.directory.exists()
+
+
 def test_the_mode_comes_from_the_settings_and_never_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / ".penstock.toml").write_text('isolation = "hybrid"\n')
     with penstock.open_context("a") as context:

@@ -90,6 +90,9 @@ JOB = JobInfo(
 )
 NOTHING = Statistic(0, None, None, None, None)
 STATUS = WorkflowStatus(INFO, (), ())
+ARCHIVED = messages.Archived(
+    ArchiveInfo("/a/g2.tar.zst", "g2", "/w", 10, "0", 3, "completed", 2, 1.0, 2.0), deleted=True
+)
 SWEEP = messages.SweepStatus(
     SweepInfo("s", ("slots",), 1, {"running": 1}, complete=True, created_at=1.0),
     (SweepPointInfo(1, "s-001", {"slots": 2}, "running", 0, {}),),
@@ -139,6 +142,18 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         messages.Adopt("/d", cluster="hpc"),
         messages.Accepted("g2", "/d"),
     ),
+    "archive": (("g2", "/a"), {"delete": True}, messages.Archive("g2", "/a", delete=True), ARCHIVED),
+    "archives": ((), {}, messages.ListArchives(), messages.Archives((ARCHIVED.archive,))),
+    "restore": (
+        ("/a",),
+        {"id": "b"},
+        messages.Restore("/a", id="b"),
+        messages.Restored("b", "/d", "completed", 2, 3, ()),
+    ),
+    "delete": (("g2",), {}, messages.Delete("g2"), messages.Deleted("g2", "/d")),
+    "usage": ((), {}, messages.MeasureUsage(), messages.Usage(())),
+    "clean": (("g2",), {"dry_run": True}, messages.Clean("g2", dry_run=True), messages.Cleaned(1, 2, 3, dry_run=True)),
+    "retention": ((), {"apply": True}, messages.ReviewRetention(apply=True), messages.Retention(())),
     "submit_sweep": (
         ("[sweep]", "/f", "/w"),
         {"dry_run": True},

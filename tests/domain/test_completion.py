@@ -40,6 +40,11 @@ def test_actions_are_read_in_their_order() -> None:
     [
         ('[[on_complete]]\naction = "export"\n\n[[on_complete]]\naction = "print"', r"f:10: on_complete\[1\].action: "),
         ('[[on_complete]]\naction = "export"\nfrmat = "csv"', r"f:8: .*unknown key 'frmat'; did you mean 'format'"),
+        ('[[on_complete]]\naction = "archive"', r"f:6: on_complete\[0\].destination: an archive needs"),
+        (
+            '[[on_complete]]\naction = "archive"\ndestination = "a"\ndelete = true\n[[on_complete]]\naction = "clean"',
+            r"f:9: on_complete\[0\].delete: nothing can be done",
+        ),
         ('[[on_complete]]\naction = "export"\nwhen = "never"', r"f:8: on_complete\[0\].when: invalid enum value"),
         ('[[on_complete]]\nformat = "csv"', r"f:6: on_complete\[0\].action: missing"),
     ],
@@ -68,9 +73,8 @@ def test_actions_come_in_turn_and_one_that_was_begun_comes_again() -> None:
     assert decide_next([first, done(2, CompletionState.HELD), done(3, CompletionState.DROPPED)]) is None
 
 
-def test_nothing_is_taken_away_before_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completion, "_TAKES_AWAY", frozenset({"tidy"}))
-    last = done(2, CompletionState.PENDING, "tidy")
+def test_nothing_is_taken_away_before_all_is_done() -> None:
+    last = done(2, CompletionState.PENDING, "clean")
     assert must_hold(last, [done(1, CompletionState.FAILED), last])
     assert not must_hold(last, [done(1, CompletionState.DONE), last, done(3, CompletionState.PENDING)])
     assert not must_hold(done(2, CompletionState.PENDING), [done(1, CompletionState.FAILED)])

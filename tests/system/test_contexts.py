@@ -10,6 +10,7 @@ from tests.system.conftest import Gate, Penstockd, command_spec, query
 
 import penstock
 from penstock.domain.errors import ConflictError
+from penstock.domain.views import Selection
 
 JOIN = """
 import penstock
@@ -42,15 +43,39 @@ def test_beside_a_running_daemon_a_context_reads_and_says_why(daemon: Penstockd,
         calculation.complete(energy_hartree=-0.5, properties={"by": "hand"})
         with pytest.raises(ConflictError, match=r"job 1 .* is the daemon's, not made through the library"):
             context.calculations.get(1).complete(energy_hartree=0.0)
+        waiting = context.calculations.add(context.materials.add("later", "H 0 0 1"), "mine")
+    assert daemon.client.resume("alpha", Selection((waiting.id,))).changed == 0  # nobody else can calculate it
     gate.release(2)
-    assert daemon.wait("alpha").workflow.state == "completed"
+    assert daemon.wait("alpha").workflow.statuses == {"completed": 2}
     [mine] = [job for job in daemon.client.jobs("alpha").jobs if job.name == "mine"]
     assert (mine.id, mine.final_energy) == (calculation.id, -0.5)
     daemon.kill()
     with reader:
         assert reader.read_only_because is None
         assert len(reader.results.completed) == 3
-        assert query(reader.directory, "SELECT jobs FROM tally WHERE state = 'completed'") == [(3,)]
+        assert query(reader.directory, "SELECT state, jobs FROM tally WHERE jobs") == [("completed", 3)]
+
+
+def test_a_daemon_adopts_what_the_library_made_and_runs_none_of_it(daemon: Penstockd) -> None:
+    with penstock.open_context("mine", work_root=daemon.work) as context:
+        done, waiting = (context.calculations.add(context.materials.add(n, f"{n} 0 0 0"), "mine") for n in ("H", "He"))
+        done.complete(energy_hartree=-0.5)
+    adopted = daemon.ctl("adopt", context.directory)
+    assert adopted.returncode == 0, adopted.stderr
+    assert daemon.state_of("mine") == "completed"
+    [first, second] = daemon.client.jobs("mine").jobs
+    assert (first.final_energy, second.state) == (-0.5, "held")
+    assert Path(daemon.client.export("mine", "csv").path).read_text().count("\n") > 2
+    for arguments in (
+        ("retry", "mine", "--job", 1),
+        ("reset-missing", "mine"),
+        ("resume", "mine", "--job", waiting.id),
+    ):
+        refused = daemon.ctl(*arguments)
+        assert refused.returncode == 2
+        assert "made through the library" in refused.stderr
+    with context:
+        assert "works on it" in str(context.read_only_because)
 
 
 def test_a_job_joins_its_workflow(daemon: Penstockd) -> None:

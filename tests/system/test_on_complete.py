@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from .conftest import Penstockd, eventually
+from .conftest import Penstockd, eventually, query
 
 
 def names(table: Path) -> list[str]:
@@ -45,3 +45,24 @@ def test_results_are_merged_at_the_end_and_found_there_once(daemon: Penstockd) -
     again, _ = daemon.client.status("some").completions
     assert again.result is not None
     assert again.result.startswith("0 new and 0 changed")
+
+
+def test_a_workflow_is_archived_and_goes_when_all_before_is_done(daemon: Penstockd) -> None:
+    last = {"action": "archive", "destination": "kept", "delete": True}
+    (daemon.work / "kept").mkdir()
+    (daemon.work / "mine.csv").write_text("mine")
+    mine = {"action": "export", "path": "mine.csv"}
+    daemon.submit_command("some", "true", jobs=2, on_complete=[{"action": "clean"}, mine, last])
+    daemon.wait("some")
+    held = {"done": 1, "failed": 1, "held": 1}
+    eventually(lambda: daemon.client.status("some").workflow.completions == held, "the archive is held back")
+    (daemon.work / "mine.csv").unlink()
+    assert daemon.ctl("on-complete", "some", "--retry").returncode == 0
+    eventually(lambda: daemon.client.list_workflows().workflows == (), "the workflow is gone")
+    assert names(daemon.work / "mine.csv") == ["some-1", "some-2"]
+    assert [path.name for path in (daemon.work / "kept").iterdir()] == ["some.tar.zst"]
+    assert not (daemon.work / ".penstock" / "some").exists()
+    daemon.client.restore("some")
+    assert daemon.state_of("some") == "completed"
+    states = query(daemon.work / ".penstock" / "some", "SELECT state FROM completion ORDER BY position")
+    assert [state for (state,) in states] == ["done", "done", "dropped"]

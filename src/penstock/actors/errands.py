@@ -9,6 +9,7 @@ from typing import Any, Final
 import anyio
 import structlog
 
+from penstock import engines
 from penstock.actors.clock import Clock
 from penstock.actors.ledger import Ledger
 from penstock.actors.mailbox import Ref
@@ -59,13 +60,15 @@ class Errands:
         """Reads the source from `cursor` on until its end, or until it is not wanted any more."""
         source = self._ledger.spec.structures
         path = str(self._ledger.directory / source.source)
+        shares = self._ledger.shares_results
+        by_name = shares and engines.depends_on_name(self._ledger.spec.engine_name, self._ledger.row.parameters)
         done = False
         while not done:
             await reading.room.acquire()
             if not reading.wanted:
                 break
             try:
-                chunk = await self._work(ReadChunk(source, path, cursor, _CHUNK, self._ledger.shares_results))
+                chunk = await self._work(ReadChunk(source, path, cursor, _CHUNK, shares, by_name))
             except (SpecError, BusyError) as error:
                 self._me.post(("chunk", cursor), ChunkRead(cursor, None, str(error)))
                 break

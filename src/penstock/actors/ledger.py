@@ -20,7 +20,7 @@ from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import PackedChunk
 from penstock.domain.completion import CompletionAction
-from penstock.domain.context import Context, Mode
+from penstock.domain.context import LIBRARY, Context, Mode
 from penstock.domain.errors import ConflictError
 from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
@@ -36,11 +36,14 @@ from penstock.recipes.registry import get_recipe
 from penstock.store.events import Event, counted
 from penstock.store.resuming import go_on
 from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
-from penstock.store.selection import Where, in_states, where_selected
+from penstock.store.selection import RUN_HERE, Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore, timestamp
 
 _ROUTINE: Final = frozenset(
-    {"job_started", "job_completed", "submission_intended", "job_adopted", "metrics_recomputed"}
+    {
+        *("job_started", "job_completed", "submission_intended", "job_adopted", "metrics_recomputed"),
+        *("job_reused", "job_awaits"),
+    }
 )
 _NO_JOB: Final = "the selection holds no job"
 LOG_NAME: Final = "workflow.log"
@@ -205,6 +208,11 @@ class Ledger:
 
     def refuse_record(self) -> None:
         """ConflictError where nothing says how jobs are to be run."""
+        if self.row.recipe == LIBRARY:
+            raise ConflictError(
+                f"workflow {self.workflow_id} was made through the library (penstock.open_context): only the program "
+                "that made it can calculate its jobs"
+            )
         if self.row.recipe == RECORD and not self.store.tally:
             raise ConflictError(
                 f"workflow {self.workflow_id} is a record of executions, and nothing runs those; look at them with "
@@ -224,6 +232,7 @@ class Ledger:
 
     async def resume(self, selection: Selection | None, revision: Revision | None = None) -> Touched:
         """Undoes a pause, or goes on with a workflow that failed or was cancelled; `revision`: with another spec."""
+        self.refuse_record()
         if selection is not None:
             return await self._move(selection, JobState.HELD, JobState.READY, "jobs_released")
         if revision is None and self.state in (WorkflowState.RUNNING, WorkflowState.PAUSED):
@@ -282,7 +291,7 @@ class Ledger:
     async def _move(self, selection: Selection, before: JobState, after: JobState, kind: str) -> Touched:
         where = where_selected(self.workflow_id, selection)
         total = await self.store.count(where)
-        moved, events = await self.store.move_jobs(where & in_states(before), after, Event(kind, 0))
+        moved, events = await self.store.move_jobs(where & in_states(before) & RUN_HERE, after, Event(kind, 0))
         self.emit(events)
         left = total - moved
         return Touched(moved, left, f"{left} were not {before}" if left else None if total else _NO_JOB)
@@ -294,7 +303,7 @@ class Ledger:
         ended = [JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED, JobState.SKIPPED]
         if selection.jobs or JobState.COMPLETED in selection.statuses:
             ended.append(JobState.COMPLETED)
-        again = where & in_states(*ended)
+        again = where & in_states(*ended) & RUN_HERE
         marked = await self.store.count(again & Where("never_rerun = 1"))
         total = await self.store.count(where) if selection.jobs else await self.store.count(again)
         unfinished = self.step.state == "failed"

@@ -75,7 +75,7 @@ def conclude_attempt(  # noqa: PLR0913 - a decision over everything that is know
     )
     remedy = _seek_remedy(failure, outcome, facts, response, had)
     if isinstance(remedy, Remedy):
-        return _remedied(failed, remedy, facts)
+        return _remedied(failed, remedy, facts, response)
     return _retried(failed, remedy, facts, response.policy, had, now)
 
 
@@ -105,7 +105,7 @@ def _seek_remedy(
     return remedy
 
 
-def _remedied(failed: AttemptResult, remedy: Remedy, facts: JobFacts) -> AttemptResult:
+def _remedied(failed: AttemptResult, remedy: Remedy, facts: JobFacts, response: Response) -> AttemptResult:
     """Tried again, changed. It costs none of the tries of `[retry]`: remedies have limits of their own."""
     attempt = failed.attempt
     resume = _resume(failed) if remedy.restart else None
@@ -115,13 +115,14 @@ def _remedied(failed: AttemptResult, remedy: Remedy, facts: JobFacts) -> Attempt
     applied = AppliedRemedy(remedy.rule, changes, attempt.number)
     decision = f"rule {remedy.rule}: {', '.join(changes)}"
     data = _told(failed, decision) | {"rule": remedy.rule, "changes": list(changes)}
+    had = msgspec.json.decode(facts.parameters or response.parameters)
     return msgspec.structs.replace(
         failed,
         job_state=JobState.READY,
         event=Event("job_remedied", attempt.job_id, data),
         memory_mb=remedy.memory_mb,
         walltime_s=remedy.walltime_s,
-        parameters=msgspec.json.encode(remedy.parameters).decode(),
+        parameters=msgspec.json.encode(remedy.parameters).decode() if remedy.parameters != had else None,
         remedies=msgspec.json.encode((*facts.remedies, applied)).decode(),
         resume=resume,
     )

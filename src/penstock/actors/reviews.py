@@ -28,7 +28,7 @@ from penstock.domain.views import Selection
 from penstock.store import reviews as store_reviews
 from penstock.store.events import Event
 from penstock.store.reviews import Amendment, Look, ReviewKind, Seen
-from penstock.store.selection import Where, where_selected
+from penstock.store.selection import RUN_HERE, Where, where_selected
 from penstock.store.workflow_store import timestamp
 
 _PAGE: Final = 250
@@ -127,7 +127,7 @@ class Reviews:
             )
         if kind is ReviewKind.RESET_MISSING:
             self._ledger.refuse_record()
-        where = where_selected(workflow_id, selection)
+        where = where_selected(workflow_id, selection) & RUN_HERE
         review = _Review(kind, where)
         reason, barred = store_reviews.where_barred(kind)
         if barred is not None and (jobs := await self._ledger.store.count(where & barred)):

@@ -203,12 +203,13 @@ class ReadChunk(Task[PackedChunk], frozen=True):
     cursor: str
     limit: int
     with_keys: bool = False  # of the materials, for those who share results
+    by_name: bool = False  # whether what is called differently is calculated differently
     result = PackedChunk
 
     def run(self) -> PackedChunk:
         """At most `limit` records from `cursor` on."""
         chunk = structures.read_chunk(self.source, self.path, self.cursor, self.limit)
-        return pack_chunk(chunk, with_keys=self.with_keys)
+        return pack_chunk(chunk, with_keys=self.with_keys, by_name=self.by_name)
 
 
 class RenderItem(msgspec.Struct, frozen=True, array_like=True):

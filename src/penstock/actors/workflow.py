@@ -34,7 +34,7 @@ from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
 from penstock.actors.results import conclude_attempt, not_run_result
 from penstock.actors.reviews import Reviews
-from penstock.actors.sharing import LOOK_EVERY_S, LOOKED_AT_ONCE, Sharing
+from penstock.actors.sharing import LOOK_EVERY_S, LOOKED_AT_ONCE, SHOWS_LIFE_EVERY_S, Sharing
 from penstock.actors.supervisor import Actor
 from penstock.actors.workers import Workers
 from penstock.actors.workflow_messages import (
@@ -85,7 +85,7 @@ from penstock.domain.views import Selection
 from penstock.store.database import BusyGuard
 from penstock.store.events import Event
 from penstock.store.rows import AttemptResult, JobFacts, OpenAttempt, OpenSubmission, ReadyJob
-from penstock.store.selection import Where, in_states, where_selected
+from penstock.store.selection import RUN_HERE, Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
 _TOLD: Final = itertools.count()
@@ -234,6 +234,9 @@ class WorkflowActor(Actor[Message]):
     async def _pump(self) -> None:
         wanted = self._ledger.row.state == WorkflowState.RUNNING and not self._draining
         self._read_on(wanted=wanted)
+        if self._ledger.shares_results and self._book.orders:
+            await self._sharing.show_life()
+            self._wake_at_time(self._clock.time() + SHOWS_LIFE_EVERY_S)
         if wanted:
             await self._sharing.look_again()
             await self._submit_ready()
@@ -331,12 +334,12 @@ class WorkflowActor(Actor[Message]):
         """The next jobs that may be submitted now; where results are shared, those that are to be calculated here."""
         if not self._ledger.shares_results:
             return await self._store.take_ready(limit, now)
-        while jobs := await self._store.take_ready(max(limit, LOOKED_AT_ONCE), now):
-            own = await self._sharing.keep_own(jobs)
-            self._results_changed |= len(own) < len(jobs)
-            if own:
-                return own[:limit]
-        return []
+        jobs = await self._store.take_ready(max(limit, LOOKED_AT_ONCE), now)
+        own = await self._sharing.keep_own(jobs) if jobs else []
+        if jobs and not own:  # there may be many more of them: others have their turn in between
+            self._pump_soon()
+        self._results_changed |= len(own) < len(jobs)
+        return own[:limit]
 
     async def _submit(
         self, ulid: str, jobs: list[ReadyJob], shape_: Shape, grant: Grant, *, lane: int = 0, prefetch: bool = False
@@ -648,7 +651,7 @@ class WorkflowActor(Actor[Message]):
     async def _cancel_jobs(self, selection: Selection) -> Touched:
         where = where_selected(self.workflow_id, selection)
         waiting, events = await self._store.move_jobs(
-            where & in_states(*_NOT_BEGUN), JobState.CANCELLED, Event("jobs_cancelled", 0)
+            where & in_states(*_NOT_BEGUN) & RUN_HERE, JobState.CANCELLED, Event("jobs_cancelled", 0)
         )
         self._ledger.emit(events)
         active = set(await self._store.request_cancel(where & in_states(*ACTIVE)))

@@ -11,12 +11,11 @@ from typing import Final
 
 import msgspec
 
-from penstock.domain.context import DATABASE_NAME, Context, Mode
+from penstock.domain.context import DATABASE_NAME, LIBRARY, Context, Mode
 from penstock.domain.errors import ConflictError, SpecError
 from penstock.domain.ids import new_ulid
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.states import WorkflowState
-from penstock.recipes.library import LIBRARY
 from penstock.store.connection import open_writer, transaction
 from penstock.store.layout import aside_of, lay_out, reveal
 from penstock.store.library import insert_workflow

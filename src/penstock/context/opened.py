@@ -136,6 +136,11 @@ class OpenContext:
             known = known_ids(place.work_root)
             hint = nearest(place.workflow_id, known) or f"there are {len(known)} workflows below {place.work_root}"
             raise NotFoundError(f"there is no workflow {place.workflow_id!r} in {place.directory}; {hint}")
+        if place.inherited:
+            raise NotFoundError(
+                f"{place.directory}, which {DIRECTORY_VARIABLE} names, holds no workflow as seen from here; a job on "
+                "another machine sees it only through a file system that both share"
+            )
         if place.directory.exists():
             raise ConflictError(f"{place.directory} exists, but is no workflow; choose another id or move it away")
         wanted = mode or settled_mode(os.environ, place.work_root)

@@ -14,6 +14,7 @@ from penstock.context.current import current_context
 from penstock.domain.context import (
     CONTEXT_NAME,
     DATABASE_NAME,
+    LIBRARY,
     SHARED,
     WORK_FOLDER,
     Context,
@@ -34,7 +35,6 @@ from penstock.domain.settings import (
     resolve,
 )
 from penstock.domain.spec import nearest, parse_toml
-from penstock.recipes.library import LIBRARY
 
 ID_VARIABLE: Final = "PENSTOCK_WORKFLOW_ID"
 DIRECTORY_VARIABLE: Final = "PENSTOCK_WORKFLOW_DIR"
@@ -42,10 +42,14 @@ MODE_VARIABLE: Final = "PENSTOCK_ISOLATION_MODE"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The workflow that is meant: its id, and its directory (absolute), which need not exist."""
+    """The workflow that is meant: its id, and its directory (absolute), which need not exist.
+
+    `inherited` when whoever started us says that it does.
+    """
 
     workflow_id: str
     directory: Path
+    inherited: bool = False
 
     @property
     def work_root(self) -> Path:
@@ -88,7 +92,9 @@ def _around(environ: Mapping[str, str]) -> Place | None:
     if not directory or not Path(directory).is_absolute():
         return None
     path = Path(os.path.normpath(directory))
-    return Place(environ.get(ID_VARIABLE) or path.name, path) if path.parent.name == WORK_FOLDER else None
+    if path.parent.name != WORK_FOLDER:
+        return None
+    return Place(environ.get(ID_VARIABLE) or path.name, path, inherited=True)
 
 
 def settled_mode(environ: Mapping[str, str], folder: Path) -> Mode:

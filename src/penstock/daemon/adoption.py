@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import anyio.to_thread
 import msgspec
@@ -14,6 +15,7 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.context import (
     CONTEXT_NAME,
     DATABASE_NAME,
+    LIBRARY,
     Context,
     DaemonPlace,
     Mode,
@@ -26,9 +28,12 @@ from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec
 from penstock.domain.views import ClusterInfo
 from penstock.recipes.recipe import View
+from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
 from penstock.store.adoption import Arrival, load_arrival, take_over
 
+_ONLY_KEPT: Final = frozenset({LIBRARY, RECORD})
+"""Recipes of workflows whose jobs are never run by a daemon: what is needed for that need not be here."""
 Refuse = Callable[[WorkflowSpec, Sequence[Resources]], None]
 
 
@@ -50,11 +55,12 @@ async def adopt(
         known = ", ".join(sorted(clusters))
         raise SpecError(f"unknown cluster {spec.cluster!r}; give one of {known} with --cluster", key="cluster")
     context = msgspec.structs.replace(context, workflow_id=workflow_id, namespace=workflow_id)
-    steps = tuple(get_recipe(spec.recipe).steps(View(spec, ())))
-    source = directory / spec.structures.source
-    wish = Request(context, spec, arrival.parameters.encode(), source, arrival.slots_origin, steps)
-    refuse_impossible(spec, wish.needs())
-    await workflows.check(wish, clusters)
+    if spec.recipe not in _ONLY_KEPT:
+        steps = tuple(get_recipe(spec.recipe).steps(View(spec, ())))
+        source = directory / spec.structures.source
+        wish = Request(context, spec, arrival.parameters.encode(), source, arrival.slots_origin, steps)
+        refuse_impossible(spec, wish.needs())
+        await workflows.check(wish, clusters)
     await anyio.to_thread.run_sync(_commit, context, arrival, spec, claim)
     await workflows.adopt(workflow_id, directory, spec.cluster)
     return m.Accepted(workflow_id, str(directory))

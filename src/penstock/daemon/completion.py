@@ -59,6 +59,7 @@ class Completions:
         return (
             any(info.completions.get(state) for state in _WAITING)
             and info.state in _ENDED
+            and not info.operation
             and info.id not in self._at_work
             and not self._workflows.supervisor.has_child(info.id)
             and self._clock.monotonic() >= self._not_before.get(info.id, 0.0)

@@ -7,24 +7,33 @@ from typing import Final
 
 import anyio
 
+from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import ExportJobs
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
 from penstock.daemon.completion import Act
+from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.merging import merge_results
 from penstock.daemon.workflows import Workflows
 from penstock.domain.completion import CompletionAction
 from penstock.domain.context import WORK_FOLDER
 from penstock.domain.errors import ConflictError
+from penstock.domain.life_cycle import is_url
 from penstock.domain.views import OnConflict, Selection, WorkflowInfo
 from penstock.store.export import default_path
 
+_LOOK_S: Final = 1.0
 _RESULTS: Final = "workflow_results"
 
 
-def completion_acts(workflows: Workflows, workers: Workers) -> dict[str, Act]:
+def completion_acts(workflows: Workflows, workers: Workers, life_cycle: LifeCycle, clock: Clock) -> dict[str, Act]:
     """By action, who does it."""
-    return {"export": export_act(workers), "merge": merge_act(workflows, workers)}
+    return {
+        "export": export_act(workers),
+        "merge": merge_act(workflows, workers),
+        "archive": archive_act(workflows, life_cycle, clock),
+        "clean": clean_act(workflows, life_cycle, clock),
+    }
 
 
 def work_root(info: WorkflowInfo) -> Path:
@@ -66,3 +75,38 @@ def merge_act(workflows: Workflows, workers: Workers) -> Act:
         return f"{report.new} new and {report.changed} changed results merged into {report.target}"
 
     return act
+
+
+def archive_act(workflows: Workflows, life_cycle: LifeCycle, clock: Clock) -> Act:
+    """Archives the workflow, and deletes it then where that is wished. An archive since its end is not made again."""
+
+    async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:
+        place = action.destination if is_url(action.destination) else str(work_root(info) / action.destination)
+        if again:  # what a daemon before had begun, the life cycle ends by itself
+            await _until_free(info.id, workflows, clock)
+            found = await life_cycle.archives_of(info.id)
+            made = [archive for archive in found if archive.archived_at >= info.updated_at]
+            if made and not action.delete:
+                return f"archived to {made[-1].location}"
+        archived = await life_cycle.archive(m.Archive(info.id, place, action.delete))
+        return f"archived to {archived.archive.location}"
+
+    return act
+
+
+def clean_act(workflows: Workflows, life_cycle: LifeCycle, clock: Clock) -> Act:
+    """Removes what is no result; done again, it finds nothing left to do."""
+
+    async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:
+        if again:
+            await _until_free(info.id, workflows, clock)
+        cleaned = await life_cycle.clean(m.Clean(info.id, action.failed, action.exports))
+        return f"{cleaned.attempts} attempts and {cleaned.files} files removed, {cleaned.bytes / 1e6:.1f} MB"
+
+    return act
+
+
+async def _until_free(workflow_id: str, workflows: Workflows, clock: Clock) -> None:
+    """Waits for what is under way with a workflow as a whole."""
+    while workflow_id in workflows.operations:
+        await clock.sleep(_LOOK_S)

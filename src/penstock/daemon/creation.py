@@ -288,7 +288,7 @@ def _clear_away(directory: Path) -> None:
     """Of the workflow that was to be in `directory`: what was built aside, and its rows among those of others."""
     aside = aside_of(directory)
     with contextlib.suppress(StoreError):
-        context = read_context(aside)
+        context = read_context(aside, directory.name)
         if not Path(context.database).is_relative_to(aside) and not directory.exists():
             remove_workflow(Path(context.database), context.workflow_id, even_with_jobs=False)
             if not context.shares_database:

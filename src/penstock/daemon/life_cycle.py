@@ -197,6 +197,10 @@ class LifeCycle:
             await self._in_thread(_remove_quietly, partial_of(operation.location, directory, operation.token))
             await self._in_thread(_remove_quietly, scratch_of(directory, operation.token))
 
+    async def archives_of(self, workflow_id: str) -> list[ArchiveInfo]:
+        """Archives of a workflow, oldest first."""
+        return await self._catalogue.archives(workflow_id)
+
     # ---- delete -----------------------------------------------------------------------------------------------------
 
     async def delete(self, request: m.Delete) -> m.Deleted:

@@ -18,6 +18,7 @@ from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
 from penstock.daemon.life_cycle import LifeCycle, LifeCycleRequest
+from penstock.domain.completion import CompletionState
 from penstock.domain.errors import ConflictError, PenstockError
 from penstock.domain.life_cycle import ARCHIVE_SUFFIX, is_url
 from penstock.domain.retention import ARCHIVE, DELETE, Due, Ended, RetentionTable, decide
@@ -38,6 +39,11 @@ _ENDED_AT: Final = """
         AND e.kind IN ('workflow_state', 'workflow_restored'))
     FROM workflow w WHERE w.workflow_id = ?
 """
+
+
+def _has_actions(info: WorkflowInfo) -> bool:
+    """Whether something is still to be done at its end."""
+    return any(info.completions.get(state) for state in (CompletionState.PENDING, CompletionState.BEGUN))
 
 
 class Retention:
@@ -75,7 +81,11 @@ class Retention:
         archives: dict[str, list[ArchiveInfo]] = {}
         for archive in await self._catalogue.archives():
             archives.setdefault(archive.workflow_id, []).append(archive)
-        infos = [info for info in self._board.workflows.values() if info.state in _ENDED and not info.operation]
+        infos = [
+            info
+            for info in self._board.workflows.values()
+            if info.state in _ENDED and not info.operation and not _has_actions(info)
+        ]
         with self._clock.busy():
             return decide(await anyio.to_thread.run_sync(_ended, infos, archives))
 

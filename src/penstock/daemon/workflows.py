@@ -247,7 +247,7 @@ class Workflows:
     def start(self, workflow_id: str, directory: Path, cluster: str) -> Ref[Message]:
         """Starts a workflow's actor. StoreError when its `context.toml` is damaged, ConflictError while it is held."""
         self.refuse_held(workflow_id)
-        around, context = self._surroundings(cluster), read_context(directory)
+        around, context = self._surroundings(cluster), read_context(directory, workflow_id)
         self._refs[workflow_id] = self.supervisor.start_child(
             workflow_id, lambda me: WorkflowActor(me, context, around)
         )
@@ -440,7 +440,7 @@ def _is_hopeless(error: BaseException) -> bool:
 def _known_info(row: CatalogueRow) -> WorkflowInfo:
     """What the catalogue knows of a workflow, with its database as `context.toml` has it now."""
     try:
-        context = read_context(Path(row.directory))
+        context = read_context(Path(row.directory), row.id)
     except StoreError as error:
         info = row.snapshot or _unknown_info(row, "", _SOME_CLUSTER)
         return msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=str(error), database="")

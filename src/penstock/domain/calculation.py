@@ -63,10 +63,13 @@ class PackedChunk(msgspec.Struct, frozen=True, array_like=True):
     keys: list[str] = []  # of the materials, in the same order, where results are shared
 
 
-def pack_chunk(chunk: StructureChunk, *, with_keys: bool = False) -> PackedChunk:
-    """`chunk` with its structures as JSON."""
+def pack_chunk(chunk: StructureChunk, *, with_keys: bool = False, by_name: bool = False) -> PackedChunk:
+    """`chunk` with its structures as JSON; `by_name`: what is called differently has another key."""
     rows = msgspec.json.encode(chunk.structures).decode()
-    keys = [material_key(s.geometry, s.charge, s.multiplicity, s.deck) for s in chunk.structures] if with_keys else []
+    keys = [
+        material_key(s.geometry, s.charge, s.multiplicity, s.deck, s.name if by_name else None)
+        for s in (chunk.structures if with_keys else ())
+    ]
     return PackedChunk(rows, len(chunk.structures), chunk.rejected, chunk.cursor, chunk.done, keys)
 
 

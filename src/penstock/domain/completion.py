@@ -32,6 +32,10 @@ class CompletionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     overwrite: bool = False  # export: of a file at `path` that is somebody else's
     into: str | None = None  # merge: a work directory or database; relative to the work root
     on_conflict: Literal["keep", "replace", "both"] | None = None  # merge: what becomes of results that differ
+    destination: str = ""  # archive: a path relative to the work root, or a URL
+    delete: bool = False  # archive: the workflow itself goes, once its archive is verified
+    failed: bool = False  # clean: also attempts of jobs that ended badly
+    exports: bool = False  # clean: also what was exported into the workflow's own directory
 
     def is_due(self, *, failed: bool) -> bool:
         """Whether it is done at an end that was a failure or none."""
@@ -40,21 +44,24 @@ class CompletionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     @property
     def takes_away(self) -> bool:
         """Whether results are not where they were once it is done."""
-        return self.action in _TAKES_AWAY
+        return self.action == "clean" or self.delete
 
     @property
     def words(self) -> str:
         """The action in a few words."""
-        place = f" to {self.path}" if self.path else f" into {self.into}" if self.into else ""
-        return f"{self.action}{f' {self.format}' if self.action == 'export' else ''}{place}"
+        words = [self.action, self.format if self.action == "export" else ""]
+        words += [f"{word} {place}" for word, place in (("to", self.path), ("into", self.into)) if place]
+        words += [f"to {self.destination}" if self.destination else "", "and delete" if self.delete else ""]
+        return " ".join(filter(None, words))
 
 
 OPTIONS: Final[dict[str, frozenset[str]]] = {
     "export": frozenset({"format", "path", "overwrite"}),
     "merge": frozenset({"into", "on_conflict"}),
+    "archive": frozenset({"destination", "delete"}),
+    "clean": frozenset({"failed", "exports"}),
 }
 """By action, its own keys beside `action` and `when`."""
-_TAKES_AWAY: Final[frozenset[str]] = frozenset()
 
 
 class Completion(msgspec.Struct, frozen=True):
@@ -75,6 +82,11 @@ def check_actions(actions: Sequence[CompletionAction]) -> None:
         if action.action not in OPTIONS:
             message = f"there is no action {action.action!r}; use {', '.join(OPTIONS)}"
             raise SpecError(message, key=f"{where}.action")
+        if action.action == "archive" and not action.destination:
+            raise SpecError("an archive needs a destination, a path or a URL", key=f"{where}.destination")
+        if action.delete and number < len(actions) - 1:
+            message = "nothing can be done with a workflow that is deleted; make this action the last"
+            raise SpecError(message, key=f"{where}.delete")
         usual = CompletionAction(action.action, action.when)
         for name in CompletionAction.__struct_fields__:
             is_own = name in {"action", "when"} or name in OPTIONS[action.action]

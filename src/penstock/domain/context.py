@@ -6,15 +6,18 @@ import os
 import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.errors import StoreError
+from penstock.domain.errors import SpecError, StoreError
+from penstock.domain.ids import check_workflow_id
 
 WORK_FOLDER: Final = ".penstock"
 DATABASE_NAME: Final = "workflow.db"
 CONTEXT_NAME: Final = "context.toml"
+LIBRARY: Final = "library"
+"""The recipe of workflows that library users make; nobody can submit one."""
 LOCK_NAME: Final = "penstockd.lock"
 """In a daemon's state directory, locked for as long as the daemon runs."""
 SHARED: Final = "shared"
@@ -55,8 +58,12 @@ class DaemonPlace(msgspec.Struct, frozen=True):
 
 def plan_context(mode: Mode, work_root: str, workflow_id: str) -> Context:
     """Where a new workflow of that mode has its things, below `work_root` (absolute)."""
-    base = Path(work_root, WORK_FOLDER)
-    own, shared = base / workflow_id, base / SHARED
+    return _usual(mode, Path(work_root, WORK_FOLDER, workflow_id), workflow_id)
+
+
+def _usual(mode: Mode, own: Path, workflow_id: str) -> Context:
+    """The places of a workflow whose directory is `own`, where nothing is put elsewhere."""
+    shared = own.parent / SHARED
     around = shared if mode is Mode.SHARED else own
     return Context(
         workflow_id=workflow_id,
@@ -84,8 +91,10 @@ def render_context(context: Context) -> str:
     return "".join(f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in values.items())
 
 
-def read_context(directory: Path) -> Context:
+def read_context(directory: Path, workflow_id: str | None = None) -> Context:
     """The context of the workflow in `directory` (absolute). StoreError when its `context.toml` cannot be used.
+
+    Who knows which workflow it is says so by `workflow_id`: that of another cannot be used either.
 
     Where there is none, or one of the first releases, which names places from when it was written, it is isolated.
     """
@@ -93,30 +102,42 @@ def read_context(directory: Path) -> Context:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return alone_in(directory, directory.name)
+        return alone_in(directory, workflow_id or directory.name)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}", healable=True) from error
     except ValueError as error:
         raise StoreError(f"{path} is damaged: {error}; restore it from a backup", healable=False) from error
-    values |= {"directory": str(directory)}
     try:
-        if values.get("mode", Mode.ISOLATED) == Mode.ISOLATED and Path(str(values["storage"])).is_absolute():
-            return alone_in(directory, str(values["workflow_id"]))
-        for name in ("database", "storage", "locks"):
-            values[name] = os.path.normpath(directory / str(values[name]))
-        return msgspec.convert(values, Context)
-    except (KeyError, msgspec.ValidationError) as error:
+        return _checked(directory, workflow_id, values)
+    except (KeyError, ValueError, SpecError) as error:
         raise StoreError(f"{path} is damaged: {error}; restore it from a backup", healable=False) from error
+
+
+def _checked(directory: Path, workflow_id: str | None, values: dict[str, Any]) -> Context:
+    """The context that `values` name. KeyError, ValueError, SpecError where it is none that the workflow can have.
+
+    Only the database may be elsewhere, in the state directory of a daemon: whatever the file says, nothing is ever
+    written into another workflow's places, or in its name.
+    """
+    named = check_workflow_id(str(values["workflow_id"]))
+    if workflow_id not in (None, named):
+        raise ValueError(f"it is of workflow {named!r}, not of {workflow_id!r}")
+    if values.get("mode", Mode.ISOLATED) == Mode.ISOLATED and Path(str(values["storage"])).is_absolute():
+        return alone_in(directory, named)
+    usual = _usual(Mode(values["mode"]), directory, named)
+    for name in ("storage", "locks", "namespace"):
+        expected: str = getattr(usual, name)
+        given = str(values[name]) if name == "namespace" else os.path.normpath(directory / str(values[name]))
+        if given != expected:
+            raise ValueError(f"{name} is {given!r}, which is not this workflow's")
+    written = str(values["database"])
+    database = Path(os.path.normpath(directory / written))
+    is_somewhere = Path(written).is_absolute() or database.is_relative_to(directory.parent)
+    if not is_somewhere or database.name != DATABASE_NAME or "\0" in written:
+        raise ValueError(f"database is {str(database)!r}, which is no place for one")
+    return msgspec.structs.replace(usual, database=str(database))
 
 
 def alone_in(directory: Path, workflow_id: str) -> Context:
     """The context of an isolated workflow whose directory (absolute) is anywhere."""
-    return Context(
-        workflow_id,
-        Mode.ISOLATED,
-        workflow_id,
-        str(directory),
-        str(directory / DATABASE_NAME),
-        str(directory / "storage"),
-        str(directory / "locks"),
-    )
+    return _usual(Mode.ISOLATED, directory, workflow_id)

@@ -12,14 +12,17 @@ _DECIMALS = 6
 """Positions (Å) that agree to so many decimals are the same: less than any program's own convergence moves them."""
 
 
-def material_key(geometry: str, charge: int, multiplicity: int, deck: str | None = None) -> str:
+def material_key(
+    geometry: str, charge: int, multiplicity: int, deck: str | None = None, name: str | None = None
+) -> str:
     """A key of what is calculated: atoms in their order, cell, charge, multiplicity (2S+1), and its deck if it has one.
 
-    `geometry` is a block in the one form, Å. ValueError for a block that is none.
+    `geometry` is a block in the one form, Å. `name` is given where the calculation depends on what the material is
+    called. ValueError for a block that is none.
     """
     symbols, positions, lattice, pbc = parse_geometry(geometry)
     numbers = [[_rounded(x) for x in vector] for vector in (*positions, *(lattice or ()))]
-    return _digest([symbols, numbers, pbc, charge, multiplicity, deck])
+    return _digest([symbols, numbers, pbc, charge, multiplicity, deck, *([] if name is None else [name])])
 
 
 def method_key(engine: str, parameters: str, before: str = "") -> str:

@@ -6,13 +6,14 @@ An engine is imported when it is first asked for, so that nobody waits for those
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any, Final, cast
 
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
 from penstock.engines.engine import Engine, OutputEngine, PythonEngine
 
-__all__ = ["Engine", "OutputEngine", "PythonEngine", "get", "get_python", "names", "output_engines"]
+__all__ = ["Engine", "OutputEngine", "PythonEngine", "depends_on_name", "get", "get_python", "names", "output_engines"]
 
 _CLASSES: Final = {
     "tblite": "tblite.TbliteEngine",
@@ -24,6 +25,7 @@ _CLASSES: Final = {
     "command": "command.CommandEngine",
     "none": "record.NoEngine",
 }
+_NAME: Final = re.compile(r"(?<!\$)(?:\$\$)*\$\{?name\b")
 _NOBODYS: Final = "none"  # of imported records; nobody is shown it to choose
 _ENGINES: Final[dict[str, Engine[Any] | None]] = dict.fromkeys(_CLASSES)  # None: not asked for yet
 
@@ -57,3 +59,11 @@ def output_engines() -> list[OutputEngine[Any]]:
     """The engines whose programs' output files can be read by themselves, in the order they are asked."""
     engines = [get(name) for name in names()]
     return [cast("OutputEngine[Any]", engine) for engine in engines if hasattr(engine, "report")]
+
+
+def depends_on_name(name: str, parameters: str) -> bool:
+    """Whether what the engine called `name` calculates may depend on what a structure is called; parameters as JSON.
+
+    To the others a name is a title. A program may choose its input by it.
+    """
+    return name == "command" and _NAME.search(parameters) is not None

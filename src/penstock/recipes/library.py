@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from penstock.domain.context import LIBRARY
 from penstock.domain.errors import SpecError
 from penstock.recipes.recipe import Step, View
-
-LIBRARY: Final = "library"
 
 
 class Library:

@@ -25,20 +25,25 @@ _REVIVE: Final = """
     WHERE state = 'skipped' AND parent_id IN (SELECT value FROM json_each(?)) RETURNING id
 """
 # What was asked of an optional step that failed is passed on as it was: its geometry, deck and what it had been handed.
+# What goes on from another result than the one that its key is about (of a failure, of a remedy, of a second try by
+# request) is shared with nobody.
 _RELEASE: Final = f"""
     UPDATE job SET state = 'ready', status = 'ready', error_message = NULL,
         geometry = coalesce(p.final_geometry, p.geometry), deck = coalesce(p.final_deck, p.deck),
         handed = CASE WHEN p.state != 'completed' THEN p.handed
-            WHEN p.checkpoint IS NOT NULL THEN json_object('directory', p.job_dir, 'files', json(p.checkpoint)) END
+            WHEN p.checkpoint IS NOT NULL THEN json_object('directory', p.job_dir, 'files', json(p.checkpoint)) END,
+        calculation = CASE WHEN p.state = 'completed' AND p.calculation IS NOT NULL AND p.parameters IS NULL
+            THEN job.calculation END,
+        awaits = NULL
     {_PARENTS} AND job.state = 'waiting' AND {_DONE} AND {{}} RETURNING job.id
 """
 _SKIP: Final = f"""
-    UPDATE job SET state = 'skipped', status = 'skipped', error_message = 'its step ' || s.key || ' ' ||
+    UPDATE job SET state = 'skipped', status = 'skipped', awaits = NULL, error_message = 'its step ' || s.key || ' ' ||
         CASE p.state WHEN 'timeout' THEN 'ran out of walltime' WHEN 'failed' THEN 'failed' ELSE 'was ' || p.state END
     {_PARENTS} AND job.state = ? AND NOT {_DONE} AND {_BAD} AND {{}} RETURNING job.id
 """
 _WAIT: Final = f"""
-    UPDATE job SET state = 'waiting', status = 'ready', error_message = NULL
+    UPDATE job SET state = 'waiting', status = 'ready', awaits = NULL, error_message = NULL
     {_PARENTS} AND job.state = ? AND NOT {_DONE} AND NOT {_BAD} AND {{}} RETURNING job.id
 """
 
@@ -81,6 +86,7 @@ async def lead_back(db: aiosqlite.Connection, reset: Sequence[int]) -> Counter[s
     _count(shift, JobState.READY, JobState.WAITING, linked)
     behind: Sequence[int] = reset
     while behind:
+        await _change(db, _WAIT.format(_GIVEN), JobState.WAITING, behind)  # not for another workflow any more
         released = await _change(db, _WAIT.format(_GIVEN), JobState.READY, behind)
         _count(shift, JobState.READY, JobState.WAITING, released)
         skipped = await _change(db, _WAIT.format(_GIVEN), JobState.SKIPPED, behind)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from penstock.domain.calculation import Structure
-from penstock.domain.context import Context
+from penstock.domain.context import LIBRARY, Context
 from penstock.domain.states import PUBLIC_STATUS, JobState
 from penstock.store.events import Event
 from penstock.store.rows import WorkflowRow
@@ -23,7 +23,6 @@ from penstock.store.sharing import SHARED_INDEXES, TAKE_FILES, TAKE_OVER, TAKE_P
 from penstock.store.workflow_store import timestamp
 
 STEP: Final = "calculate"
-_KIND: Final = "library"
 MATERIAL_INDEX: Final = "CREATE INDEX IF NOT EXISTS job_material ON job (material_id)"
 _COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(WorkflowRow))
 _STRUCTURE: Final = (
@@ -62,7 +61,7 @@ def insert_workflow(db: sqlite3.Connection, row: WorkflowRow, context: Context) 
     if made:
         db.execute(
             "INSERT INTO step (workflow_id, key, kind, state) VALUES (?, ?, ?, 'running')",
-            (row.workflow_id, STEP, _KIND),
+            (row.workflow_id, STEP, LIBRARY),
         )
         append_events(db, row.workflow_id, [Event("workflow_created", 0, {"recipe": row.recipe})])
     return made
@@ -140,7 +139,7 @@ def _step_id(db: sqlite3.Connection, workflow_id: str) -> int:
         found = (
             db.execute(
                 "INSERT INTO step (workflow_id, key, kind, state) VALUES (?, ?, ?, 'running')",
-                (workflow_id, STEP, _KIND),
+                (workflow_id, STEP, LIBRARY),
             ).lastrowid,
         )
     return int(found[0])
@@ -173,7 +172,8 @@ def insert_job(
         ),
     )
     assert cursor.lastrowid is not None
-    shift_tally(db, context.workflow_id, {JobState.HELD: 1})
+    if _counts_waiting(db, context.workflow_id):
+        shift_tally(db, context.workflow_id, {JobState.HELD: 1})
     engine = json.loads(method)["engine"]
     append_events(db, context.workflow_id, [Event("job_added", cursor.lastrowid, {"engine": engine})])
     return cursor.lastrowid
@@ -188,7 +188,7 @@ def end_job(
     assignments = ", ".join(f"{name} = ?" for name in values)
     db.execute(f"UPDATE job SET {assignments} WHERE id = ?", (*values.values(), job_id))
     if before != state:
-        shift_tally(db, context.workflow_id, {JobState(before): -1, state: 1})
+        _count(db, context.workflow_id, JobState(before), state)
     append_events(db, context.workflow_id, [event])
 
 
@@ -211,7 +211,7 @@ def take_over(db: sqlite3.Connection, context: Context, job_id: int, other: int)
     db.execute(TAKE_OVER, (timestamp(), job_id, other))
     for sql in (TAKE_PROPERTIES, TAKE_FILES):
         db.execute(sql, (job_id, context.workflow_id, other))
-    shift_tally(db, context.workflow_id, {JobState.HELD: -1, JobState.COMPLETED: 1})
+    _count(db, context.workflow_id, JobState.HELD, JobState.COMPLETED)
     workflow, energy = db.execute("SELECT workflow_id, final_energy FROM job WHERE id = ?", (other,)).fetchone()
     data = {"workflow": workflow, "of_job": other, "energy_hartree": energy}
     append_events(db, context.workflow_id, [Event("job_reused", job_id, data)])
@@ -237,6 +237,19 @@ def add_files(db: sqlite3.Connection, context: Context, job_id: int, paths: Sequ
 
 
 # ---- what goes with every change ------------------------------------------------------------------------------------
+
+
+def _counts_waiting(db: sqlite3.Connection, workflow_id: str) -> bool:
+    """Whether jobs without a result count: in a daemon's workflow they do not, since it would wait for them."""
+    (recipe,) = db.execute("SELECT recipe FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()
+    return bool(recipe == LIBRARY)
+
+
+def _count(db: sqlite3.Connection, workflow_id: str, before: JobState, after: JobState) -> None:
+    shift = {after: 1}
+    if before is not JobState.HELD or _counts_waiting(db, workflow_id):
+        shift[before] = -1
+    shift_tally(db, workflow_id, shift)
 
 
 def shift_tally(db: sqlite3.Connection, workflow_id: str, shift: Mapping[JobState, int]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.errors import NotFoundError
+from penstock.domain.errors import NotFoundError, StoreError
 from penstock.domain.views import AttemptInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic
 from penstock.store.connection import reading
 from penstock.store.events import describe
@@ -127,15 +127,22 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
 def load_spec(database: Path, workflow_id: str) -> str:
     """The workflow's resolved spec, JSON."""
     with reading(database) as db:
-        return str(db.execute("SELECT spec FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()[0])
+        return str(_row_of(db, database, workflow_id, "spec"))
 
 
 def load_state(database: Path, workflow_id: str) -> tuple[str, dict[str, int]]:
     """The workflow's state, and its jobs counted by theirs."""
     with reading(database) as db:
-        (state,) = db.execute("SELECT state FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()
+        state = _row_of(db, database, workflow_id, "state")
         tally = db.execute("SELECT state, jobs FROM tally WHERE workflow_id = ? AND jobs", (workflow_id,)).fetchall()
     return str(state), dict(tally)
+
+
+def _row_of(db: sqlite3.Connection, database: Path, workflow_id: str, column: str) -> Any:
+    row = db.execute(f"SELECT {column} FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()
+    if row is None:
+        raise StoreError(f"{database} holds no workflow {workflow_id!r}; restore it from a backup", healable=False)
+    return row[0]
 
 
 def list_states(database: Path) -> dict[str, str]:

@@ -250,6 +250,8 @@ async def set_job(
         return Amendment(moved_on=[job])
     values = dict(columns)
     shift: dict[str, int] = {}
+    if JobState.COMPLETED in (before, state):  # what a person says is no result that others may take over
+        values |= {"calculation": None, "origin": None}
     if state is not None:
         values |= {"state": state, "status": PUBLIC_STATUS[state], "not_before": None, "cancel_requested": 0}
         if state is not before:
@@ -264,8 +266,8 @@ async def set_job(
 CLEARED: Final = (
     ", failure = NULL, error_message = NULL, blamed = 0, blameless = 0, not_before = NULL, cancel_requested = 0, "
     "final_energy = NULL, max_forces = NULL, scf_steps = NULL, wall_time_s = NULL, final_geometry = NULL, "
-    "final_deck = NULL, checkpoint = NULL, resume = NULL, parameters = NULL, remedies = NULL, awaits = NULL, "
-    "origin = NULL, calculation = CASE WHEN state != 'completed' THEN calculation END"
+    "final_deck = NULL, checkpoint = NULL, resume = NULL, parameters = NULL, remedies = NULL, origin = NULL, "
+    "calculation = CASE WHEN state != 'completed' THEN calculation END"
 )
 """A job's columns as for a fresh start. Who wants another result than there is gets one of
 his own, which nobody takes over."""

@@ -51,6 +51,10 @@ class Where(msgspec.Struct, frozen=True):
         return Where(f"({self.sql}) AND ({other.sql})", self.parameters + other.parameters)
 
 
+RUN_HERE: Final = Where("method IS NULL")
+"""Jobs that a daemon may run: those of library users are calculated by their programs alone."""
+
+
 def in_states(*states: JobState) -> Where:
     """Jobs in any of `states`."""
     return Where(f"state IN ({','.join('?' * len(states))})", tuple(str(state) for state in states))

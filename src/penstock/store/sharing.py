@@ -16,7 +16,7 @@ import msgspec
 from penstock.domain.sameness import calculation_key
 from penstock.domain.states import ACTIVE, JobState
 from penstock.store.events import Event
-from penstock.store.reviews import Amendment
+from penstock.store.reviews import Amendment, Fetch
 
 SHARED_INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS job_workflow ON job (workflow_id, id)",
@@ -28,14 +28,38 @@ SHARED_INDEXES: Final = (
 """So that none of them passes by the rows of all others. A workflow that is alone is spared the writing of them."""
 
 _ACTIVE: Final = ", ".join(f"'{state}'" for state in sorted(ACTIVE))
-_GIVEN: Final = "IN (SELECT value FROM json_each(?))"
+_GIVEN: Final = "IN (SELECT value FROM json_each(?1))"
+# Seconds; longer than any daemon is away for a restart, an upgrade or a reboot.
+_PATIENCE_S: Final = 3600
+# Job `o` can be waited for: its workflow was seen at work lately, and it is in no doubt that a person has to settle.
+_UNDER_WAY: Final = f"""
+    o.state IN ({_ACTIVE}) AND NOT (o.state = 'in_doubt' AND o.updated_at < datetime(?2, '-{_PATIENCE_S} seconds'))
+    AND EXISTS (SELECT 1 FROM workflow w
+        WHERE w.workflow_id = o.workflow_id AND w.seen_at >= datetime(?2, '-{_PATIENCE_S} seconds'))
+"""
+# Parameters are there where a remedy has changed them: it is another calculation, then.
+_ALIKE: Final = "o.calculation = {0}.calculation AND o.parameters IS {0}.parameters"
 # A result that was calculated goes before a copy of one.
 _SAME: Final = f"""
-    SELECT j.id, j.calculation,
-        (SELECT o.id FROM job o WHERE o.calculation = j.calculation AND o.id != j.id AND o.state = 'completed'
-         ORDER BY o.origin IS NOT NULL, o.id LIMIT 1),
-        (SELECT o.id FROM job o WHERE o.calculation = j.calculation AND o.id != j.id AND o.state IN ({_ACTIVE}) LIMIT 1)
-    FROM job j WHERE j.id {_GIVEN} AND j.calculation IS NOT NULL ORDER BY j.id
+    SELECT calculation, parameters,
+        coalesce((SELECT o.id FROM job o WHERE {{0}} AND o.state = 'completed' AND o.origin IS NULL LIMIT 1),
+            (SELECT o.id FROM job o WHERE {{0}} AND o.state = 'completed' LIMIT 1)),
+        (SELECT o.id FROM job o WHERE {{0}} AND {_UNDER_WAY} LIMIT 1)
+    FROM (SELECT DISTINCT calculation, parameters FROM job WHERE id {_GIVEN} AND calculation IS NOT NULL) AS wanted
+""".format(_ALIKE.format("wanted"))
+_KEYS: Final = f"SELECT id, calculation, parameters FROM job WHERE id {_GIVEN} AND calculation IS NOT NULL ORDER BY id"
+_AWAITING: Final = "workflow_id = ?1 AND state = 'waiting' AND awaits IS NOT NULL"
+_IN_VAIN: Final = f"""
+    NOT EXISTS (SELECT 1 FROM job o WHERE o.id = job.awaits AND {_ALIKE.format("job")}
+        AND (({_UNDER_WAY}) OR (o.state = 'ready' AND o.workflow_id = job.workflow_id)))
+"""
+_COUNT: Final = f"SELECT count(*), count(*) FILTER (WHERE {_IN_VAIN}) FROM job WHERE {_AWAITING}"
+_RELEASE: Final = f"""
+    UPDATE job SET state = 'ready', awaits = NULL, updated_at = ?2 WHERE {_AWAITING} AND {_IN_VAIN} RETURNING id
+"""
+_BEGUN_ELSEWHERE: Final = f"""
+    SELECT 1 FROM job j JOIN job o ON {_ALIKE.format("j")} WHERE j.id {_GIVEN}
+    AND (o.state = 'completed' OR ({_UNDER_WAY})) LIMIT 1
 """
 # Workflows that share a database lie side by side.
 _BESIDE: Final = """
@@ -88,20 +112,22 @@ async def look_for_same(db: aiosqlite.Connection, workflow_id: str, jobs: Sequen
 
     `changed` are the jobs that are completed by it, `unchanged` those that are left to be calculated.
     """
+    same = {(key, own): others for key, own, *others in await db.execute_fetchall(_SAME, (_array(jobs), stamp))}
     taken: list[tuple[int, int]] = []
     waiting: list[tuple[int, int]] = []
-    ours: dict[str, int] = {}
-    for job, key, completed, active in await db.execute_fetchall(_SAME, (_array(jobs),)):
+    ours: dict[tuple[str, str | None], int] = {}
+    for job, *what in await db.execute_fetchall(_KEYS, (_array(jobs),)):
+        key: tuple[str, str | None] = (what[0], what[1])
+        completed, active = same[key]
         if completed is not None:
             taken.append((job, completed))
         elif (awaited := active if active is not None else ours.get(key)) is not None:
             waiting.append((job, awaited))
         else:
             ours[key] = job
-    for job, other in taken:
-        await db.execute(TAKE_OVER, (stamp, job, other))
-        for sql in (TAKE_PROPERTIES, TAKE_FILES):
-            await db.execute(sql, (job, workflow_id, other))
+    await db.executemany(TAKE_OVER, [(stamp, job, other) for job, other in taken])
+    for sql in (TAKE_PROPERTIES, TAKE_FILES):
+        await db.executemany(sql, [(job, workflow_id, other) for job, other in taken])
     await db.executemany(
         "UPDATE job SET state = 'waiting', awaits = ?, updated_at = ? WHERE id = ?",
         [(other, stamp, job) for job, other in waiting],
@@ -129,26 +155,30 @@ async def _told(
     return reused + [Event("job_awaits", job, {"workflow": known[o][0], "of_job": o}) for job, o in waiting]
 
 
+async def count_awaiting(fetch: Fetch, workflow_id: str, stamp: str) -> tuple[int, int]:
+    """How many jobs wait for those of others, and of how many of these the other one is not under way any more."""
+    [(waiting, in_vain)] = await fetch(_COUNT, [workflow_id, stamp])
+    return waiting, in_vain
+
+
 async def release_awaiting(db: aiosqlite.Connection, workflow_id: str, stamp: str) -> Amendment:
-    """Jobs whose other one is not active any more are ready again: what has come of it is looked at before they run."""
-    rows = await db.execute_fetchall(
-        "UPDATE job SET state = 'ready', awaits = NULL, updated_at = ? WHERE workflow_id = ? AND state = 'waiting' "
-        f"AND awaits IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job o WHERE o.id = job.awaits AND "
-        f"(o.state IN ({_ACTIVE}) OR (o.state = 'ready' AND o.workflow_id = job.workflow_id))) RETURNING id",
-        (stamp, workflow_id),
-    )
-    released = len(list(rows))
+    """Jobs whose other one is not under way any more are ready again: what came of it is looked at before they run."""
+    released = len(list(await db.execute_fetchall(_RELEASE, (workflow_id, stamp))))
     return Amendment(shift={JobState.WAITING: -released, JobState.READY: released} if released else {})
 
 
-async def are_still_ours(db: aiosqlite.Connection, jobs: Sequence[int]) -> bool:
-    """Whether nobody else has begun or ended the same calculations since it was looked."""
-    rows = await db.execute_fetchall(
-        f"SELECT 1 FROM job j JOIN job o ON o.calculation = j.calculation AND o.id != j.id WHERE j.id {_GIVEN} "
-        f"AND j.calculation IS NOT NULL AND (o.state IN ({_ACTIVE}) OR o.state = 'completed') LIMIT 1",
-        (_array(jobs),),
-    )
-    return not list(rows)
+async def are_still_ours(db: aiosqlite.Connection, workflow_id: str, jobs: Sequence[int], stamp: str) -> bool:
+    """Whether nobody else has begun or ended the same calculations since it was looked; if so, that we are at work."""
+    if list(await db.execute_fetchall(_BEGUN_ELSEWHERE, (_array(jobs), stamp))):
+        return False
+    await show_life(db, workflow_id, stamp)
+    return True
+
+
+async def show_life(db: aiosqlite.Connection, workflow_id: str, stamp: str) -> Amendment:
+    """Records that a workflow is at work. Of one that has not been for an hour, nothing is waited for."""
+    await db.execute("UPDATE workflow SET seen_at = ? WHERE workflow_id = ?", (stamp, workflow_id))
+    return Amendment()
 
 
 def _array(values: Any) -> str:

@@ -199,6 +199,11 @@ def retarget(copy: Path, was: str, target: Target, origin: Mapping[str, Any]) ->
             (WorkflowState.PAUSED, *own, WorkflowState.RUNNING),
         )
         _forget_others(db, target.workflow_id)
+        # What was to be done at its end was to be done where it was; its own archiving was one of these, maybe.
+        db.execute(
+            "UPDATE completion SET state = 'dropped' WHERE workflow_id = ? AND state IN ('pending', 'begun', 'held')",
+            own,
+        )
         db.execute("UPDATE submission SET state = 'closed' WHERE workflow_id = ?", own)
         event = Event("workflow_restored", 0, {"workflow": was, **origin})
         db.execute(

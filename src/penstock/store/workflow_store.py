@@ -94,6 +94,8 @@ class WorkflowStore:
     async def _make_room(self, db: aiosqlite.Connection) -> None:
         for index in SHARED_INDEXES:
             await db.execute(index)
+        if not list(await db.execute_fetchall("SELECT 1 FROM workflow WHERE workflow_id = ?", (self.workflow_id,))):
+            return
         if list(await db.execute_fetchall("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (self.workflow_id,))):
             message = f"{self._db.path} holds results of a workflow {self.workflow_id!r} already; choose another id"
             raise ConflictError(message)
@@ -292,7 +294,8 @@ class WorkflowStore:
             for n, job in enumerate(jobs)
         ]
         async with self._db.transaction() as db:
-            if shares and not await are_still_ours(db, [job.id for job in jobs]):
+            stamp = timestamp()
+            if shares and not await are_still_ours(db, self.workflow_id, [job.id for job in jobs], stamp):
                 return None
             await db.execute(
                 "INSERT INTO submission VALUES (?, ?, ?, ?, ?, 'open', ?, NULL, ?, ?, ?, ?, ?)",
@@ -310,7 +313,6 @@ class WorkflowStore:
                     for a, job in zip(attempts, jobs, strict=True)
                 ],
             )
-            stamp = timestamp()
             await db.executemany(
                 "UPDATE job SET state = 'submitting', attempts = ?, job_dir = ?, not_before = NULL, updated_at = ? "
                 "WHERE id = ?",
@@ -471,7 +473,8 @@ class WorkflowStore:
                         f"DELETE FROM {table} WHERE job_id IN (SELECT id FROM job WHERE {where.sql})", where.parameters
                     )
             changed = await db.execute_fetchall(
-                f"UPDATE job SET state = ?, status = ?, updated_at = ?{clear} WHERE {where.sql} RETURNING id",
+                f"UPDATE job SET state = ?, status = ?, awaits = NULL, updated_at = ?{clear} WHERE {where.sql} "
+                "RETURNING id",
                 (to, PUBLIC_STATUS[to], timestamp(), *where.parameters),
             )
             shift[to] += moved

@@ -108,4 +108,4 @@ class ScriptedWorkers:
         begin = int(task.cursor or 0)
         end = min(begin + task.limit, len(self._structures))
         chunk = StructureChunk(list(self._structures[begin:end]), [], str(end), end == len(self._structures))
-        return pack_chunk(chunk, with_keys=task.with_keys)
+        return pack_chunk(chunk, with_keys=task.with_keys, by_name=task.by_name)
