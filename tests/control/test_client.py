@@ -101,11 +101,8 @@ CHANGED = messages.Changed(2, 1, "note")
 DETAIL = messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ())
 REVIEWED = messages.Reviewed(9, 7, 1, {"truncated": 1}, (messages.LeftAlone(3, "truncated", "jobs/0000/3/1: cut"),))
 EXECUTION = ExecutionInfo("a", None, None, None, None, "failed", None, None, None, None, None, None, 0)
-ARCHIVE = ArchiveInfo("/kept/g2.tar.zst", "g2", "/w", 9, "0" * 64, 4, "completed", 3, 0.5, 1.5)
-USAGE = UsageInfo(
     "g2", 9, 4, 3, database_is_inside=True, steps={"calculate": 2}, source=1, exports=1, storage=1, other=1
 )
-DUE = RetentionInfo("g2", "archive", 0.5, spared=False, destination="")
 VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, messages.AnyReply]] = {
     "ping": ((), {}, messages.Ping(), Pong(1, "x", 0.5)),
     "submit": (
@@ -211,23 +208,6 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
     ),
     "execution": (("g2", "a"), {}, messages.GetExecution("g2", "a"), messages.ExecutionDetail(EXECUTION, (), ())),
     "spec": (("g2",), {}, messages.GetSpec("g2"), messages.StoredSpec("g2", {"recipe": "campaign"})),
-    "archive": (
-        ("g2", "/kept/"),
-        {"delete": True},
-        messages.Archive("g2", "/kept/", delete=True),
-        messages.Archived(ARCHIVE, deleted=True),
-    ),
-    "archives": (("g2",), {}, messages.ListArchives("g2"), messages.Archives((ARCHIVE,))),
-    "restore": (
-        ("g2",),
-        {"id": "g3"},
-        messages.Restore("g2", id="g3"),
-        messages.Restored("g3", "/w/.penstock/g3", "completed", 3, 9, ("out",)),
-    ),
-    "delete": (("g2",), {"force": True}, messages.Delete("g2", force=True), messages.Deleted("g2", "/w/.penstock/g2")),
-    "clean": (("g2",), {"dry_run": True}, messages.Clean("g2", dry_run=True), messages.Cleaned(1, 2, 3, dry_run=True)),
-    "usage": ((), {"id": "g2"}, messages.MeasureUsage("g2"), messages.Usage((USAGE,))),
-    "retention": ((), {"apply": True}, messages.ReviewRetention(apply=True), messages.Retention((DUE,), (DUE,))),
     "locks": (("g2",), {}, messages.ListLocks("g2"), messages.LockList(())),
     "release_lock": (
         ("laser", "g2/x"),
