@@ -35,12 +35,10 @@ from penstock.domain.views import (
     Finding,
     JobInfo,
     OnConflict,
-    RetentionInfo,
     Selection,
     Statistic,
     SweepInfo,
     SweepPointInfo,
-    UsageInfo,
     WorkflowInfo,
 )
 from penstock.testing.scripted_daemon import ScriptedDaemon
@@ -101,8 +99,6 @@ CHANGED = messages.Changed(2, 1, "note")
 DETAIL = messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ())
 REVIEWED = messages.Reviewed(9, 7, 1, {"truncated": 1}, (messages.LeftAlone(3, "truncated", "jobs/0000/3/1: cut"),))
 EXECUTION = ExecutionInfo("a", None, None, None, None, "failed", None, None, None, None, None, None, 0)
-    "g2", 9, 4, 3, database_is_inside=True, steps={"calculate": 2}, source=1, exports=1, storage=1, other=1
-)
 VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, messages.AnyReply]] = {
     "ping": ((), {}, messages.Ping(), Pong(1, "x", 0.5)),
     "submit": (
