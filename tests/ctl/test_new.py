@@ -19,7 +19,7 @@ from penstock import engines
 from penstock.control import messages
 from penstock.ctl.questions import BY_ENGINE, BY_RECIPE, OPTIONS
 from penstock.ctl.spec_check import check_spec
-from penstock.ctl.spec_words import HAS_RETENTION, ISOLATION
+from penstock.ctl.spec_words import ISOLATION
 from penstock.domain.context import Mode
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import parse_toml
@@ -192,13 +192,6 @@ def test_what_is_said_otherwise_is_not_asked(run: Run) -> None:
     assert "method" not in spec()["engine"]
 
 
-@pytest.mark.skipif(HAS_RETENTION, reason="there is retention")
-def test_what_this_release_cannot_do_is_told(run: Run) -> None:
-    ran = run("new", "n.toml", "--structures", "m.csv", "--engine", "emt", "--offline", "--archive-after", "30d")
-    assert ran.code == 2
-    assert "--archive-after: this release" in ran.err
-
-
 def test_a_table_of_unusual_columns_needs_a_word(run: Run) -> None:
     Path("odd.csv").write_text("a,b\nx,y\n")
     ran = run("new", "n.toml", "--structures", "odd.csv", "--engine", "emt", "--yes")
@@ -249,7 +242,7 @@ def test_a_conversation_asks_again_what_cannot_be() -> None:
         "hybrid",
         "0",
         "3",
-        *(["soon", "30d", "90d"] if HAS_RETENTION else []),
+        *["soon", "30d", "90d"],
         "-",
         "",
     ]
@@ -286,9 +279,7 @@ def test_who_leaves_leaves_nothing(typed: str, interrupt_at: str) -> None:
 
 
 def test_an_answer_of_no_writes_nothing() -> None:
-    typed = "".join(
-        f"{answer}\n" for answer in ["", "", "", "", "", "", "", "", "", "", *["", ""] * HAS_RETENTION, "", "n"]
-    )
+    typed = "".join(f"{answer}\n" for answer in ["", "", "", "", "", "", "", "", "", "", "", "", "", "n"])
     code, shown = converse("new", "n.toml", "--offline", "--structures", "m.csv", "--engine", "emt", typed=typed)
     assert (code, "nothing is written" in shown) == (2, True), shown
     assert names_here() == ["m.csv"]

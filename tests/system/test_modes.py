@@ -148,7 +148,7 @@ def export(daemon: Penstockd, id: str) -> bytes:
 
 def archive_away(pair: Pair) -> None:
     """The first workflow goes into a file, and then away."""
-    archived = pair.daemon.ctl("archive", pair.ids[0], "--to", pair.root / "a.tar.zst", "--delete", "--yes")
+    archived = pair.daemon.ctl("archive", pair.ids[0], pair.root / "a.tar.zst", "--delete")
     assert archived.returncode == 0, archived.stderr
 
 

@@ -19,7 +19,7 @@ from penstock.ctl.questions import OPTIONS, RETENTION, Question, engine_question
 from penstock.ctl.spec_check import check_spec, engines_for
 from penstock.ctl.spec_document import document_of, parse_document, plain, render, split_key
 from penstock.ctl.spec_files import refuse_existing, write_file
-from penstock.ctl.spec_words import HAS_RETENTION, ISOLATION
+from penstock.ctl.spec_words import ISOLATION
 from penstock.ctl.template_files import Template, find_template, template_names
 from penstock.daemon.config import load_config
 from penstock.domain.errors import ForbiddenError, ProtocolError, SpecError, UnreachableError
@@ -125,8 +125,6 @@ def _given(options: dict[str, Any], settings: tuple[str, ...], file: Path) -> di
     """What options say, by dotted key; `--structures` is relative to where we are, `--set` as the spec has it."""
     named = {key: options[option.removeprefix("--").replace("-", "_")] for key, option in OPTIONS.items()}
     given = {key: value for key, value in named.items() if value is not None}
-    if not HAS_RETENTION and (kept := [key for key in given if key.startswith("retention.")]):
-        raise click.UsageError(f"{option_for(kept[0])}: this release archives and deletes nothing by itself yet")
     if "structures.source" in given:
         given["structures.source"] = beside(given["structures.source"], file)
     for setting in settings:
@@ -173,7 +171,7 @@ def _conduct(ctl: Ctl, interview: Interview, template: Template | None, around: 
             ctl.note(f"  {mode:8}  {meaning}")
     interview.settle(Question("isolation", "Isolation", around.settings.get("isolation"), tuple(ISOLATION)))
     interview.settle(Question("slots", "Slots: jobs at the same time", around.settings.get("slots"), kind="value"))
-    for question in RETENTION if HAS_RETENTION else ():
+    for question in RETENTION:
         interview.settle(question)
     interview.settle(
         Question("id", "Name of the workflow (- for one made up)", _usual_id(interview.file), needed=False)

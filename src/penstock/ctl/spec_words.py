@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.domain.spec import WorkflowSpec
-
 MEANINGS: Final = {
     "id": "the workflow's name; made up if left out",
     "recipe": "what is done with every structure",
@@ -76,9 +74,6 @@ ISOLATION: Final = {
     "hybrid": "one database with others here, for questions across workflows; files and results of its own",
 }
 """What each isolation means, in a line."""
-
-HAS_RETENTION: Final = "retention" in WorkflowSpec.__struct_fields__
-"""Whether this release can keep what a spec says of retention."""
 
 OPTIONAL_TABLES: Final = {
     "resources": """\
