@@ -21,6 +21,7 @@ from penstock.store import archive_reader, remote, transfer, usage
 from penstock.store.archive_format import FORMAT, SCRATCH
 from penstock.store.archive_unpacker import Unpacker, sync_file_system
 from penstock.store.archive_writer import write_archive
+from penstock.store.layout import sync_directory
 
 _WEEK_S: Final = 7 * 86_400.0
 _STRUCTURES: Final = "structures.db"
@@ -276,15 +277,6 @@ class RemoveTree(_Vast, frozen=True):
             shutil.rmtree(path)
         if path.exists():
             shutil.rmtree(path)
-
-
-def sync_directory(directory: Path) -> None:
-    """The names in a directory are on the disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def partial_of(location: str, directory: Path, token: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
 from penstock.domain.revision import Revision
 from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import ACTIVE, ENDED, PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.states import ACTIVE, ENDED, JobState, WorkflowState, public_counts
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import Step, StepView, View
 from penstock.recipes.record import RECORD
@@ -118,7 +117,7 @@ class Ledger:
         view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))
         wanted = get_recipe(self.row.recipe).steps(view)
         if {step.key for step in wanted} - {step.key for step in steps}:
-            steps = await self.store.add_steps([_new_step(step, self.row.parameters) for step in wanted])
+            steps = await self.store.add_steps([new_step(step, self.row.parameters) for step in wanted])
         return steps
 
     def _planned(self, row: StepRow) -> PlannedStep:
@@ -268,7 +267,7 @@ class Ledger:
         """What the steps have of their own under a revision."""
         spec = msgspec.json.decode(revision.spec, type=WorkflowSpec)
         steps = get_recipe(self.row.recipe).steps(View(spec, ()))
-        return [_new_step(step, revision.parameters) for step in steps]
+        return [new_step(step, revision.parameters) for step in steps]
 
     async def mark(self, selection: Selection, *, never_rerun: bool) -> Touched:
         """Sets or clears the never-rerun mark."""
@@ -400,7 +399,7 @@ class Ledger:
         self.step = msgspec.structs.replace(self.step, state=state)
 
 
-def _new_step(step: Step, parameters: str) -> NewStep:
+def new_step(step: Step, parameters: str) -> NewStep:
     """A step as it is stored, where `parameters` (JSON) are the workflow's."""
     return NewStep(
         step.key,
@@ -428,9 +427,6 @@ def raised_needs(needs: Resources, memory_mb: int | None, walltime_s: int | None
 def describe_workflow(ledger: Ledger) -> WorkflowInfo:
     """What people see of a workflow."""
     row, spec, store = ledger.row, ledger.spec, ledger.store
-    statuses = Counter[str]()
-    for state, jobs in store.tally.items():
-        statuses[PUBLIC_STATUS[JobState(state)]] += jobs
     return WorkflowInfo(
         id=row.workflow_id,
         recipe=row.recipe,
@@ -442,7 +438,7 @@ def describe_workflow(ledger: Ledger) -> WorkflowInfo:
         slots=row.slots,
         priority=row.priority,
         jobs=sum(store.tally.values()),
-        statuses=dict(statuses),
+        statuses=public_counts(store.tally),
         states=dict(store.tally),
         rejected=store.rejected,
         ingesting=ledger.step.state == "expanding" and row.state in (WorkflowState.RUNNING, WorkflowState.PAUSED),

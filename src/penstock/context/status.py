@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import msgspec
 
 from penstock.domain.context import Context, DaemonPlace, Mode
-from penstock.domain.states import PUBLIC_STATUS, JobState
+from penstock.domain.states import public_counts
 from penstock.store.connection import reading
 from penstock.store.library import count_materials
 from penstock.store.queries import load_state
@@ -43,9 +42,6 @@ def status_of(context: Context, read_only_because: str | None, daemon: DaemonPla
     state, states = load_state(database, context.workflow_id)
     with reading(database) as db:
         materials = count_materials(db, context.namespace)
-    statuses = Counter[str]()
-    for name, jobs in states.items():
-        statuses[PUBLIC_STATUS[JobState(name)]] += jobs
     return ContextStatus(
         id=context.workflow_id,
         mode=context.mode,
@@ -54,7 +50,7 @@ def status_of(context: Context, read_only_because: str | None, daemon: DaemonPla
         database=context.database,
         state=state,
         jobs=sum(states.values()),
-        statuses=dict(statuses),
+        statuses=public_counts(states),
         states=states,
         materials=materials,
         bytes=sum(_size(database.with_name(database.name + suffix)) for suffix in ("", "-wal")),

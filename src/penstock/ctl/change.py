@@ -87,15 +87,12 @@ def resume(
 
 def _assignment(text: str) -> tuple[str, Any]:
     """A dotted key and its value: what TOML reads as a value is one, anything else is a text."""
-    import tomllib
+    from penstock.ctl.spec_document import parse_value
 
     key, equals, value = text.partition("=")
     if not (equals and key.strip()):
         raise click.BadParameter(f"{text!r} is no KEY=VALUE", param_hint="--set")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+    return key.strip(), parse_value(value.strip())
 
 
 def _revised(ctl: Ctl, id: str, reply: Revised) -> None:

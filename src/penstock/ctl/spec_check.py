@@ -8,7 +8,7 @@ from typing import Any
 from penstock import engines
 from penstock.domain.errors import SpecError
 from penstock.domain.settings import read_text
-from penstock.domain.spec import WorkflowSpec, decode_spec, locate_key, parse_toml
+from penstock.domain.spec import WorkflowSpec, decode_spec, in_file, parse_toml
 from penstock.recipes.recipe import View
 from penstock.recipes.registry import get_recipe
 
@@ -19,9 +19,7 @@ def check_spec(text: str, file: Path) -> WorkflowSpec:
     try:
         return check_tables(tables, text, file)
     except SpecError as error:
-        if error.file is not None or error.key is None:
-            raise
-        raise SpecError(error.message, file=str(file), line=locate_key(text, error.key), key=error.key) from error
+        raise in_file(error, text, str(file)) from error
 
 
 def check_tables(tables: dict[str, Any], text: str, file: Path) -> WorkflowSpec:

@@ -10,6 +10,7 @@ from typing import Final
 import anyio.to_thread
 import msgspec
 
+from penstock.actors.ledger import new_step
 from penstock.actors.worker_tasks import FindImportKind, TryImport, WriteImport
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
@@ -20,7 +21,7 @@ from penstock.domain.context import DATABASE_NAME, Context, Mode, plan_context
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
 from penstock.domain.spec import StructureSource, WorkflowSpec, nearest
-from penstock.domain.states import PUBLIC_STATUS, JobState
+from penstock.domain.states import public_counts
 from penstock.domain.views import WorkflowInfo
 from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
@@ -126,17 +127,7 @@ def _check_recipe(kind: ImportKind, spec: WorkflowSpec) -> None:
 def _chain(wish: Request) -> list[NewStep]:
     """The steps of a spec for chains, as rows."""
     shared = wish.parameters.decode()
-    return [
-        NewStep(
-            step.key,
-            step.kind,
-            step.after,
-            step.parameters_over(shared) if step.engine else None,
-            msgspec.json.encode(step.resources).decode() if step.resources else None,
-            step.optional,
-        )
-        for step in wish.steps
-    ]
+    return [new_step(step, shared) for step in wish.steps]
 
 
 def _id_from(source: str) -> str:
@@ -167,16 +158,12 @@ def _row(plan: _Plan, now: float) -> WorkflowRow:
 
 def _describe(plan: _Plan, context: Context, row: WorkflowRow, result: ImportResult) -> WorkflowInfo:
     state, reason = standing(row, result)
-    statuses: dict[str, int] = {}
-    for name, jobs in result.states.items():
-        public = str(PUBLIC_STATUS[JobState(name)])
-        statuses[public] = statuses.get(public, 0) + jobs
     return msgspec.structs.replace(
         new_info(row, plan.spec, context),
         state=state,
         reason=reason,
         jobs=sum(result.states.values()),
-        statuses=statuses,
+        statuses=public_counts(result.states),
         states=result.states,
         rejected=result.rejected,
         ingesting=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple, Unpack
 
@@ -27,7 +27,6 @@ from penstock.actors.archive_tasks import (
     WriteArchive,
     partial_of,
     scratch_of,
-    sync_directory,
 )
 from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
@@ -50,10 +49,10 @@ from penstock.domain.life_cycle import (
     is_url,
 )
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import ACTIVE, PUBLIC_STATUS, JobState, WorkflowState
+from penstock.domain.states import ACTIVE, WorkflowState, public_counts
 from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue, CatalogueRow
-from penstock.store.layout import aside_of, reveal
+from penstock.store.layout import aside_of, reveal, sync_directory
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.transfer import is_at_rest
 from penstock.store.usage import Cleaned, Cleaning, cleaning_of
@@ -423,7 +422,7 @@ def _restored_info(context: Context, unpacked: Unpacked) -> WorkflowInfo:
         slots=spec.slots,
         priority=spec.priority,
         jobs=sum(facts.jobs.values()),
-        statuses=_statuses(facts.jobs),
+        statuses=public_counts(facts.jobs),
         states=facts.jobs,
         rejected=0,
         ingesting=False,
@@ -432,14 +431,6 @@ def _restored_info(context: Context, unpacked: Unpacked) -> WorkflowInfo:
         updated_at=facts.updated_at,
         database=context.database,
     )
-
-
-def _statuses(states: Mapping[str, int]) -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for state, jobs in states.items():
-        status = str(PUBLIC_STATUS[JobState(state)])
-        counted[status] = counted.get(status, 0) + jobs
-    return counted
 
 
 def _remove_rows(operation: Operation, workflow_id: str) -> None:

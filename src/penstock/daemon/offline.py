@@ -16,7 +16,7 @@ from penstock.domain import settings
 from penstock.domain.context import Mode, alone_in
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.settings import Layer
-from penstock.domain.spec import decode_spec, locate_key, parse_toml
+from penstock.domain.spec import decode_spec, in_file, locate_key, parse_toml
 from penstock.domain.states import WorkflowState
 from penstock.store.adoption import OFFLINE
 from penstock.store.layout import aside_of, discard_aside, reveal
@@ -47,9 +47,7 @@ def check_offline(text: str, file: str, into: Path, layers: tuple[Layer, ...]) -
         wish = check_request(spec, str(into), file, file, None)
         CheckWork(spec.structures, str(wish.source), spec.engine_name, wish.inputs(), runs_here=False).run()
     except SpecError as error:
-        if error.file is not None or error.key is None:
-            raise
-        raise SpecError(error.message, file=file, line=locate_key(text, error.key), key=error.key) from error
+        raise in_file(error, text, file) from error
     context = alone_in(into / wish.workflow_id, wish.workflow_id)
     return msgspec.structs.replace(wish, context=context)
 

@@ -17,7 +17,7 @@ from penstock.domain.errors import ConflictError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.revision import Revision, differences, parameter_differences, revise
 from penstock.domain.settings import COMMAND_LINE
-from penstock.domain.spec import WorkflowSpec, locate_key, parse_toml
+from penstock.domain.spec import WorkflowSpec, in_file, parse_toml
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
 from penstock.store.resuming import Standing, load_standing
@@ -84,4 +84,4 @@ def _placed(error: SpecError, request: m.Revise) -> SpecError:
         return error
     if not request.text or error.key in request.values:
         return SpecError(error.message, file=COMMAND_LINE, key=error.key)
-    return SpecError(error.message, file=request.file, line=locate_key(request.text, error.key), key=error.key)
+    return in_file(error, request.text, request.file)

@@ -49,7 +49,7 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
-from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, locate_key, parse_toml
+from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, in_file, parse_toml
 from penstock.domain.states import ATTEMPT_ENDED, JobState, WorkflowState
 from penstock.domain.views import ClusterReport, CompletionInfo, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
@@ -157,7 +157,7 @@ class Service:
                 try:
                     workflow_id, directory = await self._workflows.create(wish, self._board.clusters)
                 except SpecError as error:
-                    raise _in_file(error, request.text, request.file) from error
+                    raise in_file(error, request.text, request.file) from error
                 return m.Accepted(workflow_id, str(directory))
             case m.Plan():
                 return await self._plan(request)
@@ -246,7 +246,7 @@ class Service:
         try:
             refuse_sweep(tables)
         except SpecError as error:
-            raise _in_file(error, request.text, request.file) from error
+            raise in_file(error, request.text, request.file) from error
         return self._wish(tables, request, request.layers)
 
     def _wish(
@@ -264,7 +264,7 @@ class Service:
             self._desk.refuse_impossible(spec, wish.needs())
             self._locks.refuse_impossible(spec.locks)
         except SpecError as error:
-            raise _in_file(error, request.text, request.file) from error
+            raise in_file(error, request.text, request.file) from error
         return wish
 
     async def _plan(self, request: m.Plan) -> m.Planned:
@@ -272,7 +272,7 @@ class Service:
         try:
             source = await self._workflows.plan(wish, self._board.clusters)
         except SpecError as error:
-            raise _in_file(error, request.text, request.file) from error
+            raise in_file(error, request.text, request.file) from error
         steps = tuple(_planned(wish.spec, step, source) for step in wish.steps)
         rejected = tuple(RejectedInfo(*shown) for shown in source.rejected_shown)
         hours = sum(source.jobs * needs.cores_in_all * needs.walltime_s / 3600 for needs in wish.needs())
@@ -291,7 +291,7 @@ class Service:
                     check_fits(needs, self._board.clusters[wish.spec.cluster])
             return await import_databases(request, wish, self._workflows, self._workers)
         except SpecError as error:
-            raise _in_file(error, request.text or "", request.file) from error
+            raise in_file(error, request.text or "", request.file) from error
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 
@@ -519,13 +519,6 @@ def _planned(spec: WorkflowSpec, step: Step, source: SourcePlan) -> m.StepPlan:
         example_files=example.files if example else {},
         example_argv=tuple(example.argv) if example and example.argv else None,
     )
-
-
-def _in_file(error: SpecError, text: str, file: str) -> SpecError:
-    """`error` with its place in the user's file, when it has none yet."""
-    if error.file is not None or error.key is None:
-        return error
-    return SpecError(error.message, file=file, line=locate_key(text, error.key), key=error.key)
 
 
 def _log_files(directory: Path) -> list[str]:

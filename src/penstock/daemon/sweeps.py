@@ -15,7 +15,7 @@ from penstock.daemon.creation import Request
 from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
 from penstock.domain.errors import NotFoundError, SpecError
-from penstock.domain.spec import locate_key, parse_toml
+from penstock.domain.spec import in_file, parse_toml
 from penstock.domain.sweep import KEY, Point, describe_values, read_points, tables_of
 from penstock.domain.views import ClusterInfo, SweepInfo, SweepPointInfo
 from penstock.store.catalogue import SweepRow
@@ -31,12 +31,12 @@ async def submit_sweep(
     try:
         row, wishes = await anyio.to_thread.run_sync(_plan, request, check)
     except SpecError as error:
-        raise _placed(error, request.text, request.file) from error
+        raise in_file(error, request.text, request.file) from error
     for point, wish in zip(row.points, wishes, strict=True):
         try:
             await workflows.check(wish, clusters)
         except SpecError as error:
-            raise _placed(_of_point(error, row.name, point), request.text, request.file) from error
+            raise in_file(_of_point(error, row.name, point), request.text, request.file) from error
     if not request.dry_run:
         await workflows.create_sweep(row, wishes)
     return describe_sweep(row, workflows)
@@ -75,12 +75,6 @@ def _of_point(error: SpecError, name: str, point: Point) -> SpecError:
     line = None if error.key in point.values else error.line
     message = f"point {point.number} of sweep {name} ({describe_values(point.values)}): {error.message}"
     return SpecError(message, file=error.file if line else None, line=line, key=key)
-
-
-def _placed(error: SpecError, text: str, file: str) -> SpecError:
-    if error.file is not None or error.key is None:
-        return error
-    return SpecError(error.message, file=file, line=locate_key(text, error.key), key=error.key)
 
 
 def refuse_sweep(tables: dict[str, Any]) -> None:

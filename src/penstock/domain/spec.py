@@ -300,6 +300,13 @@ def locate_key(text: str, key: str) -> int | None:
     return best
 
 
+def in_file(error: SpecError, text: str, file: str) -> SpecError:
+    """`error` with its place in the user's file, whose text it is about, when it has none yet."""
+    if error.file is not None or not error.key:
+        return error
+    return SpecError(error.message, file=file, line=locate_key(text, error.key), key=error.key)
+
+
 def _numbered(header: str, arrays: dict[str, int], *, is_array: bool) -> list[str]:
     """A header's parts, those that are arrays with the number of their newest table; `arrays` is kept up to date."""
     parts = [part.strip().strip("\"'") for part in header.split(".")]
@@ -328,9 +335,7 @@ def decode_spec(tables: dict[str, Any], text: str, file: str) -> WorkflowSpec:
         message += _WRITTEN_LIKE.get(key, "")
         raise SpecError(message, file=file, line=locate_key(text, key) if key else None, key=key or None) from error
     except SpecError as error:
-        if error.file is not None or not error.key:
-            raise
-        raise SpecError(error.message, file=file, line=locate_key(text, error.key), key=error.key) from error
+        raise in_file(error, text, file) from error
     return spec
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -122,3 +124,11 @@ ATTEMPT_TRANSITIONS: Final[dict[AttemptState, frozenset[AttemptState]]] = {
 def may_follow(before: AttemptState, after: AttemptState) -> bool:
     """Whether an attempt in state `before` may be recorded as `after`."""
     return after in ATTEMPT_TRANSITIONS[before]
+
+
+def public_counts(states: Mapping[str, int]) -> dict[str, int]:
+    """How many jobs have which public status, where `states` counts them by exact state."""
+    counts = Counter[str]()
+    for state, jobs in states.items():
+        counts[PUBLIC_STATUS[JobState(state)]] += jobs
+    return {str(status): jobs for status, jobs in counts.items()}

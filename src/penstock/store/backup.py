@@ -16,6 +16,7 @@ import msgspec
 from penstock.domain.errors import NotFoundError, SpecError, StoreError
 from penstock.store import patience
 from penstock.store.connection import reading
+from penstock.store.layout import sync_directory
 from penstock.store.schema import store_errors
 
 _PAGES: Final = 256  # of one step; in between others have their turn at the disk
@@ -142,8 +143,4 @@ def _give_name(partial: Path, target: Path, database: Path, *, overwrite: bool) 
         os.fsync(file.fileno())
     _refuse(target, database, overwrite=overwrite)  # it may have come up meanwhile
     partial.replace(target)
-    fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_directory(target.parent)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import aiosqlite
-import msgspec
 
 from penstock.domain.states import JobState
+from penstock.store.selection import as_array
 
 _DONE: Final = "(p.state = 'completed' OR (s.optional AND p.state IN ('failed', 'timeout')))"
 _BAD: Final = "p.state IN ('failed', 'timeout', 'cancelled', 'skipped')"
@@ -123,7 +123,7 @@ async def _skip(db: aiosqlite.Connection, state: JobState, jobs: Sequence[int]) 
 
 async def _change(db: aiosqlite.Connection, sql: str, *parameters: str | Sequence[int]) -> list[int]:
     """The ids of the jobs that an update changed."""
-    bound = [p if isinstance(p, str) else msgspec.json.encode(list(p)).decode() for p in parameters]
+    bound = [p if isinstance(p, str) else as_array(p) for p in parameters]
     return [row[0] for row in await db.execute_fetchall(sql, bound)]
 
 

@@ -16,6 +16,7 @@ from penstock.store.connection import reading
 from penstock.store.database import BusyGuard, Database
 from penstock.store.events import Event, insert_events
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
+from penstock.store.selection import as_array
 
 _NEWEST: Final = "(SELECT max(run) FROM completion WHERE workflow_id = ?1)"
 _OF_NEWEST: Final = (
@@ -113,7 +114,7 @@ class CompletionStore:
             await db.execute(
                 f"UPDATE completion SET state = 'pending', result = NULL WHERE workflow_id = ?1 AND run = {_NEWEST} "
                 "AND position IN (SELECT value FROM json_each(?2)) AND state != 'begun'",
-                (self.workflow_id, msgspec.json.encode(list(positions)).decode()),
+                (self.workflow_id, as_array(positions)),
             )
 
 

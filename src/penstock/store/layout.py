@@ -39,16 +39,17 @@ def reveal(aside: Path, directory: Path) -> None:
 
     Its entries and its name are on disk before anybody is told.
     """
-    _sync(aside)
+    sync_directory(aside)
     aside.rename(directory)
     try:
-        _sync(directory.parent)
+        sync_directory(directory.parent)
     except BaseException:
         directory.rename(aside)
         raise
 
 
-def _sync(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """The names in a directory are on the disk."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -19,7 +19,7 @@ from penstock.domain.ids import new_ulid
 from penstock.domain.states import ACTIVE, PUBLIC_STATUS, JobState
 from penstock.store.events import Event
 from penstock.store.rows import job_directory
-from penstock.store.selection import Where, in_states
+from penstock.store.selection import Where, as_array, in_states
 
 Fetch = Callable[[str, Sequence[Any]], Awaitable[list[tuple[Any, ...]]]]
 
@@ -137,7 +137,7 @@ async def page(fetch: Fetch, kind: ReviewKind, where: Where, after: int, limit: 
         "SELECT job_id, number, state, exit_code, exit_signal, ended_at FROM attempt "
         "WHERE job_id IN (SELECT value FROM json_each(?)) "
         "AND (exit_signal IS NOT NULL OR exit_code != 0 OR (state = 'completed' AND message IS NULL))",
-        [_array(looks)],
+        [as_array(looks)],
     )
     for job, number, state, code, signal, ended_at in known:
         if state == "completed":
@@ -153,7 +153,7 @@ async def _elsewhere(fetch: Fetch, jobs: Sequence[int]) -> dict[int, dict[int, t
     rows = await fetch(
         "SELECT job_id, number, directory, output FROM attempt "
         "WHERE job_id IN (SELECT value FROM json_each(?)) AND substr(directory, 1, 1) = '/'",
-        [_array(jobs)],
+        [as_array(jobs)],
     )
     for job, number, directory, output in rows:
         found.setdefault(job, {})[number] = (directory, output)
@@ -221,13 +221,13 @@ async def reset_missing(db: aiosqlite.Connection, seen: Sequence[Seen], stamp: s
         return Amendment(moved_on=moved_on)
     chosen = "IN (SELECT value FROM json_each(?))"
     for table in ("property", "file"):
-        await db.execute(f"DELETE FROM {table} WHERE job_id {chosen}", [_array(jobs)])
+        await db.execute(f"DELETE FROM {table} WHERE job_id {chosen}", [as_array(jobs)])
     await db.execute(
-        f"UPDATE attempt SET message = ? WHERE state = 'completed' AND job_id {chosen}", [VANISHED, _array(jobs)]
+        f"UPDATE attempt SET message = ? WHERE state = 'completed' AND job_id {chosen}", [VANISHED, as_array(jobs)]
     )
     await db.execute(
         f"UPDATE job SET state = 'ready', status = 'ready', updated_at = ?{CLEARED} WHERE id {chosen}",
-        [stamp, _array(jobs)],
+        [stamp, as_array(jobs)],
     )
     shift: dict[str, int] = {JobState.COMPLETED: -len(jobs), JobState.READY: len(jobs)}
     event = Event("jobs_reset", 0, {"jobs": len(jobs), "reason": "their outputs vanished"})
@@ -310,11 +310,11 @@ async def _recorded(db: aiosqlite.Connection, jobs: Sequence[int]) -> dict[int, 
     properties: dict[int, dict[str, str]] = {job: {} for job in jobs}
     chosen = "IN (SELECT value FROM json_each(?))"
     for job, name, value in await db.execute_fetchall(
-        f"SELECT job_id, name, value FROM property WHERE job_id {chosen}", [_array(jobs)]
+        f"SELECT job_id, name, value FROM property WHERE job_id {chosen}", [as_array(jobs)]
     ):
         properties[job][name] = value
     rows = await db.execute_fetchall(
-        f"SELECT id, final_energy, max_forces, scf_steps, final_geometry FROM job WHERE id {chosen}", [_array(jobs)]
+        f"SELECT id, final_energy, max_forces, scf_steps, final_geometry FROM job WHERE id {chosen}", [as_array(jobs)]
     )
     return {job: (*values, properties[job]) for job, *values in rows}
 
@@ -325,7 +325,7 @@ async def _as_they_were(
     """Those of the jobs whose rows are as they were when they were looked at, with their states."""
     looked = {s.job: s for s in seen}
     rows = await db.execute_fetchall(
-        "SELECT id, state, attempts, job_dir FROM job WHERE id IN (SELECT value FROM json_each(?))", [_array(looked)]
+        "SELECT id, state, attempts, job_dir FROM job WHERE id IN (SELECT value FROM json_each(?))", [as_array(looked)]
     )
     return {
         job: JobState(state)
@@ -360,7 +360,7 @@ async def _keep_outputs(db: aiosqlite.Connection, workflow_id: str, found: Seque
     """Properties and files of these results take the place of those there were."""
     if not found:
         return
-    jobs = _array([s.job for s, _ in found])
+    jobs = as_array([s.job for s, _ in found])
     for table in ("property", "file"):
         await db.execute(f"DELETE FROM {table} WHERE job_id IN (SELECT value FROM json_each(?))", [jobs])
     await db.executemany(
@@ -383,7 +383,3 @@ def _of_outcome(seen: Seen) -> str:
 
 def _attempt(job: int, number: int) -> str:
     return f"{job_directory(job)}/{number}"
-
-
-def _array(values: Any) -> str:
-    return msgspec.json.encode(list(values)).decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Final
 
 from penstock.domain.errors import StoreError
 from penstock.store.journal import begin_with, journal_of, settle
+from penstock.store.layout import sync_directory
 from penstock.store.patience import contention_error, is_contention, patiently
 
 _ENDS: Final = re.compile(r"(?<=;)")  # where a statement may end, unless it is text, a comment or within a trigger
@@ -134,8 +134,4 @@ def _back_up(path: Path, target: Path) -> None:
     ):
         source.backup(copy)
     partial.replace(target)
-    fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)  # its name is on the disk before anything is changed
-    finally:
-        os.close(fd)
+    sync_directory(target.parent)  # before anything is changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +41,11 @@ _STATES: Final = frozenset(JobState)
 _STATUSES: Final = frozenset(Status)
 
 
+def as_array(values: Iterable[Any]) -> str:
+    """Values for SQLite's `json_each`: as many as there are in one parameter."""
+    return msgspec.json.encode(list(values)).decode()
+
+
 class Where(msgspec.Struct, frozen=True):
     """A condition and its parameters."""
 
@@ -64,7 +70,7 @@ def where_selected(workflow_id: str, selection: Selection) -> Where:
     """The workflow's jobs that `selection` names. SpecError for an unknown status, column or operator."""
     where = Where("workflow_id = ?", (workflow_id,))
     if selection.jobs:
-        where &= Where("id IN (SELECT value FROM json_each(?))", (msgspec.json.encode(selection.jobs).decode(),))
+        where &= Where("id IN (SELECT value FROM json_each(?))", (as_array(selection.jobs),))
     if selection.statuses:
         where &= _status_condition(selection.statuses)
     for condition in selection.filters:

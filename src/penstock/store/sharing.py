@@ -8,15 +8,15 @@ only; that of two who look at the same moment one goes first is seen to by the t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import aiosqlite
-import msgspec
 
 from penstock.domain.sameness import calculation_key
 from penstock.domain.states import ACTIVE, JobState
 from penstock.store.events import Event
 from penstock.store.reviews import Amendment, Fetch
+from penstock.store.selection import as_array
 
 SHARED_INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS job_workflow ON job (workflow_id, id)",
@@ -95,7 +95,7 @@ async def name_calculations(
 
     `methods`: of each step the id of its job for the first of them, the number of the step, and its method's key.
     """
-    encoded = msgspec.json.encode(list(keys)).decode()
+    encoded = as_array(keys)
     await db.execute(
         "UPDATE material SET key = k.value FROM json_each(?) AS k WHERE material.id = ? + k.key",
         (encoded, first_material),
@@ -112,11 +112,11 @@ async def look_for_same(db: aiosqlite.Connection, workflow_id: str, jobs: Sequen
 
     `changed` are the jobs that are completed by it, `unchanged` those that are left to be calculated.
     """
-    same = {(key, own): others for key, own, *others in await db.execute_fetchall(_SAME, (_array(jobs), stamp))}
+    same = {(key, own): others for key, own, *others in await db.execute_fetchall(_SAME, (as_array(jobs), stamp))}
     taken: list[tuple[int, int]] = []
     waiting: list[tuple[int, int]] = []
     ours: dict[tuple[str, str | None], int] = {}
-    for job, *what in await db.execute_fetchall(_KEYS, (_array(jobs),)):
+    for job, *what in await db.execute_fetchall(_KEYS, (as_array(jobs),)):
         key: tuple[str, str | None] = (what[0], what[1])
         completed, active = same[key]
         if completed is not None:
@@ -145,7 +145,7 @@ async def look_for_same(db: aiosqlite.Connection, workflow_id: str, jobs: Sequen
 async def _told(
     db: aiosqlite.Connection, taken: Sequence[tuple[int, int]], waiting: Sequence[tuple[int, int]]
 ) -> list[Event]:
-    others = _array({other for _, other in (*taken, *waiting)})
+    others = as_array({other for _, other in (*taken, *waiting)})
     rows = await db.execute_fetchall(f"SELECT id, workflow_id, final_energy FROM job WHERE id {_GIVEN}", (others,))
     known = {id_: (workflow, energy) for id_, workflow, energy in rows}
     reused = [
@@ -169,7 +169,7 @@ async def release_awaiting(db: aiosqlite.Connection, workflow_id: str, stamp: st
 
 async def are_still_ours(db: aiosqlite.Connection, workflow_id: str, jobs: Sequence[int], stamp: str) -> bool:
     """Whether nobody else has begun or ended the same calculations since it was looked; if so, that we are at work."""
-    if list(await db.execute_fetchall(_BEGUN_ELSEWHERE, (_array(jobs), stamp))):
+    if list(await db.execute_fetchall(_BEGUN_ELSEWHERE, (as_array(jobs), stamp))):
         return False
     await show_life(db, workflow_id, stamp)
     return True
@@ -179,7 +179,3 @@ async def show_life(db: aiosqlite.Connection, workflow_id: str, stamp: str) -> A
     """Records that a workflow is at work. Of one that has not been for an hour, nothing is waited for."""
     await db.execute("UPDATE workflow SET seen_at = ? WHERE workflow_id = ?", (stamp, workflow_id))
     return Amendment()
-
-
-def _array(values: Any) -> str:
-    return msgspec.json.encode(list(values)).decode()

@@ -37,7 +37,7 @@ from penstock.store.rows import (
     job_directory,
 )
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
-from penstock.store.selection import Where, in_states
+from penstock.store.selection import Where, as_array, in_states
 from penstock.store.sharing import SHARED_INDEXES, are_still_ours, name_calculations
 
 _WORKFLOW_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(WorkflowRow))
@@ -252,7 +252,7 @@ class WorkflowStore:
             "WHERE a.failure = 'walltime' AND substr(a.directory, 1, 1) != '/' "
             "AND a.number = (SELECT max(number) FROM attempt b WHERE b.job_id = a.job_id AND b.state != 'not_run' "
             f"AND coalesce(b.failure, '') NOT IN ({_BLAMELESS}))",
-            [msgspec.json.encode(list(job_ids)).decode()],
+            [as_array(job_ids)],
         )
         return dict(rows)
 
@@ -531,7 +531,7 @@ class WorkflowStore:
         rows = await self._db.fetch(
             "SELECT id, blamed, blameless, never_rerun, parameters, remedies FROM job "
             "WHERE id IN (SELECT value FROM json_each(?))",
-            [msgspec.json.encode(list(job_ids)).decode()],
+            [as_array(job_ids)],
         )
         return {
             job: JobFacts(blamed, blameless, bool(never), parameters, _REMEDIES.decode(remedies or "[]"))
@@ -542,7 +542,7 @@ class WorkflowStore:
         """Of those of these jobs whose engine parameters a remedy has changed, what they are now (JSON)."""
         rows = await self._db.fetch(
             "SELECT id, parameters FROM job WHERE id IN (SELECT value FROM json_each(?)) AND parameters IS NOT NULL",
-            [msgspec.json.encode(list(job_ids)).decode()],
+            [as_array(job_ids)],
         )
         return dict(rows)
 
