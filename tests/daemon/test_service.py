@@ -25,10 +25,10 @@ from penstock.actors.workflow_messages import (
 from penstock.control import messages as m
 from penstock.control.listener import Peer
 from penstock.daemon.metrics import Metrics, Sources
-from penstock.daemon.service import Service, _in_file, _log_files, _read_log
+from penstock.daemon.service import Service, _log_files, _read_log
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
-from penstock.domain.spec import WorkflowSpec
+from penstock.domain.spec import WorkflowSpec, in_file
 from penstock.domain.states import Resolution
 from penstock.domain.views import ClusterInfo, ClusterReport, EventInfo, Finding, Selection
 
@@ -38,12 +38,12 @@ JOBS = Selection(jobs=(7,))
 
 def test_an_error_gets_its_place_in_the_file() -> None:
     text = "id = 'x'\n[resources]\ncores = 99\n"
-    placed = _in_file(SpecError("too many", key="resources.cores"), text, "s.toml")
+    placed = in_file(SpecError("too many", key="resources.cores"), text, "s.toml")
     assert str(placed) == "s.toml:3: resources.cores: too many"
     known = SpecError("wrong", file="other", line=1, key="id")
-    assert _in_file(known, text, "s.toml") is known
+    assert in_file(known, text, "s.toml") is known
     bare = SpecError("wrong")
-    assert _in_file(bare, text, "s.toml") is bare
+    assert in_file(bare, text, "s.toml") is bare
 
 
 def test_which_files_are_logs(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Owns its database, its slots and its plan; decides nothing that a pure function 
 from __future__ import annotations
 
 import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -28,13 +28,13 @@ from penstock.actors.cluster_port import (
     Submit,
 )
 from penstock.actors.errands import Errands, Reading
-from penstock.actors.ledger import Ledger, PlannedStep, raised_needs
-from penstock.actors.locks import Grant, Locks, WorkflowLocks
+from penstock.actors.ledger import Ledger
+from penstock.actors.locks import Locks
 from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import JOB_STATE, Order, OrderBook, interpret
 from penstock.actors.results import conclude_attempt, not_run_result
 from penstock.actors.reviews import Reviews
-from penstock.actors.sharing import LOOK_EVERY_S, LOOKED_AT_ONCE, SHOWS_LIFE_EVERY_S, Sharing
+from penstock.actors.submitting import Submitting
 from penstock.actors.supervisor import Actor
 from penstock.actors.workers import Workers
 from penstock.actors.workflow_messages import (
@@ -64,13 +64,9 @@ from penstock.actors.workflow_messages import (
     Staged,
     Touched,
 )
-from penstock.domain.budget import Cycle, Pace, Queueing, Shape, bundle_size, shape
 from penstock.domain.calculation import Exit, FailureClass, Outcome
 from penstock.domain.context import Context
 from penstock.domain.errors import ConflictError, PenstockError
-from penstock.domain.ids import new_ulid
-from penstock.domain.locks import decode_tokens
-from penstock.domain.resources import Resources, parse_walltime_s
 from penstock.domain.states import (
     ACTIVE,
     ATTEMPT_ENDED,
@@ -80,17 +76,16 @@ from penstock.domain.states import (
     WorkflowState,
     may_follow,
 )
-from penstock.domain.submission import Observed, Submission
+from penstock.domain.submission import Observed
 from penstock.domain.views import Selection
 from penstock.store.database import BusyGuard
 from penstock.store.events import Event
-from penstock.store.rows import AttemptResult, JobFacts, OpenAttempt, OpenSubmission, ReadyJob
+from penstock.store.rows import AttemptResult, JobFacts, OpenSubmission
 from penstock.store.selection import RUN_HERE, Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
 _TOLD: Final = itertools.count()
 """Numbers what clusters are told, across workflows and their restarts: nothing is ever taken for an older word."""
-_UNREAD_MAX: Final = 5000
 _IDLE_S: Final = 5.0
 _NOT_BEGUN: Final = (JobState.READY, JobState.HELD, JobState.WAITING)
 
@@ -120,18 +115,14 @@ class WorkflowActor(Actor[Message]):
         self._store = WorkflowStore(Path(context.database), workflow_id, around.database)
         self._ledger = Ledger(context, self._store, around.board, around.clock)
         self._errands = Errands(me, self._ledger, around.workers, around.clock)
-        self._sharing = Sharing(self._ledger, around.clock)
         self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
-        self._locks = WorkflowLocks(workflow_id, around.locks, self._pump_soon)
         self._book = OrderBook()
-        self._paces: dict[int, Pace] = defaultdict(Pace)  # by step
-        self._cycle = Cycle()
+        self._submitting = Submitting(me, self._ledger, self._book, self._errands, around.locks, around.clock)
         self._reading: Reading | None = None
         self._draining = False
         self._results_changed = False
         self._viewed = False
         self._projecting = False
-        self._wake_at: float | None = None
         self._idle_armed = False
         self._last_activity = 0.0
 
@@ -142,45 +133,16 @@ class WorkflowActor(Actor[Message]):
         async with self._around.loading:
             open_submissions = await self._ledger.load()
             await self._ledger.claim(self._around.claim)
-        for opened in open_submissions:
-            step = self._ledger.step_of(opened.step_id)
-            submission = self._submission(
-                opened.ulid,
-                step,
-                raised_needs(step.needs, opened.memory_mb, opened.walltime_s),
-                Shape(opened.width, len(opened.attempts)),
-                opened.lane,
-            )
-            order = Order(_with_directories(submission, opened.attempts), opened.attempts, step.id)
-            order.told = True
-            self._book.add(order)
-        await self._find_locks_again(open_submissions)
+        await self._submitting.take_up(open_submissions, self.tasks)
         self._attach()
         await self._cancel_again(open_submissions)
-        await self._go_on_with_cycle()
         self._pump_soon()
         self._ledger.pin()
-
-    async def _find_locks_again(self, opened: list[OpenSubmission]) -> None:
-        """What open submissions need is held, and nothing else; only then may anything be submitted."""
-        orders = self._book.orders
-        held = {each.ulid: (orders[each.ulid].tasks_unended, decode_tokens(each.locks)) for each in opened}
-        await self._locks.find_again(self._ledger.spec.locks, self._ledger.context.locks, held)
-        for ulid, (tasks, tokens) in held.items():
-            orders[ulid].tokens, orders[ulid].tasks_leased = tokens, tasks
-
-    async def _go_on_with_cycle(self) -> None:
-        """What was begun before a restart counts: `per_cycle` protects a cluster from us, however often we restart."""
-        limits = self._ledger.spec.limits
-        if limits.per_cycle is not None:
-            length_s = parse_walltime_s(limits.cycle)
-            begun, first = await self._store.begun_since(self._clock.time() - length_s)
-            self._cycle = Cycle(first + length_s, begun) if first is not None else Cycle()
 
     async def stopped(self) -> None:
         """Closes the database."""
         self._reviews.break_off()
-        self._locks.close()
+        self._submitting.close()
         await self._store.close()
 
     async def handle(self, message: Message) -> object:
@@ -227,23 +189,15 @@ class WorkflowActor(Actor[Message]):
             case Projected():
                 self._projecting = False
             case Pump():
-                self._wake_at = None
+                self._submitting.woken()
 
     # ---- doing what can be done -------------------------------------------------------------------------------------
 
     async def _pump(self) -> None:
         wanted = self._ledger.row.state == WorkflowState.RUNNING and not self._draining
         self._read_on(wanted=wanted)
-        if self._ledger.shares_results and self._book.orders:
-            await self._sharing.show_life()
-            self._wake_at_time(self._clock.time() + SHOWS_LIFE_EVERY_S)
-        if wanted:
-            await self._sharing.look_again()
-            await self._submit_ready()
-            if self._sharing.awaits:
-                self._wake_at_time(self._clock.time() + LOOK_EVERY_S)
-        if self._ledger.state is not WorkflowState.RUNNING or not self._store.tally[JobState.READY]:
-            await self._locks.withdraw()
+        await self._submitting.go_on(wanted=wanted)
+        self._results_changed |= self._submitting.has_taken_over()
         await self._finish_if_done()
 
     def _read_on(self, *, wanted: bool) -> None:
@@ -253,155 +207,6 @@ class WorkflowActor(Actor[Message]):
         elif wanted and self._ledger.step.state == "expanding":
             self._reading = Reading()
             self.tasks.start_soon(self._errands.read_source, self._reading, self._ledger.step.cursor)
-
-    async def _submit_ready(self) -> None:
-        if not self._store.tally[JobState.READY] or self._book.unread() > _UNREAD_MAX:
-            return
-        if self._clock.time() < (ask_at := self._locks.next_ask_at()):
-            self._wake_at_time(ask_at)
-            return
-        queueing = self._ledger.queueing
-        if queueing is None:
-            await self._fill_lanes()
-        else:
-            await self._fill_slots(queueing)
-
-    async def _fill_lanes(self) -> None:
-        """The local cluster: a small submission for every free lane."""
-        pace = self._slowest()
-        for lane, prefetch in self._book.free_lanes(self._ledger.slots, pace):
-            ready = self._store.tally[JobState.READY]
-            if not ready or (prefetch and self._locks.needed):
-                return
-            jobs = await self._take_ready(bundle_size(pace, ready, self._ledger.slots))
-            ulid = new_ulid(self._clock.time())
-            if not jobs or (grant := await self._take_locks(ulid, 1)) is None:
-                return
-            await self._submit(ulid, jobs, Shape(1, len(jobs)), grant, lane=lane, prefetch=prefetch)
-
-    async def _fill_slots(self, queueing: Queueing) -> None:
-        """A cluster with a scheduler: one submission for all free slots."""
-        slots = self._ledger.slots
-        free = self._book.free_slots(slots)
-        if not free or not queueing.is_open:
-            return
-        wanted = self._shape(free, queueing)
-        jobs = await self._take_ready(wanted.size)
-        ulid = new_ulid(self._clock.time())
-        if not jobs or (grant := await self._take_locks(ulid, wanted.fitted(len(jobs)).width)) is None:
-            return
-        if grant.tasks < wanted.fitted(len(jobs)).width:
-            wanted = self._shape(grant.tasks, queueing)
-            jobs = jobs[: wanted.size]
-        await self._submit(ulid, jobs, wanted.fitted(len(jobs)), grant)
-
-    def _shape(self, free: int, queueing: Queueing) -> Shape:
-        """What the next submission to a scheduler looks like with so many free slots."""
-        ready = self._store.tally[JobState.READY]
-        wanted = shape(self._ledger.spec.batching(), self._slowest(), ready, free, self._ledger.slots, queueing)
-        return wanted.warmed() if self._ledger.runs_in_python else wanted
-
-    async def _take_locks(self, ulid: str, most: int) -> Grant | None:
-        """What a submission of up to `most` tasks needs beside slots; None while there is none of it to be had."""
-        if not self._locks.needed:
-            return Grant(most)
-        grant = await self._locks.take(ulid, most, self._ledger.row.priority)
-        if grant is None:
-            self._wake_at_time(self._locks.next_ask_at())
-        return grant
-
-    def _slowest(self) -> Pace:
-        """The pace of the step whose attempts take longest: what is put together for it is never too much."""
-        if any(step.id not in self._paces for step in self._ledger.steps.values()):
-            return Pace()
-        return max(self._paces.values(), key=lambda pace: pace.mean_s or 0.0)
-
-    async def _take_ready(self, limit: int) -> list[ReadyJob]:
-        """Jobs of one kind that may be submitted now; where there are none, the pump is set for when there are."""
-        limits, now = self._ledger.spec.limits, self._clock.time()
-        if limits.per_cycle is not None:
-            self._cycle = self._cycle.at(now, parse_walltime_s(limits.cycle))
-            limit = min(limit, limits.per_cycle - self._cycle.begun)
-        if limit <= 0:
-            self._wake_at_time(self._cycle.ends_at)
-            return []
-        jobs = await self._next_ready(limit, now)
-        if not jobs:
-            await self._wake_when_due()
-        return jobs
-
-    async def _next_ready(self, limit: int, now: float) -> list[ReadyJob]:
-        """The next jobs that may be submitted now; where results are shared, those that are to be calculated here."""
-        if not self._ledger.shares_results:
-            return await self._store.take_ready(limit, now)
-        jobs = await self._store.take_ready(max(limit, LOOKED_AT_ONCE), now)
-        own = await self._sharing.keep_own(jobs) if jobs else []
-        if jobs and not own:  # there may be many more of them: others have their turn in between
-            self._pump_soon()
-        self._results_changed |= len(own) < len(jobs)
-        return own[:limit]
-
-    async def _submit(
-        self, ulid: str, jobs: list[ReadyJob], shape_: Shape, grant: Grant, *, lane: int = 0, prefetch: bool = False
-    ) -> None:
-        """Commits the intent; only then does anything leave."""
-        now = self._clock.time()
-        step = self._ledger.step_of(jobs[0].step_id)
-        needs = raised_needs(step.needs, jobs[0].memory_mb, jobs[0].walltime_s)
-        submission = self._submission(ulid, step, needs, shape_, lane, prefetch=prefetch)
-        tried = [job.id for job in jobs if job.number > 1] if self._ledger.spec.checkpoint.carry else []
-        carried = await self._store.timed_out_directories(tried) if tried else {}
-        shares, locks = self._ledger.shares_results, grant.tokens.encoded()
-        begun = await self._store.begin_submission(
-            submission, self._ledger.spec.cluster, jobs, now, shares=shares, locks=locks
-        )
-        if begun is None:  # somebody was quicker with one of them: it is looked again
-            await self._locks.keep(ulid, grant.tokens, 0)
-            self._pump_soon()
-            return
-        self._cycle = self._cycle.with_begun(len(jobs))
-        attempts, events = begun
-        order = Order(_with_directories(submission, attempts), attempts, step.id)
-        order.tokens, order.tasks_leased = grant.tokens, grant.tasks
-        self._book.add(order)
-        self._ledger.emit(events)
-        await self._give_back(order)
-        self.tasks.start_soon(self._errands.stage, order, jobs, carried)
-
-    def _submission(
-        self, ulid: str, step: PlannedStep, needs: Resources, shape_: Shape, lane: int, *, prefetch: bool = False
-    ) -> Submission:
-        return Submission(
-            ulid=ulid,
-            workflow_id=self.workflow_id,
-            workflow_dir=str(self.directory),
-            mode=self._ledger.row.mode,
-            engine=self._ledger.spec.engine_name,
-            lane=lane,
-            priority=self._ledger.row.priority,
-            prefetch=prefetch,
-            size=shape_.size,
-            resources=needs,
-            width=shape_.width,
-            options=self._ledger.options,
-            expected_s=shape_.expected_s(self._paces[step.id]),
-            checkpoint=self._ledger.spec.checkpoint_argv(),
-            outputs=step.outputs,
-        )
-
-    async def _wake_when_due(self) -> None:
-        due = await self._store.next_due()
-        if due is not None:
-            self._wake_at_time(due)
-
-    def _wake_at_time(self, due: float) -> None:
-        if self._wake_at is None or due < self._wake_at:
-            self._wake_at = due
-            self.tasks.start_soon(self._wake, due)
-
-    async def _wake(self, due: float) -> None:
-        await self._clock.sleep(max(due - self._clock.time(), 0.01))
-        self._pump_soon()
 
     async def _finish_if_done(self) -> None:
         if (
@@ -474,7 +279,7 @@ class WorkflowActor(Actor[Message]):
             self.tasks.start_soon(self._errands.collect, order, news.ended, await self._changed(order, news.ended))
             step_id = self._ledger.step_of(order.step_id).id
             total_s = sum(exit_.ended_at - exit_.started_at for exit_ in news.ended.values())
-            self._paces[step_id] = self._paces[step_id].with_sample(len(news.ended), total_s)
+            self._submitting.observe_ends(step_id, len(news.ended), total_s)
         if news.moved:
             await self._mark(order, news.moved, {}, news.doubts)
         order.started |= news.started
@@ -568,13 +373,7 @@ class WorkflowActor(Actor[Message]):
         self._results_changed = True
         self._around.board.counts.update(("attempt", self._ledger.spec.cluster, str(r.attempt_state)) for r in results)
         self._ledger.emit(events)
-        await self._give_back(order)
-
-    async def _give_back(self, order: Order) -> None:
-        """Locks and resources of tasks that will run nothing more: all that they had to run is committed as ended."""
-        if order.tokens.any and order.tasks_unended < order.tasks_leased:
-            order.tasks_leased = order.tasks_unended
-            await self._locks.keep(order.submission.ulid, order.tokens, order.tasks_leased)
+        await self._submitting.give_back(order)
 
     async def _settle(self, order: Order) -> None:
         """When every end is committed, the submission is closed and the cluster may forget it."""
@@ -715,7 +514,7 @@ class WorkflowActor(Actor[Message]):
         if self._store_is_needed():
             self._arm_idle()
         else:
-            self._locks.rest()
+            self._submitting.rest()
             await self._store.close()
 
     async def _idle(self) -> None:
@@ -723,7 +522,3 @@ class WorkflowActor(Actor[Message]):
         while self._store_is_needed():
             await self._clock.sleep(_IDLE_S)
         self._me.post("idle", Idle())
-
-
-def _with_directories(submission: Submission, attempts: list[OpenAttempt]) -> Submission:
-    return msgspec.structs.replace(submission, directories=tuple(attempt.directory for attempt in attempts))
