@@ -150,6 +150,7 @@ def test_what_cannot_be_made_offline_is_told_with_its_line(tmp_path: Path) -> No
         (SPEC.replace("emt", "emtt"), "spec.toml:7: engine.name"),
         (SPEC.replace("m.csv", "n.csv"), "n.csv"),
         (f'isolation = "shared"\n{SPEC}', "spec.toml:1: isolation: only isolated workflows"),
+        (SPEC + "[sweep]\nslots = [1, 2]\n", r"spec.toml:\d+: sweep: makes many workflows"),
     ):
         with pytest.raises(SpecError, match=message):
             check_offline(text, file, tmp_path, ())

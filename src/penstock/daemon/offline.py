@@ -12,11 +12,12 @@ from penstock.actors.clock import SystemClock
 from penstock.actors.task import Task
 from penstock.actors.worker_tasks import CheckWork
 from penstock.daemon.creation import Request, build_aside, check_request
+from penstock.daemon.sweeps import refuse_sweep
 from penstock.domain import settings
 from penstock.domain.context import Mode, alone_in
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.settings import Layer
-from penstock.domain.spec import decode_spec, in_file, locate_key, parse_toml
+from penstock.domain.spec import WorkflowSpec, decode_spec, in_file, parse_toml
 from penstock.domain.states import WorkflowState
 from penstock.store.adoption import OFFLINE
 from penstock.store.layout import aside_of, discard_aside, reveal
@@ -38,18 +39,21 @@ def check_offline(text: str, file: str, into: Path, layers: tuple[Layer, ...]) -
     `into` (absolute) gets the workflow's directory.
     """
     tables: dict[str, Any] = parse_toml(text, file)
-    spec = decode_spec(settings.apply(tables, [settings.built_in_layer(), *layers]), text, file)
-    if spec.isolation != Mode.ISOLATED:
-        line = locate_key(text, "isolation")
-        message = "only isolated workflows can be made offline and move"
-        raise SpecError(message, file=file, line=line, key="isolation")
     try:
+        refuse_sweep(tables)
+        spec = decode_spec(settings.apply(tables, [settings.built_in_layer(), *layers]), text, file)
+        _refuse_shared(spec)
         wish = check_request(spec, str(into), file, file, None)
         CheckWork(spec.structures, str(wish.source), spec.engine_name, wish.inputs(), runs_here=False).run()
     except SpecError as error:
         raise in_file(error, text, file) from error
     context = alone_in(into / wish.workflow_id, wish.workflow_id)
     return msgspec.structs.replace(wish, context=context)
+
+
+def _refuse_shared(spec: WorkflowSpec) -> None:
+    if spec.isolation != Mode.ISOLATED:
+        raise SpecError("only isolated workflows can be made offline and move", key="isolation")
 
 
 async def create_offline(request: Request) -> Path:
