@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from penstock.actors.locks import Locks, WorkflowLocks
-from penstock.actors.workflow_messages import CancelWorkflow, PauseWorkflow, ResumeWorkflow
+from penstock.actors.workflow_messages import CancelWorkflow, PauseWorkflow, ResumeWorkflow, Touched
 from penstock.domain.budget import Queueing
 from penstock.domain.ids import new_ulid
 from penstock.domain.locks import Wish
@@ -20,6 +20,7 @@ from penstock.testing.simulated_world import Behaviour
 from penstock.testing.virtual_clock import VirtualClock
 
 from .campaign import BrokenError, Campaign
+from .test_resuming import ONCE, fail_first_attempts, revision_of
 
 _FIRST, _, _LAST = os.environ.get("CHAOS_SEEDS", "6").rpartition(":")
 SEEDS = range(int(_FIRST or 0), int(_LAST))
@@ -215,3 +216,18 @@ async def test_who_needs_locks_as_well_holds_none_while_it_waits(tmp_path: Path)
     assert grant.tasks == 1
     assert grant.tokens.environment() == {"PENSTOCK_LOCK_TOKEN_ORCA": "2", "PENSTOCK_LOCK_TOKEN_LASER": "2"}
     locks.close()
+
+
+async def test_a_workflow_resumed_with_other_locks_needs_those(tmp_path: Path) -> None:
+    async with Limited(tmp_path, 6, 1, LockNeeds(), slots=3, retry=ONCE) as run:
+        fail_first_attempts(run, 2, 3, 5)
+        assert await run.until_ended() == "failed"
+        assert run.query("SELECT DISTINCT locks FROM submission") == [(None,)]
+        run.world.peak.clear()
+        run.start()
+        assert await run.ask(ResumeWorkflow(None, revision_of(run, locks__resources={"orca": 1}))) == Touched(3)
+        assert await run.until_ended() == "completed"
+        run.check_books()
+        run.table = run.locks.resources
+        run.check_locks()
+    assert run.query("SELECT count(*) FROM submission WHERE locks IS NOT NULL") == [(3,)]

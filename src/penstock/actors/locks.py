@@ -143,6 +143,15 @@ class WorkflowLocks:
         if self.needed:
             self._stand()
 
+    async def need(self, needs: LockNeeds, directory: str) -> None:
+        """What submissions need from now on: with no attempt under way, a workflow may be resumed with other locks."""
+        if needs == self._needs:
+            return
+        await self.withdraw()
+        self._needs = needs
+        if self.needed:
+            self._names = self._locks.names_in(directory)
+
     async def _settle(self, table: LockTable, wanted: list[Lease]) -> None:
         if wanted or table.path.exists():
             await self._change(table, partial(table.settle, self.workflow_id, wanted))

@@ -149,7 +149,7 @@ class Service:
         """What makes workflows, or would."""
         match request:
             case m.Adopt():
-                return await adopt(request, self._workflows, self._desk.refuse_impossible, self._board.clusters)
+                return await adopt(request, self._workflows, self._refuse_impossible, self._board.clusters)
             case m.SubmitSweep():
                 return await submit_sweep(request, self._wish, self._workflows, self._board.clusters)
             case m.Submit():
@@ -182,8 +182,7 @@ class Service:
     async def _go_on(self, request: m.Revise | m.RepeatCompletion) -> m.Revised | m.WorkflowStatus:
         match request:
             case m.Revise():
-                refuse = self._desk.refuse_impossible
-                return await resume_revised(request, self._workflows, refuse, self._board.clusters)
+                return await resume_revised(request, self._workflows, self._refuse_impossible, self._board.clusters)
             case m.RepeatCompletion(id=id_, position=position):
                 await self._completions.again(id_, position)
                 return await self._status(id_)
@@ -261,11 +260,15 @@ class Service:
         slots_origin = settings.resolve([*below, own, *above])["slots"].origin
         try:
             wish = check_request(spec, request.work_root, request.file, slots_origin, self._board.clusters)
-            self._desk.refuse_impossible(spec, wish.needs())
-            self._locks.refuse_impossible(spec.locks)
+            self._refuse_impossible(spec, wish.needs())
         except SpecError as error:
             raise in_file(error, request.text, request.file) from error
         return wish
+
+    def _refuse_impossible(self, spec: WorkflowSpec, needs: Sequence[Resources]) -> None:
+        """SpecError for what could never run here: no cluster gives it, or there is no such shared resource."""
+        self._desk.refuse_impossible(spec, needs)
+        self._locks.refuse_impossible(spec.locks)
 
     async def _plan(self, request: m.Plan) -> m.Planned:
         wish = await anyio.to_thread.run_sync(self._checked, request)
