@@ -17,6 +17,7 @@ from penstock.ctl.spec_check import check_spec
 from penstock.ctl.spec_document import plain, put, render
 from penstock.ctl.template_files import BUILT_IN, check_template, folders, load_template
 from penstock.ctl.template_saving import template_text
+from penstock.domain.errors import ConflictError
 from penstock.domain.spec import decode_spec
 from penstock.testing.scripted_daemon import Script, ScriptedDaemon
 
@@ -103,6 +104,14 @@ def test_a_saved_template_has_nothing_of_its_workflows_own() -> None:
     assert tables["remedies"] == {"rules": [SPEC["remedies"]["rules"][0] | {"restart": True}]}  # type: ignore[index]
     assert tables["engine"]["results"] == {"patterns": {"energy_hartree": r"E =\s*(\S+)"}}
     assert list(tables["template"]["asks"]) == ["structures.source", "engine.command", 'engine.templates."job.inp"']
+
+
+def test_of_what_was_imported_or_made_by_a_program_only_what_runs_is_saved() -> None:
+    imported = SPEC | {"structures": {"source": "/old/workflow.db", "format": "imported"}}
+    assert "imported" not in template_text(stored(imported), "ours")
+    for recipe in ("record", "library"):
+        with pytest.raises(ConflictError, match="does not say how to run anything"):
+            template_text({"recipe": recipe, "engine": {"name": "command"}}, "")
 
 
 def test_the_steps_of_a_chain_are_saved_without_their_files() -> None:

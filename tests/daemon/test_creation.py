@@ -66,14 +66,14 @@ def _broken(function: Callable[..., Any], when: str, error: BaseException) -> Ca
 
 
 def _breaks_after_rename(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    sync = layout._sync
+    sync = layout.sync_directory
 
     def broken(directory: Path) -> None:
         if not directory.name.startswith(".new-"):
             raise error
         sync(directory)
 
-    monkeypatch.setattr(layout, "_sync", broken)
+    monkeypatch.setattr(layout, "sync_directory", broken)
 
 
 @pytest.fixture

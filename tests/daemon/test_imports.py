@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,6 +97,8 @@ async def test_an_import_that_is_killed_is_there_as_a_whole_or_not_at_all(
                 made = await import_databases(request, None, life.workflows, cast("Any", Here()))
                 assert made.counts["jobs"] == 2
             assert await life.until_ended() == ("failed", {"completed": 1, "failed": 1})
+        with closing(sqlite3.connect(house.directory / "workflow.db")) as db:
+            assert db.execute("SELECT daemon FROM workflow").fetchall() == [(life.workflows.claim,)]
     assert source.read_bytes() == before
 
 

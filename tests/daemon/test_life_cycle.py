@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -188,6 +189,13 @@ class House:
             return 0
         return queries.list_jobs(database, workflow_id, Selection(), limit=1, offset=0, order="id")[1]
 
+    def claimed(self, workflow_id: str) -> bool:
+        """Whether its database says which daemon works on it."""
+        database = Path(plan_context(self.mode, str(self.work), workflow_id).database)
+        with closing(sqlite3.connect(database)) as db:
+            ((daemon,),) = db.execute("SELECT daemon FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchall()
+        return daemon is not None
+
 
 @pytest.fixture(params=[Mode.ISOLATED, Mode.SHARED], ids=str, scope="module")
 def pattern(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> House:
@@ -293,6 +301,7 @@ def test_a_workflow_is_restored_as_a_whole_or_not_at_all(pattern: House) -> None
             assert pattern.rows("w") == 0, when
             pattern.act(lambda life: life.restore(m.Restore("w")))
         assert (pattern.exported("w"), pattern.files("w")) == (before, files), when
+        assert pattern.claimed("w"), when
 
     assert storm(pattern, lambda life: life.restore(m.Restore("w")), check, "archived") > 15
     assert outcomes == {1, 2}

@@ -192,6 +192,7 @@ class UnpackArchive(_Vast, frozen=True):
     context: Context
     token: str
     outside_links: bool
+    daemon: str  # JSON, a DaemonPlace: who works on it from now on
     result = Unpacked
 
     def run(self) -> Unpacked:
@@ -207,7 +208,7 @@ class UnpackArchive(_Vast, frozen=True):
         head = unpacker.head
         copy = aside / DATABASE_NAME
         facts = transfer.check_copy(copy, head.workflow)
-        target = transfer.Target(context.workflow_id, context.mode, context.namespace)
+        target = transfer.Target(context.workflow_id, context.mode, context.namespace, self.daemon)
         origin = {"operation": self.token, "archive": self.place, "sha256": digest.sha256}
         transfer.retarget(copy, head.workflow, target, origin)
         facts = transfer.check_copy(copy, context.workflow_id)

@@ -20,7 +20,7 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.context import DATABASE_NAME, Context, Mode, plan_context
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
-from penstock.domain.spec import StructureSource, WorkflowSpec, nearest
+from penstock.domain.spec import IMPORTED, StructureSource, WorkflowSpec, nearest
 from penstock.domain.states import public_counts
 from penstock.domain.views import WorkflowInfo
 from penstock.recipes.record import RECORD
@@ -31,8 +31,6 @@ from penstock.store.imports.order import RUNNING, ImportOrder, ImportResult, sta
 from penstock.store.layout import lay_out
 from penstock.store.rows import NewStep, WorkflowRow
 
-IMPORTED: Final = "imported"
-"""The format of a source that was read once, by an import, and never is again."""
 _RECIPES: Final = {ImportKind.ARCHITECTOR: "campaign", ImportKind.CRYSTAL: "crystal"}
 _ID_MAX: Final = 64
 
@@ -65,7 +63,7 @@ async def import_databases(
 
     async def build(context: Context, aside: Path) -> WorkflowInfo:
         await anyio.to_thread.run_sync(lay_out, aside, context)
-        row = _row(plan, time.time())
+        row = _row(plan, time.time(), workflows.claim)
         is_inside = Path(context.database).is_relative_to(context.directory)
         partial = (aside if is_inside else Path(context.database).parent) / f".new-{DATABASE_NAME}"
         await anyio.to_thread.run_sync(_make_room, partial)
@@ -136,7 +134,7 @@ def _id_from(source: str) -> str:
     return name[:_ID_MAX].rstrip(".") or "import"
 
 
-def _row(plan: _Plan, now: float) -> WorkflowRow:
+def _row(plan: _Plan, now: float, claim: str) -> WorkflowRow:
     spec = plan.spec
     return WorkflowRow(
         workflow_id=plan.context.workflow_id,
@@ -153,6 +151,7 @@ def _row(plan: _Plan, now: float) -> WorkflowRow:
         priority=spec.priority,
         created_at=now,
         updated_at=now,
+        daemon=claim,
     )
 
 

@@ -296,8 +296,9 @@ class LifeCycle:
         aside = aside_of(directory)
         await self._workers.run(RemoveTree(str(aside)))
         try:
+            claim = self._workflows.claim
             unpacked: Unpacked = await self._workers.run(
-                UnpackArchive(operation.location, str(aside), context, operation.token, outside_links)
+                UnpackArchive(operation.location, str(aside), context, operation.token, outside_links, claim)
             )
             await self._in_thread(reveal, aside, directory)
         except OSError as error:

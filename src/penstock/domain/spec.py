@@ -24,6 +24,9 @@ from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime
 from penstock.domain.retention import RetentionTable, check_retention
 from penstock.domain.scheduling import SchedulerOptions, check_options
 
+IMPORTED: Final = "imported"
+"""The format of a source that was read once, by an import, and never is again."""
+
 
 class StructureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a campaign's structures come from; `source` may be a file, a folder or a glob.

@@ -75,6 +75,7 @@ class Target(msgspec.Struct, frozen=True):
     workflow_id: str
     mode: str
     namespace: str
+    daemon: str | None = None  # JSON, a DaemonPlace: who works on it from now on
 
 
 class Shift(msgspec.Struct, frozen=True):
@@ -190,9 +191,9 @@ def retarget(copy: Path, was: str, target: Target, origin: Mapping[str, Any]) ->
             db.execute("UPDATE job SET calculation = NULL")
         own = (target.workflow_id,)
         db.execute(
-            "UPDATE workflow SET mode = ?, namespace = ?, daemon = NULL, "
+            "UPDATE workflow SET mode = ?, namespace = ?, daemon = ?, "
             "spec = json_set(spec, '$.id', ?, '$.isolation', ?) WHERE workflow_id = ?",
-            (target.mode, target.namespace, target.workflow_id, target.mode, *own),
+            (target.mode, target.namespace, target.daemon, target.workflow_id, target.mode, *own),
         )
         db.execute(
             "UPDATE workflow SET state = ?, reason = 'restored from an archive' WHERE workflow_id = ? AND state = ?",
