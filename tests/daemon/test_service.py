@@ -25,7 +25,8 @@ from penstock.actors.workflow_messages import (
 from penstock.control import messages as m
 from penstock.control.listener import Peer
 from penstock.daemon.metrics import Metrics, Sources
-from penstock.daemon.service import Service, _log_files, _read_log
+from penstock.daemon.service import Service
+from penstock.daemon.streams import Streams, _log_files, _read_log
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec, in_file
@@ -83,17 +84,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Board,
     move_on_after = anyio.move_on_after
     monkeypatch.setattr(anyio, "move_on_after", lambda _seconds: move_on_after(0.02))
     board = Board()
-    service = Service(
-        cast("Any", None),
-        board,
-        cast("Any", None),
-        cast("Any", None),
-        list,
-        Desk(),
-        cast("Any", None),
-        completions=cast("Any", None),
-    )
-    stream = service._watch(m.Watch())
+    stream = Streams(cast("Any", None), board).watch(m.Watch())
     yield board, stream
     await stream.aclose()
     assert board._subscriptions == set()

@@ -153,7 +153,7 @@ def test_a_record_is_looked_at_and_never_run(daemon: Penstockd) -> None:
     assert (made.id, made.kind) == ("workflow", "architector")
     with pytest.raises(ConflictError, match="exists already"):
         daemon.client.import_databases((str(source),), str(daemon.work))
-    for refused in (daemon.client.resume, daemon.client.retry, daemon.client.reset_missing):
+    for refused in (daemon.client.resume, daemon.client.retry, daemon.client.reset_missing, daemon.client.revise):
         with pytest.raises(ConflictError, match="is a record of what another tool did"):
             refused("workflow")
     assert daemon.client.rescan("workflow").changed == 1

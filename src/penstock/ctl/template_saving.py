@@ -12,10 +12,9 @@ from penstock.ctl.questions import names_file
 from penstock.ctl.spec_document import document_of, drop, quoted, render, split_key
 from penstock.ctl.spec_words import MEANINGS
 from penstock.ctl.template_files import HEADER
-from penstock.domain.context import LIBRARY
 from penstock.domain.errors import ConflictError
 from penstock.domain.spec import IMPORTED, StructureSource, WorkflowSpec
-from penstock.recipes.record import RECORD
+from penstock.recipes.registry import ONLY_KEPT
 
 _ITS_OWN: Final = ("id", "metadata")
 _PATH: Final = re.compile(r"""(?:^|[\s'"=:])[/~]\w""")
@@ -31,7 +30,7 @@ def template_text(spec: Mapping[str, Any], description: str) -> str:
     Its name, its metadata and the place of its structures stay behind, and so do paths: what has one is asked for.
     ConflictError where it does not say how to run anything.
     """
-    if spec["recipe"] in (LIBRARY, RECORD):
+    if spec["recipe"] in ONLY_KEPT:
         raise ConflictError("its spec does not say how to run anything; take a workflow that was submitted")
     said = _said({key: value for key, value in spec.items() if key not in _ITS_OWN}, _EMPTY)
     said["structures"].pop("source")

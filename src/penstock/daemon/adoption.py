@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import anyio.to_thread
 import msgspec
@@ -15,7 +14,6 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.context import (
     CONTEXT_NAME,
     DATABASE_NAME,
-    LIBRARY,
     Context,
     DaemonPlace,
     Mode,
@@ -28,12 +26,9 @@ from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec
 from penstock.domain.views import ClusterInfo
 from penstock.recipes.recipe import View
-from penstock.recipes.record import RECORD
-from penstock.recipes.registry import get_recipe
+from penstock.recipes.registry import ONLY_KEPT, get_recipe
 from penstock.store.adoption import Arrival, load_arrival, take_over
 
-_ONLY_KEPT: Final = frozenset({LIBRARY, RECORD})
-"""Recipes of workflows whose jobs are never run by a daemon: what is needed for that need not be here."""
 Refuse = Callable[[WorkflowSpec, Sequence[Resources]], None]
 
 
@@ -55,7 +50,7 @@ async def adopt(
         known = ", ".join(sorted(clusters))
         raise SpecError(f"unknown cluster {spec.cluster!r}; give one of {known} with --cluster", key="cluster")
     context = msgspec.structs.replace(context, workflow_id=workflow_id, namespace=workflow_id)
-    if spec.recipe not in _ONLY_KEPT:
+    if spec.recipe not in ONLY_KEPT:  # what is needed to run its jobs need not be here
         steps = tuple(get_recipe(spec.recipe).steps(View(spec, ())))
         source = directory / spec.structures.source
         wish = Request(context, spec, arrival.parameters.encode(), source, arrival.slots_origin, steps)

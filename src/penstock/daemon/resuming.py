@@ -20,6 +20,7 @@ from penstock.domain.settings import COMMAND_LINE
 from penstock.domain.spec import WorkflowSpec, in_file, parse_toml
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
+from penstock.recipes.registry import ONLY_KEPT
 from penstock.store.resuming import Standing, load_standing
 
 _DEADLINE_S: Final = 60.0
@@ -33,6 +34,8 @@ async def resume_revised(
 ) -> m.Revised:
     """Lets a workflow go on with what the request changes of its spec; a dry run only says what that would be."""
     info = workflows.info(request.id)
+    if info.recipe in ONLY_KEPT:
+        await workflows.ask(request.id, ResumeWorkflow(None), _DEADLINE_S)  # it says why not
     standing = await anyio.to_thread.run_sync(load_standing, Path(info.database), request.id)
     if standing.state is WorkflowState.RUNNING:
         raise ConflictError(f"workflow {request.id} is running; pause it, and change it when what runs now has ended")

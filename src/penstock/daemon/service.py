@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -43,6 +42,7 @@ from penstock.daemon.metrics import Metrics
 from penstock.daemon.resuming import resume_revised
 from penstock.daemon.retention import WHOLE, Retention
 from penstock.daemon.reviews import review, word_on_job
+from penstock.daemon.streams import Streams, job_record
 from penstock.daemon.sweeps import find_sweep, list_sweeps, refuse_sweep, submit_sweep
 from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
@@ -50,8 +50,8 @@ from penstock.domain import settings
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, in_file, parse_toml
-from penstock.domain.states import ATTEMPT_ENDED, JobState, WorkflowState
-from penstock.domain.views import ClusterReport, CompletionInfo, EventInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
+from penstock.domain.states import JobState, WorkflowState
+from penstock.domain.views import ClusterReport, CompletionInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
 from penstock.recipes.recipe import Step
 from penstock.recipes.record import RECORD
 from penstock.store import export, queries, table
@@ -59,13 +59,6 @@ from penstock.store.completion import load_completions
 
 _DEADLINE_S: Final = 60.0
 _FAILURES_SHOWN: Final = 10
-_PAGE: Final = 1000
-_LOG_BYTES: Final = 65536
-_FOLLOW_S: Final = 0.3
-_ENDED: Final = frozenset(
-    {WorkflowState.COMPLETED, WorkflowState.FAILED, WorkflowState.CANCELLED, WorkflowState.FAULTED}
-)
-_ON_THEIR_WAY: Final = ("submitting", "queued", "running", "collecting", "in_doubt")
 
 
 _Change = m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.Resolve | m.SetWorkflow
@@ -111,6 +104,7 @@ class Service:
         self._desk = desk
         self._locks = locks
         self._completions = completions
+        self._streams = Streams(workflows, board)
         self._whole = whole  # what is done to workflows as a whole
         self._started_at = time.monotonic()
 
@@ -343,13 +337,8 @@ class Service:
         )
         return m.Jobs(tuple(jobs), total)
 
-    async def _record(self, workflow_id: str, job: int) -> tuple[WorkflowInfo, queries.JobRecord]:
-        info = self._workflows.info(workflow_id)
-        database, directory = Path(info.database), Path(info.directory)
-        return info, await anyio.to_thread.run_sync(queries.load_job, database, directory, workflow_id, job)
-
     async def _job(self, workflow_id: str, job: int) -> m.JobDetail:
-        _, record = await self._record(workflow_id, job)
+        record = await job_record(self._workflows.info(workflow_id), job)
         return m.JobDetail(
             job=record.job,
             geometry=record.geometry,
@@ -362,7 +351,8 @@ class Service:
         )
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
-        info, record = await self._record(workflow_id, job)
+        info = self._workflows.info(workflow_id)
+        record = await job_record(info, job)
         decoded = msgspec.json.decode(await self._spec(workflow_id), type=WorkflowSpec)
         around = look_around(self._board, record, info.cluster)
         if record.job.state == JobState.READY:
@@ -407,9 +397,9 @@ class Service:
     def _items(self, request: m.StreamRequest) -> AsyncGenerator[m.AnyItem]:
         match request:
             case m.Watch():
-                return self._watch(request)
+                return self._streams.watch(request)
             case m.Logs():
-                return self._logs(request)
+                return self._streams.logs(request)
             case m.CheckCluster(name):
                 return self._check(name)
 
@@ -417,70 +407,6 @@ class Service:
         async with aclosing(self._desk_for(name).check(name)) as findings:
             async for finding in findings:
                 yield finding
-
-    async def _watch(self, request: m.Watch) -> AsyncGenerator[m.AnyItem]:
-        if request.id is not None:
-            self._workflows.info(request.id)
-        last = request.since or 0
-        with self._board.subscribe(request.id) as subscription:
-            if request.id is not None and request.since is not None:
-                async for event in self._history(request.id, request.since):
-                    last = event.seq
-                    yield event
-            while not (request.until_end and request.id and self._has_ended(request.id) and subscription.is_empty):
-                news: EventInfo | None = None
-                with anyio.move_on_after(1.0):  # around the wait alone: a slow client takes its own time
-                    news = await subscription.take()
-                if dropped := subscription.take_dropped():
-                    yield m.Lagged(dropped)
-                if news is not None and (request.id is None or news.seq > last):
-                    yield news
-
-    async def _history(self, workflow_id: str, since: int) -> AsyncGenerator[EventInfo]:
-        database = Path(self._workflows.info(workflow_id).database)
-        while True:
-            page = await anyio.to_thread.run_sync(queries.events_since, database, workflow_id, since, _PAGE)
-            for event in page:
-                yield event
-            if len(page) < _PAGE:
-                return
-            since = page[-1].seq
-
-    def _has_ended(self, workflow_id: str) -> bool:
-        info = self._workflows.info(workflow_id)
-        if info.state == WorkflowState.FAULTED:
-            return True  # of its jobs nothing more will be heard
-        return info.state in _ENDED and not any(info.states.get(state) for state in _ON_THEIR_WAY)
-
-    async def _logs(self, request: m.Logs) -> AsyncGenerator[m.AnyItem]:
-        _, record = await self._record(request.id, request.job)
-        number = request.attempt or record.job.attempts
-        attempt = next((a for a in record.attempts if a.number == number), None)
-        if attempt is None:
-            raise NotFoundError(
-                f"job {request.job} has no attempt {number} yet"
-                if not request.attempt
-                else f"job {request.job} has no attempt {number}"
-            )
-        offsets: dict[str, int] = {}
-        directory = Path(attempt.directory)
-        while True:
-            ended = attempt.state in ATTEMPT_ENDED
-            for name in await anyio.to_thread.run_sync(_log_files, directory):
-                while True:
-                    tail = request.tail_bytes if name not in offsets else None
-                    data, offset = await anyio.to_thread.run_sync(
-                        _read_log, directory / name, offsets.get(name, 0), tail
-                    )
-                    offsets[name] = offset
-                    if not data:
-                        break
-                    yield m.LogChunk(name, data)
-            if ended or not request.follow:
-                return
-            await anyio.sleep(_FOLLOW_S)
-            _, record = await self._record(request.id, request.job)
-            attempt = next(a for a in record.attempts if a.number == number)
 
 
 def _what_became(info: WorkflowInfo, failed: int) -> tuple[list[JobInfo], list[RejectedInfo], list[CompletionInfo]]:
@@ -522,29 +448,3 @@ def _planned(spec: WorkflowSpec, step: Step, source: SourcePlan) -> m.StepPlan:
         example_files=example.files if example else {},
         example_argv=tuple(example.argv) if example and example.argv else None,
     )
-
-
-def _log_files(directory: Path) -> list[str]:
-    try:
-        names = sorted(entry.name for entry in directory.iterdir())
-    except OSError:
-        return []
-    return [n for n in ("stdout", "stderr") if n in names] + [n for n in names if n.endswith((".log", ".out"))]
-
-
-def _read_log(path: Path, offset: int, tail: int | None) -> tuple[bytes, int]:
-    """What follows `offset` (or the last `tail` bytes), and the new offset. Only ever a regular file of the attempt."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return b"", offset
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return b"", offset
-        if tail is not None:
-            offset = max(0, found.st_size - tail)
-        data = os.pread(fd, _LOG_BYTES, offset)
-        return data, offset + len(data)
-    finally:
-        os.close(fd)

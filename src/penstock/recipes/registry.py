@@ -17,6 +17,10 @@ _RECIPES: Final[dict[str, Recipe]] = {
 }
 
 
+ONLY_KEPT: Final = frozenset({Library.name, Record.name})
+"""Recipes of workflows whose jobs no daemon ever runs."""
+
+
 def get_recipe(name: str) -> Recipe:
     """The recipe called `name`, else SpecError naming the known ones."""
     if name not in _RECIPES:
@@ -28,4 +32,4 @@ def get_recipe(name: str) -> Recipe:
 
 def recipe_names() -> list[str]:
     """The recipes that a spec can have: records are only ever imported, and a library user submits nothing."""
-    return [name for name in _RECIPES if name not in (Record.name, Library.name)]
+    return [name for name in _RECIPES if name not in ONLY_KEPT]
