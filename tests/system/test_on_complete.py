@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 from .conftest import Penstockd, eventually, query
@@ -48,8 +49,7 @@ def test_results_are_merged_at_the_end_and_found_there_once(daemon: Penstockd) -
 
 
 def test_a_workflow_is_archived_and_goes_when_all_before_is_done(daemon: Penstockd) -> None:
-    last = {"action": "archive", "destination": "kept", "delete": True}
-    (daemon.work / "kept").mkdir()
+    last = {"action": "archive", "destination": "kept/", "delete": True}
     (daemon.work / "mine.csv").write_text("mine")
     mine = {"action": "export", "path": "mine.csv"}
     daemon.submit_command("some", "true", jobs=2, on_complete=[{"action": "clean"}, mine, last])
@@ -60,7 +60,8 @@ def test_a_workflow_is_archived_and_goes_when_all_before_is_done(daemon: Penstoc
     assert daemon.ctl("on-complete", "some", "--retry").returncode == 0
     eventually(lambda: daemon.client.list_workflows().workflows == (), "the workflow is gone")
     assert names(daemon.work / "mine.csv") == ["some-1", "some-2"]
-    assert [path.name for path in (daemon.work / "kept").iterdir()] == ["some.tar.zst"]
+    [kept] = (daemon.work / "kept").iterdir()
+    assert re.fullmatch(r"some-\d{8}T\d{6}Z\.tar\.zst", kept.name)
     assert not (daemon.work / ".penstock" / "some").exists()
     daemon.client.restore("some")
     assert daemon.state_of("some") == "completed"

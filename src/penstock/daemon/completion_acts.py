@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.to_thread
 
 from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import ExportJobs
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
+from penstock.daemon.archive_places import is_folder, new_place_in
 from penstock.daemon.completion import Act
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.merging import merge_results
@@ -81,13 +84,17 @@ def archive_act(workflows: Workflows, life_cycle: LifeCycle, clock: Clock) -> Ac
     """Archives the workflow, and deletes it then where that is wished. An archive since its end is not made again."""
 
     async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:
-        place = action.destination if is_url(action.destination) else str(work_root(info) / action.destination)
+        place = action.destination
+        if not is_url(place):
+            place = os.path.join(work_root(info), place)  # noqa: PTH118 - a Path loses the slash that means a folder
         if again:  # what a daemon before had begun, the life cycle ends by itself
             await _until_free(info.id, workflows, clock)
             found = await life_cycle.archives_of(info.id)
             made = [archive for archive in found if archive.archived_at >= info.updated_at]
             if made and not action.delete:
                 return f"archived to {made[-1].location}"
+        if is_folder(place):
+            place = await anyio.to_thread.run_sync(new_place_in, place, info.id, clock.time())
         archived = await life_cycle.archive(m.Archive(info.id, place, action.delete))
         return f"archived to {archived.archive.location}"
 

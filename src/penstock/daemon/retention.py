@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 from typing import Final, get_args
 
@@ -17,10 +16,10 @@ from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
+from penstock.daemon.archive_places import new_place_in
 from penstock.daemon.life_cycle import LifeCycle, LifeCycleRequest
 from penstock.domain.completion import CompletionState
-from penstock.domain.errors import ConflictError, PenstockError
-from penstock.domain.life_cycle import ARCHIVE_SUFFIX, is_url
+from penstock.domain.errors import PenstockError
 from penstock.domain.retention import ARCHIVE, DELETE, Due, Ended, RetentionTable, decide
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import WorkflowState
@@ -110,7 +109,9 @@ class Retention:
         if due.action == ARCHIVE or (must_be_archived and not await self._is_safe(due.id)):
             info = self._board.workflows[due.id]
             with self._clock.busy():
-                place = await anyio.to_thread.run_sync(_place, info, due, self._clock.time())
+                place = await anyio.to_thread.run_sync(
+                    new_place_in, _destination(info, due.policy), info.id, self._clock.time()
+                )
             await self._life_cycle.archive(m.Archive(due.id, place, delete=due.action == DELETE))
         else:
             await self._life_cycle.delete(m.Delete(due.id))
@@ -146,18 +147,6 @@ def _changed_at(info: WorkflowInfo) -> float:
     with reading(Path(info.database)) as db:
         row = db.execute("SELECT updated_at FROM workflow WHERE workflow_id = ?", (info.id,)).fetchone()
         return float(row[0])
-
-
-def _place(info: WorkflowInfo, due: Due, now: float) -> str:
-    """A name of its own for this archive; its directory exists afterwards."""
-    folder = _destination(info, due.policy)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    if not is_url(folder):
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConflictError(f"{folder} cannot be made: {error.strerror}; set retention.destination") from error
-    return f"{folder.rstrip('/')}/{info.id}-{stamp}{ARCHIVE_SUFFIX}"
 
 
 def _destination(info: WorkflowInfo, policy: RetentionTable) -> str:

@@ -193,9 +193,13 @@ def end_job(
 
 
 def find_result(db: sqlite3.Connection, key: str, except_for: int = 0) -> int | None:
-    """A completed job of any workflow with that key; one that was calculated goes before a copy."""
+    """A completed job of any workflow with that key, and by the parameters that the key is of.
+
+    One that was calculated goes before a copy.
+    """
     found = db.execute(
-        "SELECT id FROM job WHERE calculation = ? AND id != ? AND state = 'completed' ORDER BY origin IS NOT NULL, id",
+        "SELECT id FROM job WHERE calculation = ? AND id != ? AND state = 'completed' AND parameters IS NULL "
+        "ORDER BY origin IS NOT NULL, id",
         (key, except_for),
     ).fetchone()
     return None if found is None else int(found[0])
