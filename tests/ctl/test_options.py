@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.ctl.main import cli
 from penstock.ctl.options import parse_jobs
 from penstock.domain.views import Filter, parse_filter
 
@@ -35,3 +37,13 @@ def test_every_operator_is_read(op: str) -> None:
 
 def test_a_value_may_hold_anything() -> None:
     assert parse_filter("error_message~a = b < c") == Filter("error_message", "~", "a = b < c")
+
+
+def test_what_can_be_chosen_is_written_as_it_is_meant() -> None:
+    """Of the members of an enum click would take the names, in capitals."""
+    with click.Context(cli) as context:
+        commands = [cli.get_command(context, name) for name in cli.list_commands(context)]
+    options = [option for command in commands if command is not None for option in command.params]
+    choices = [choice for each in options if isinstance(each.type, click.Choice) for choice in each.type.choices]
+    assert "hybrid" in choices
+    assert {type(choice) for choice in choices} == {str}
