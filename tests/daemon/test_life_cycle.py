@@ -22,6 +22,7 @@ from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.retention import EVERY_S, Retention
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Context, Mode, plan_context, render_context
+from penstock.domain.errors import ConflictError
 from penstock.domain.ids import new_ulid
 from penstock.domain.resources import Resources
 from penstock.domain.submission import Submission
@@ -29,6 +30,7 @@ from penstock.domain.views import Selection, WorkflowInfo
 from penstock.store import export, queries
 from penstock.store.archive_reader import Nobody, read_archive
 from penstock.store.catalogue import Catalogue
+from penstock.store.merging import MergeOrder, merge
 from penstock.store.placement import Placement
 from penstock.store.rows import NewStep
 from penstock.store.workflow_store import WorkflowStore
@@ -309,6 +311,62 @@ def test_cleaning_is_ended_and_takes_no_result(pattern: House) -> None:
     assert storm(pattern, lambda life: life.clean(m.Clean("w", exports=True)), check) > 3
     assert list((pattern.directory / "exports").iterdir()) == []
     assert (pattern.directory.with_name("other") / "exports" / "old.csv").exists()
+
+
+def alter(database: str | Path, *statements: str) -> None:
+    """Rows as others could have left them."""
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+
+
+def test_files_of_results_that_others_have_stay_until_they_are_given_up(pattern: House) -> None:
+    copied(pattern)
+    whose = "2 of other"
+    if pattern.mode is Mode.SHARED:
+        taken = "UPDATE job SET origin = '{}', job_dir = '../w/' || job_dir WHERE workflow_id = 'other'"
+        alter(pattern.context.database, taken)
+    else:
+        whose = "2 of w@merged"
+        usual = plan_context(Mode.SHARED, str(pattern.work), "w").database
+        merge(MergeOrder(pattern.context.database, "w", str(pattern.directory), usual, beside=True))
+    files = pattern.files("w")
+
+    async def refused(life: LifeCycle) -> None:
+        with pytest.raises(ConflictError, match=f"{whose}.*--force"):
+            await life.delete(m.Delete("w"))
+        with pytest.raises(ConflictError, match=f"{whose}.*without --delete"):
+            await life.archive(m.Archive("w", str(pattern.archive), delete=True))
+
+    pattern.act(refused)
+    assert pattern.files("w") == files
+    assert not pattern.archive.exists()
+    pattern.act(lambda life: life.delete(m.Delete("other")))  # who took results over has none of others
+    pattern.act(lambda life: life.delete(m.Delete("w", force=True)))
+    assert pattern.looks()[:2] == ([], set())
+
+
+def test_what_was_said_of_a_job_since_its_archive_is_archived_before_it_is_removed(pattern: House) -> None:
+    copied(pattern)
+    table = 'json(\'{"archive_after": "2d", "delete_after": "5d"}\')'
+    spec = f"UPDATE workflow SET spec = json_set(spec, '$.retention', {table}) WHERE workflow_id = 'w'"
+    alter(pattern.context.database, spec, "UPDATE event SET at = 0")
+
+    async def due() -> None:
+        async with pattern.life() as (life_cycle, workflows, catalogue):
+            retention = Retention(life_cycle, workflows._board, catalogue, Inline(), life_cycle._clock)
+            await life_cycle.archive(m.Archive("w", str(pattern.archive)))
+            assert [due.action for due in await retention.due()] == ["delete"]
+            word = (
+                f"INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES ('w', {START + 1}, '{{}}', 1, 'null')"
+            )
+            alter(pattern.context.database, word.format("workflow_restored"))
+            assert [due.action for due in await retention.due()] == ["delete"]
+            alter(pattern.context.database, word.format("job_set"))
+            assert [due.action for due in await retention.due()] == ["archive", "delete"]
+
+    anyio.run(due)
 
 
 def test_retention_archives_and_removes_in_its_time(pattern: House) -> None:

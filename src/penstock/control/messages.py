@@ -846,7 +846,10 @@ class Restore(Request[Restored], frozen=True):
 
 
 class Delete(Request[Deleted], frozen=True):
-    """Remove a workflow at rest with all it has; archives stay. `force`: a faulted one too, whatever may still run."""
+    """Remove a workflow at rest with all it has; archives stay.
+
+    `force`: a faulted one too, whatever may still run, and one whose directory holds files of others' results.
+    """
 
     id: str
     force: bool = False

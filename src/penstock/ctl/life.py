@@ -95,7 +95,7 @@ def _show_restored(ctl: Ctl, reply: Restored) -> None:
 
 @command("delete")
 @id_argument()
-@click.option("--force", is_flag=True, help="A faulted workflow too, of which nobody can say what still runs.")
+@click.option("--force", is_flag=True, help="A faulted workflow too, or one that holds files of others' results.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete(ctl: Ctl, id: str, force: bool, yes: bool) -> int | None:
     """Remove a workflow with its database, files and results. Its archives stay."""

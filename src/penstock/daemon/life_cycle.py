@@ -53,6 +53,7 @@ from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, PUBLIC_STATUS, JobState, WorkflowState
 from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue, CatalogueRow
+from penstock.store.dependents import count_dependents, describe_dependents
 from penstock.store.layout import aside_of, reveal
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.transfer import is_at_rest
@@ -120,6 +121,9 @@ class LifeCycle:
         operation = self._planned(info, ARCHIVING)
         location = await self._in_thread(_location, request.destination, info)
         operation = msgspec.structs.replace(operation, location=location, then_delete=request.delete)
+        if request.delete:
+            hint = f"archive it without --delete, and then remove it with 'penstockctl delete {info.id} --force'"
+            await self._refuse_dependents(info, hint)
         await self._begin(info, operation)
         return await self._archive(request.id, operation)
 
@@ -211,6 +215,10 @@ class LifeCycle:
             operation = held  # what could not be ended before is tried again
         else:
             operation = self._planned(info, DELETING)
+            if not request.force:
+                await self._refuse_dependents(
+                    info, f"remove it all the same with 'penstockctl delete {info.id} --force'"
+                )
             await self._begin(info, operation, force=request.force)
         await self._delete(request.id, operation)
         return m.Deleted(request.id, operation.directory)
@@ -342,6 +350,15 @@ class LifeCycle:
         except BaseException:
             await self._workflows.let_go(info.id)
             raise
+
+    async def _refuse_dependents(self, info: WorkflowInfo, hint: str) -> None:
+        """ConflictError when results of others would lose their files. Of merges into another place nobody knows."""
+        directory = Path(info.directory)
+        around = await self._workflows.placed(plan_context(Mode.SHARED, str(directory.parent.parent), info.id))
+        databases = [Path(around.database), *([Path(info.database)] if info.mode != Mode.ISOLATED else [])]
+        found = await self._in_thread(count_dependents, info.id, directory, databases)
+        if found:
+            raise ConflictError(f"{describe_dependents(info.id, found)}; they would keep their values only; {hint}")
 
     async def _in_thread(self, function: Callable[[Unpack[P]], T], *arguments: *P) -> T:
         with self._clock.busy():

@@ -454,6 +454,11 @@ class WorkflowStore:
             self.completions = Counter({CompletionState.PENDING: len(actions)})
         return events
 
+    async def claim(self, daemon: str) -> None:
+        """Writes down who works on the workflow, which changes nothing of the workflow itself."""
+        async with self._db.transaction() as db:
+            await db.execute("UPDATE workflow SET daemon = ? WHERE workflow_id = ?", (daemon, self.workflow_id))
+
     async def move_jobs(
         self, where: Where, to: JobState, event: Event, *, reset: bool = False
     ) -> tuple[int, list[EventInfo]]:
