@@ -199,13 +199,13 @@ def test_an_import_that_is_killed_leaves_nothing(daemon: Penstockd) -> None:
     """Wherever the kill falls, the next daemon knows of the workflow as a whole or not at all."""
     source = make_campaign(daemon.home / "workflow.db", [{}] * 5_000)
     process = daemon.ctl_process("import", source, "--id", "large")
-    aside = daemon.work / ".penstock/.new-large"
-    eventually((aside / ".new-workflow.db").exists, "the import is under way")
+    around = daemon.work / ".penstock"
+    eventually(lambda: list(around.glob(".new-large@*/.new-workflow.db")), "the import is under way")
     daemon.signal(signal.SIGKILL)
     process.communicate()
     daemon.start()
     known = [workflow.id for workflow in daemon.client.list_workflows().workflows]
-    assert not aside.exists()
+    assert not list(around.glob(".new-*"))
     directory = daemon.work / ".penstock/large"
     assert directory.exists() == (known == ["large"])
     if not known:

@@ -32,7 +32,7 @@ from penstock.actors.archive_tasks import (
 from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
-from penstock.daemon.creation import refuse_existing, undo_restoration
+from penstock.daemon.creation import aside_here, refuse_existing, undo_restoration
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Context, Mode, plan_context
 from penstock.domain.errors import ConflictError, NotFoundError, PenstockError, SpecError, StoreError
@@ -54,7 +54,7 @@ from penstock.domain.states import ACTIVE, PUBLIC_STATUS, JobState, WorkflowStat
 from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue, CatalogueRow
 from penstock.store.dependents import count_dependents, describe_dependents
-from penstock.store.layout import aside_of, reveal
+from penstock.store.layout import reveal
 from penstock.store.removal import remove_empty, remove_workflow
 from penstock.store.transfer import is_at_rest
 from penstock.store.usage import Cleaned, Cleaning, cleaning_of
@@ -302,7 +302,7 @@ class LifeCycle:
     async def _unpack(self, context: Context, operation: Operation, *, outside_links: bool) -> Unpacked:
         directory = Path(context.directory)
         await refuse_existing(directory)
-        aside = aside_of(directory)
+        aside = aside_here(directory, self._catalogue)
         await self._workers.run(RemoveTree(str(aside)))
         try:
             unpacked: Unpacked = await self._workers.run(
