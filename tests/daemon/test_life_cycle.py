@@ -24,12 +24,14 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Context, Mode, plan_context, render_context
 from penstock.domain.errors import ConflictError
 from penstock.domain.ids import new_ulid
+from penstock.domain.locks import Wish
 from penstock.domain.resources import Resources
 from penstock.domain.submission import Submission
 from penstock.domain.views import Selection, WorkflowInfo
 from penstock.store import export, queries
 from penstock.store.archive_reader import Nobody, read_archive
 from penstock.store.catalogue import Catalogue
+from penstock.store.lock_table import LOCKS_NAME, LockTable
 from penstock.store.merging import MergeOrder, merge
 from penstock.store.placement import Placement
 from penstock.store.rows import NewStep
@@ -345,6 +347,22 @@ def test_files_of_results_that_others_have_stay_until_they_are_given_up(pattern:
     pattern.act(lambda life: life.delete(m.Delete("other")))  # who took results over has none of others
     pattern.act(lambda life: life.delete(m.Delete("w", force=True)))
     assert pattern.looks()[:2] == ([], set())
+
+
+def test_what_a_deleted_workflow_held_others_can_have(pattern: House) -> None:
+    copied(pattern)
+    shared = Path(plan_context(Mode.SHARED, str(pattern.work), "w").locks)
+    shared.mkdir(parents=True, exist_ok=True)
+    tables = [LockTable(place / LOCKS_NAME) for place in (pattern.state / "locks", shared)]
+    for table in tables:
+        assert table.take(Wish("w", f"w/{new_ulid(NOW)}", {"license": 1}))
+        assert not table.take(Wish("other", f"other/{new_ulid(NOW)}", {"license": 1}))
+        table.close()
+    pattern.act(lambda life: life.delete(m.Delete("w")))
+    for table in tables:
+        standing = table.standing()
+        assert (standing.leases, [waiter.name for waiter in standing.waiters]) == ((), ["other"])
+        table.close()
 
 
 def test_what_was_said_of_a_job_since_its_archive_is_archived_before_it_is_removed(pattern: House) -> None:

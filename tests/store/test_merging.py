@@ -15,7 +15,7 @@ import pytest
 
 import penstock
 from penstock.context import OpenContext
-from penstock.domain.errors import ConflictError, NotFoundError, StoreError
+from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.views import OnConflict
 from penstock.store.merging import MergeOrder, merge
 
@@ -306,6 +306,13 @@ def test_a_program_that_is_told_the_name_has_other_results_under_another(source:
     found = found_here(source)
     assert found["a"][0] != found["b"][0]
     assert found["a"][1] != found["b"][1]
+
+
+def test_a_place_that_cannot_be_written_is_refused_with_what_to_do(source: MergeOrder, root: Path) -> None:
+    (root / "file").touch()
+    order = msgspec.structs.replace(source, target=str(root / "file" / "x.db"))
+    with pytest.raises(SpecError, match=r"into: .*choose another place"):
+        merge(order)
 
 
 def test_a_result_of_a_remedy_does_not_stand_against_one_without(source: MergeOrder, root: Path) -> None:

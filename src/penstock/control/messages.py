@@ -326,10 +326,14 @@ class StoredSpec(Message, frozen=True):
 
 
 class Archived(Message, frozen=True):
-    """An archive that was verified after it was written; `deleted`: the workflow was removed afterwards."""
+    """An archive that was verified after it was written; `deleted`: the workflow was removed afterwards.
+
+    `outside`: how many jobs have their files in other directories, which no archive of this workflow holds.
+    """
 
     archive: ArchiveInfo
     deleted: bool
+    outside: int = 0
 
 
 class Archives(Message, frozen=True):

@@ -36,6 +36,8 @@ def _show_archived(ctl: Ctl, id: str, reply: Archived) -> None:
     ctl.line(f"{id}: archived in {found.location}")
     ctl.line(f"{found.jobs} jobs, {found.files} files, {size(found.bytes)}, every checksum verified")
     ctl.line(f"sha256 {found.sha256}")
+    if reply.outside:
+        ctl.note(f"the files of {reply.outside} jobs are not in it: they were imported, or taken over from others")
     if reply.deleted:
         ctl.line(f"{id}: deleted; bring it back with: penstockctl restore {id}")
 

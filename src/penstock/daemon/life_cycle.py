@@ -55,7 +55,8 @@ from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue, CatalogueRow
 from penstock.store.dependents import count_dependents, describe_dependents
 from penstock.store.layout import reveal
-from penstock.store.removal import remove_empty, remove_workflow
+from penstock.store.lock_table import LOCKS_NAME
+from penstock.store.removal import give_back_locks, remove_empty, remove_workflow
 from penstock.store.transfer import is_at_rest
 from penstock.store.usage import Cleaned, Cleaning, cleaning_of
 
@@ -154,7 +155,7 @@ class LifeCycle:
             self._workflows.hold(workflow_id, then)
             await self._delete(workflow_id, then)
         self._log.info("archived", workflow=workflow_id, location=archive.location, bytes=archive.bytes)
-        return m.Archived(archive, deleted=operation.then_delete)
+        return m.Archived(archive, deleted=operation.then_delete, outside=written.head.outside)
 
     async def _write(self, workflow_id: str, operation: Operation) -> Archived:
         """The verified archive in its place. One that this operation has put there already is only verified."""
@@ -230,6 +231,9 @@ class LifeCycle:
         async with self._carrying_out(workflow_id):
             await self._in_thread(_put_aside, directory, trash)
             await self._in_thread(_remove_rows, operation, workflow_id)
+            names = Path(plan_context(Mode.SHARED, str(directory.parent.parent), workflow_id).locks)
+            tables = [place / LOCKS_NAME for place in (self._catalogue.state_dir / "locks", names)]
+            await self._in_thread(give_back_locks, tables, workflow_id)
             self._workflows.detach(workflow_id)
             await self._workers.run(RemoveTree(str(trash)))
             await self._workflows.forget(workflow_id)
@@ -382,7 +386,8 @@ def _refuse_live(info: WorkflowInfo, *, force: bool) -> None:
             raise ConflictError(f"workflow {info.id} is faulted: {info.reason}; {hint}")
     elif active:
         end = f"wait for them, or end them with 'penstockctl cancel {info.id}'"
-        raise ConflictError(f"{active} jobs of workflow {info.id} are active; {end}")
+        jobs = "1 job of workflow {} is" if active == 1 else f"{active} jobs of workflow {{}} are"
+        raise ConflictError(f"{jobs.format(info.id)} active; {end}")
     elif info.state == WorkflowState.RUNNING:
         raise ConflictError(f"workflow {info.id} is running; 'penstockctl pause {info.id}' or cancel it first")
 

@@ -113,12 +113,23 @@ def _target(order: MergeOrder) -> Iterator[Path]:
     """The target; for a dry run into one that does not exist, another that goes away again."""
     target = Path(order.target)
     if target.exists() or not order.dry_run:
-        with store_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            _refuse_unwritable(target)
         yield target
         return
     with tempfile.TemporaryDirectory(prefix="penstock-merge-") as folder:
         yield Path(folder, DATABASE_NAME)
+
+
+def _refuse_unwritable(target: Path) -> None:
+    """SpecError where a new database cannot be."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        message = f"{target} cannot be made: {error.strerror}; make {target.parent} writable, or choose another place"
+        raise SpecError(message, key="into") from error
 
 
 def _attach(db: sqlite3.Connection, source: Path, target: Path) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from penstock.store.connection import open_writer, reading, transaction
+from penstock.store.lock_table import LockTable
 
 REMOVE_WORKFLOW: Final = tuple(
     f"DELETE FROM {table} WHERE workflow_id = :id"
@@ -26,6 +28,18 @@ def remove_workflow(database: Path, workflow_id: str) -> None:
     with open_writer(database) as db, transaction(db, database):
         for statement in REMOVE_WORKFLOW:
             db.execute(statement, {"id": workflow_id})
+
+
+def give_back_locks(tables: Iterable[Path], workflow_id: str) -> None:
+    """Gives back what a workflow that is gone holds or waits for in files of locks; harmless where there is none."""
+    for path in tables:
+        if path.is_file():
+            table = LockTable(path)
+            try:
+                table.settle(workflow_id, [])
+                table.withdraw(workflow_id)
+            finally:
+                table.close()
 
 
 def remove_begun(database: Path, workflow_id: str, claim: str | None) -> None:
