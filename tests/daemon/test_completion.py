@@ -15,8 +15,9 @@ from tests.daemon.house import House, Life
 
 from penstock.actors.workflow_messages import CancelWorkflow, RetryJobs
 from penstock.daemon.completion import Completions
-from penstock.daemon.completion_acts import export_act, work_root
+from penstock.daemon.completion_acts import export_act
 from penstock.domain.completion import CompletionAction
+from penstock.domain.context import work_root_of
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.views import Selection, WorkflowInfo
 from penstock.store.completion import CompletionStore, load_completions
@@ -189,7 +190,7 @@ async def test_where_an_export_goes(house: House) -> None:
         info = life.board.workflows["w"]
     act = export_act(Workers())
     root = house.work.parent
-    assert work_root(info) == root
+    assert work_root_of(Path(info.directory)) == root
     assert await act(info, ACTIONS[0], again=False) == f"3 jobs written to {root}/workflow_results/w.csv"
     await act(info, CompletionAction("export", path="out/x.json", format="json"), again=False)
     await act(info, CompletionAction("export", path="/elsewhere/x.csv"), again=True)

@@ -15,9 +15,10 @@ import pytest
 
 import penstock
 from penstock.context import OpenContext
+from penstock.domain.context import Mode, alone_in, plan_context, work_root_of
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.views import OnConflict
-from penstock.store.merging import MergeOrder, merge
+from penstock.store.merging import MergeOrder, merge, plan_merge
 
 H2 = "H 0 0 0\nH 0 0 {}"
 
@@ -319,3 +320,13 @@ def test_a_result_of_a_remedy_does_not_stand_against_one_without(source: MergeOr
     conflicting(root)
     alter(source.target, """UPDATE job SET parameters = '{"x": 1}'""")
     assert merge(msgspec.structs.replace(source, dry_run=True)).conflicts == 1  # the name "b" only
+
+
+def test_an_adopted_workflow_is_merged_into_the_directory_that_it_lies_in(tmp_path: Path) -> None:
+    source = alone_in(tmp_path / "w", "w")
+    root = work_root_of(tmp_path / "w")
+    usual = plan_context(Mode.SHARED, str(root), "w").database
+    assert usual == str(tmp_path / ".penstock" / "shared" / "workflow.db")
+    order = plan_merge(source, usual, None, None, dry_run=True)
+    assert (order.target, order.beside, order.prefix) == (usual, False, f"{tmp_path}/w/")
+    assert plan_merge(plan_context(Mode.HYBRID, str(root), "w"), usual, str(root), None, dry_run=True).beside

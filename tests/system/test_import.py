@@ -164,6 +164,14 @@ def test_a_record_is_looked_at_and_never_run(daemon: Penstockd) -> None:
     daemon.start()
     assert daemon.client.status("workflow").workflow.statuses == status.statuses
 
+    before = prints(source.parent)
+    daemon.client.clean("workflow", failed=True, exports=True)
+    archived = daemon.ctl("archive", "workflow", daemon.home / "w.tar.zst", "--delete")
+    assert "the files of 3 jobs are not in it" in archived.stderr
+    assert daemon.ctl("restore", "workflow", "--isolation", "hybrid").returncode == 0
+    assert daemon.client.status("workflow").workflow.statuses == status.statuses
+    assert prints(source.parent) == before
+
 
 def test_executions_are_listed_shown_and_exported(daemon: Penstockd) -> None:
     source = make_executions(

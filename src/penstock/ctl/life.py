@@ -66,7 +66,7 @@ def show_archives(ctl: Ctl, id: str | None) -> None:
 @click.argument("source", type=click.Path())
 @click.option("--work-root", type=click.Path(), metavar="DIR", help="Where it goes: DIR/.penstock/ID.")
 @click.option("--id", "new_id", metavar="ID", help="Another name for it.")
-@click.option("--isolation", type=click.Choice(list(Mode)), help="Another mode for it.")
+@click.option("--isolation", type=click.Choice([str(mode) for mode in Mode]), help="Another mode for it.")
 @click.option("--outside-links", is_flag=True, help="Make symbolic links that lead out of the workflow too.")
 def restore(
     ctl: Ctl, source: str, work_root: str | None, new_id: str | None, isolation: str | None, outside_links: bool

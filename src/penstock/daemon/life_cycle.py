@@ -34,7 +34,7 @@ from penstock.actors.workers import Workers
 from penstock.control import messages as m
 from penstock.daemon.creation import aside_here, refuse_existing, undo_restoration
 from penstock.daemon.workflows import Workflows
-from penstock.domain.context import Context, Mode, plan_context
+from penstock.domain.context import Context, Mode, plan_context, work_root_of
 from penstock.domain.errors import ConflictError, NotFoundError, PenstockError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, new_ulid
 from penstock.domain.life_cycle import (
@@ -231,7 +231,7 @@ class LifeCycle:
         async with self._carrying_out(workflow_id):
             await self._in_thread(_put_aside, directory, trash)
             await self._in_thread(_remove_rows, operation, workflow_id)
-            names = Path(plan_context(Mode.SHARED, str(directory.parent.parent), workflow_id).locks)
+            names = Path(plan_context(Mode.SHARED, str(work_root_of(directory)), workflow_id).locks)
             tables = [place / LOCKS_NAME for place in (self._catalogue.state_dir / "locks", names)]
             await self._in_thread(give_back_locks, tables, workflow_id)
             self._workflows.detach(workflow_id)
@@ -358,7 +358,7 @@ class LifeCycle:
     async def _refuse_dependents(self, info: WorkflowInfo, hint: str) -> None:
         """ConflictError when results of others would lose their files. Of merges into another place nobody knows."""
         directory = Path(info.directory)
-        around = await self._workflows.placed(plan_context(Mode.SHARED, str(directory.parent.parent), info.id))
+        around = await self._workflows.placed(plan_context(Mode.SHARED, str(work_root_of(directory)), info.id))
         databases = [Path(around.database), *([Path(info.database)] if info.mode != Mode.ISOLATED else [])]
         found = await self._in_thread(count_dependents, info.id, directory, databases)
         if found:
@@ -419,7 +419,7 @@ def _archive_info(workflow_id: str, operation: Operation, written: Archived) -> 
     return ArchiveInfo(
         location=operation.location,
         workflow_id=workflow_id,
-        work_root=str(Path(operation.directory).parents[1]),
+        work_root=str(work_root_of(Path(operation.directory))),
         bytes=digest.bytes,
         sha256=digest.sha256,
         files=digest.end.files,

@@ -19,6 +19,7 @@ from penstock.actors.workers import Workers
 from penstock.control import messages as m
 from penstock.daemon.life_cycle import LifeCycle, LifeCycleRequest
 from penstock.domain.completion import CompletionState
+from penstock.domain.context import work_root_of
 from penstock.domain.errors import ConflictError, PenstockError
 from penstock.domain.life_cycle import ARCHIVE_SUFFIX, is_url
 from penstock.domain.retention import ARCHIVE, DELETE, Due, Ended, RetentionTable, decide
@@ -156,7 +157,7 @@ def _destination(info: WorkflowInfo, policy: RetentionTable) -> str:
 
 
 def _work_root(info: WorkflowInfo) -> str:
-    return str(Path(info.directory).parents[1])
+    return str(work_root_of(Path(info.directory)))
 
 
 def _shown(due: Due) -> RetentionInfo:
