@@ -15,6 +15,7 @@ import pytest
 from tests.daemon.killed import run_killed
 from tests.store.filled import chunk, result, workflow_row
 
+from penstock.actors.archive_tasks import VerifyArchive
 from penstock.actors.board import Board
 from penstock.actors.task import Task
 from penstock.control import messages as m
@@ -347,6 +348,31 @@ def test_files_of_results_that_others_have_stay_until_they_are_given_up(pattern:
     pattern.act(lambda life: life.delete(m.Delete("other")))  # who took results over has none of others
     pattern.act(lambda life: life.delete(m.Delete("w", force=True)))
     assert pattern.looks()[:2] == ([], set())
+
+
+def test_what_is_taken_over_while_an_archive_is_written_keeps_the_workflow(
+    pattern: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(pattern)
+    verify = VerifyArchive.run
+
+    def taken(task: VerifyArchive) -> Any:
+        usual = plan_context(Mode.SHARED, str(pattern.work), "w").database
+        if pattern.mode is Mode.SHARED:
+            alter(usual, "UPDATE job SET origin = '{}', job_dir = '../w/' || job_dir WHERE workflow_id = 'other'")
+        else:
+            merge(MergeOrder(pattern.context.database, "w", str(pattern.directory), usual, beside=True))
+        return verify(task)
+
+    monkeypatch.setattr(VerifyArchive, "run", taken)
+
+    async def refused(life: LifeCycle) -> None:
+        with pytest.raises(ConflictError, match=r"archived in .*, but not removed: .*--force"):
+            await life.archive(m.Archive("w", str(pattern.archive), delete=True))
+        assert [archive.location for archive in await life.archives_of("w")] == [str(pattern.archive)]
+
+    pattern.act(refused)
+    assert pattern.looks() == (["other", "w"], {"other", "w"}, {"w.tar.zst"})
 
 
 def test_what_a_deleted_workflow_held_others_can_have(pattern: House) -> None:

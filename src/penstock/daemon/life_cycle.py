@@ -147,6 +147,11 @@ class LifeCycle:
             await self._workflows.let_go(workflow_id)
             raise
         archive = _archive_info(workflow_id, operation, written)
+        if operation.then_delete and (found := await self._dependents(self._workflows.info(workflow_id))):
+            await self._catalogue.keep_archive(archive, None)  # they were taken over while it was written
+            await self._workflows.let_go(workflow_id)
+            why = f"{describe_dependents(workflow_id, found)}; {_remove_hint(workflow_id)}"
+            raise ConflictError(f"archived in {archive.location}, but not removed: {why}")
         then = msgspec.structs.replace(operation, what=DELETING, then_delete=False) if operation.then_delete else None
         await self._catalogue.keep_archive(archive, then)
         if then is None:
@@ -217,9 +222,7 @@ class LifeCycle:
         else:
             operation = self._planned(info, DELETING)
             if not request.force:
-                await self._refuse_dependents(
-                    info, f"remove it all the same with 'penstockctl delete {info.id} --force'"
-                )
+                await self._refuse_dependents(info, _remove_hint(info.id))
             await self._begin(info, operation, force=request.force)
         await self._delete(request.id, operation)
         return m.Deleted(request.id, operation.directory)
@@ -356,13 +359,16 @@ class LifeCycle:
             raise
 
     async def _refuse_dependents(self, info: WorkflowInfo, hint: str) -> None:
-        """ConflictError when results of others would lose their files. Of merges into another place nobody knows."""
+        """ConflictError when results of others would lose their files."""
+        if found := await self._dependents(info):
+            raise ConflictError(f"{describe_dependents(info.id, found)}; they would keep their values only; {hint}")
+
+    async def _dependents(self, info: WorkflowInfo) -> dict[str, int]:
+        """By workflow, how many results have their files here. Of merges into another place nobody knows."""
         directory = Path(info.directory)
         around = await self._workflows.placed(plan_context(Mode.SHARED, str(work_root_of(directory)), info.id))
         databases = [Path(around.database), *([Path(info.database)] if info.mode != Mode.ISOLATED else [])]
-        found = await self._in_thread(count_dependents, info.id, directory, databases)
-        if found:
-            raise ConflictError(f"{describe_dependents(info.id, found)}; they would keep their values only; {hint}")
+        return await self._in_thread(count_dependents, info.id, directory, databases)
 
     async def _in_thread(self, function: Callable[[Unpack[P]], T], *arguments: *P) -> T:
         with self._clock.busy():
@@ -377,12 +383,16 @@ class LifeCycle:
             self._carried_out.discard(workflow_id)
 
 
+def _remove_hint(workflow_id: str) -> str:
+    return f"remove it all the same with 'penstockctl delete {workflow_id} --force'"
+
+
 def _refuse_live(info: WorkflowInfo, *, force: bool) -> None:
     """ConflictError for what must come to rest first, as far as the board knows."""
     active = sum(info.states.get(state, 0) for state in ACTIVE)
     if info.state == WorkflowState.FAULTED:
         if not force:
-            hint = f"mend that, or remove it all the same with 'penstockctl delete {info.id} --force'"
+            hint = f"mend that, or {_remove_hint(info.id)}"
             raise ConflictError(f"workflow {info.id} is faulted: {info.reason}; {hint}")
     elif active:
         end = f"wait for them, or end them with 'penstockctl cancel {info.id}'"
