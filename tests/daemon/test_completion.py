@@ -12,6 +12,7 @@ import anyio
 import msgspec
 import pytest
 from tests.daemon.house import House, Life
+from tests.store.filled import create
 
 from penstock.actors.workflow_messages import CancelWorkflow, RetryJobs
 from penstock.daemon.completion import Completions
@@ -199,3 +200,19 @@ async def test_where_an_export_goes(house: House) -> None:
         (f"{root}/out/x.json", False),
         ("/elsewhere/x.csv", True),
     ]
+
+
+async def test_what_was_written_before_a_restoration_was_written_by_another(tmp_path: Path) -> None:
+    store, _ = await create(tmp_path)
+    await store.close()
+    completions = CompletionStore(tmp_path / "workflow.db", "w", contextlib.nullcontext)
+    done = (
+        """INSERT INTO completion VALUES ('w', {0}, 1, '{{"action": "export", "path": "x.csv"}}', 'done', NULL, {0})"""
+    )
+    restored = "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES ('w', 2, 'workflow_restored', 0, '{}')"
+    for statement, has_written in ((done.format(1), True), (restored, False), (done.format(3), True)):
+        with contextlib.closing(sqlite3.connect(tmp_path / "workflow.db")) as db:
+            db.execute(statement)
+            db.commit()
+        assert await completions.has_written("x.csv") == has_written
+    await completions.close()

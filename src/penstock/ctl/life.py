@@ -145,7 +145,7 @@ def du(ctl: Ctl, id: str | None) -> None:
         return
     found = reply.workflows[0]
     parts = [(f"step {key}", taken) for key, taken in found.steps.items()]
-    beside = "" if found.database_is_inside else ", not in the total: others may use it"
+    beside = "" if found.database_is_inside else ", elsewhere and not in the total"
     parts += [(f"database{beside}", found.database), ("source", found.source), ("exports", found.exports)]
     parts += [("storage", found.storage), ("other", found.other), ("in all", found.bytes)]
     ctl.table(("part", ">size"), ((name, size(taken)) for name, taken in parts))
