@@ -12,11 +12,13 @@ import anyio
 import msgspec
 import pytest
 from tests.daemon.house import House, Life
+from tests.store.filled import create
 
 from penstock.actors.workflow_messages import CancelWorkflow, RetryJobs
 from penstock.daemon.completion import Completions
-from penstock.daemon.completion_acts import export_act, work_root
+from penstock.daemon.completion_acts import export_act
 from penstock.domain.completion import CompletionAction
+from penstock.domain.context import work_root_of
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.views import Selection, WorkflowInfo
 from penstock.store.completion import CompletionStore, load_completions
@@ -189,7 +191,7 @@ async def test_where_an_export_goes(house: House) -> None:
         info = life.board.workflows["w"]
     act = export_act(Workers())
     root = house.work.parent
-    assert work_root(info) == root
+    assert work_root_of(Path(info.directory)) == root
     assert await act(info, ACTIONS[0], again=False) == f"3 jobs written to {root}/workflow_results/w.csv"
     await act(info, CompletionAction("export", path="out/x.json", format="json"), again=False)
     await act(info, CompletionAction("export", path="/elsewhere/x.csv"), again=True)
@@ -198,3 +200,19 @@ async def test_where_an_export_goes(house: House) -> None:
         (f"{root}/out/x.json", False),
         ("/elsewhere/x.csv", True),
     ]
+
+
+async def test_what_was_written_before_a_restoration_was_written_by_another(tmp_path: Path) -> None:
+    store, _ = await create(tmp_path)
+    await store.close()
+    completions = CompletionStore(tmp_path / "workflow.db", "w", contextlib.nullcontext)
+    done = (
+        """INSERT INTO completion VALUES ('w', {0}, 1, '{{"action": "export", "path": "x.csv"}}', 'done', NULL, {0})"""
+    )
+    restored = "INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES ('w', 2, 'workflow_restored', 0, '{}')"
+    for statement, has_written in ((done.format(1), True), (restored, False), (done.format(3), True)):
+        with contextlib.closing(sqlite3.connect(tmp_path / "workflow.db")) as db:
+            db.execute(statement)
+            db.commit()
+        assert await completions.has_written("x.csv") == has_written
+    await completions.close()

@@ -16,6 +16,7 @@ import pytest
 from tests.daemon.killed import run_killed
 from tests.store.filled import chunk, result, workflow_row
 
+from penstock.actors.archive_tasks import VerifyArchive
 from penstock.actors.board import Board
 from penstock.actors.task import Task
 from penstock.control import messages as m
@@ -23,13 +24,17 @@ from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.retention import EVERY_S, Retention
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Context, Mode, plan_context, render_context
+from penstock.domain.errors import ConflictError
 from penstock.domain.ids import new_ulid
+from penstock.domain.locks import Wish
 from penstock.domain.resources import Resources
 from penstock.domain.submission import Submission
 from penstock.domain.views import Selection, WorkflowInfo
 from penstock.store import export, queries
 from penstock.store.archive_reader import Nobody, read_archive
 from penstock.store.catalogue import Catalogue
+from penstock.store.lock_table import LOCKS_NAME, LockTable
+from penstock.store.merging import MergeOrder, merge
 from penstock.store.placement import Placement
 from penstock.store.rows import NewStep
 from penstock.store.workflow_store import WorkflowStore
@@ -318,6 +323,103 @@ def test_cleaning_is_ended_and_takes_no_result(pattern: House) -> None:
     assert storm(pattern, lambda life: life.clean(m.Clean("w", exports=True)), check) > 3
     assert list((pattern.directory / "exports").iterdir()) == []
     assert (pattern.directory.with_name("other") / "exports" / "old.csv").exists()
+
+
+def alter(database: str | Path, *statements: str) -> None:
+    """Rows as others could have left them."""
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+
+
+def test_files_of_results_that_others_have_stay_until_they_are_given_up(pattern: House) -> None:
+    copied(pattern)
+    whose = "2 of other"
+    if pattern.mode is Mode.SHARED:
+        taken = "UPDATE job SET origin = '{}', job_dir = '../w/' || job_dir WHERE workflow_id = 'other'"
+        alter(pattern.context.database, taken)
+    else:
+        whose = "2 of w@merged"
+        usual = plan_context(Mode.SHARED, str(pattern.work), "w").database
+        merge(MergeOrder(pattern.context.database, "w", str(pattern.directory), usual, beside=True))
+    files = pattern.files("w")
+
+    async def refused(life: LifeCycle) -> None:
+        with pytest.raises(ConflictError, match=f"{whose}.*--force"):
+            await life.delete(m.Delete("w"))
+        with pytest.raises(ConflictError, match=f"{whose}.*without --delete"):
+            await life.archive(m.Archive("w", str(pattern.archive), delete=True))
+
+    pattern.act(refused)
+    assert pattern.files("w") == files
+    assert not pattern.archive.exists()
+    pattern.act(lambda life: life.delete(m.Delete("other")))  # who took results over has none of others
+    pattern.act(lambda life: life.delete(m.Delete("w", force=True)))
+    assert pattern.looks()[:2] == ([], set())
+
+
+def test_what_is_taken_over_while_an_archive_is_written_keeps_the_workflow(
+    pattern: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(pattern)
+    verify = VerifyArchive.run
+
+    def taken(task: VerifyArchive) -> Any:
+        usual = plan_context(Mode.SHARED, str(pattern.work), "w").database
+        if pattern.mode is Mode.SHARED:
+            alter(usual, "UPDATE job SET origin = '{}', job_dir = '../w/' || job_dir WHERE workflow_id = 'other'")
+        else:
+            merge(MergeOrder(pattern.context.database, "w", str(pattern.directory), usual, beside=True))
+        return verify(task)
+
+    monkeypatch.setattr(VerifyArchive, "run", taken)
+
+    async def refused(life: LifeCycle) -> None:
+        with pytest.raises(ConflictError, match=r"archived in .*, but not removed: .*--force"):
+            await life.archive(m.Archive("w", str(pattern.archive), delete=True))
+        assert [archive.location for archive in await life.archives_of("w")] == [str(pattern.archive)]
+
+    pattern.act(refused)
+    assert pattern.looks() == (["other", "w"], {"other", "w"}, {"w.tar.zst"})
+
+
+def test_what_a_deleted_workflow_held_others_can_have(pattern: House) -> None:
+    copied(pattern)
+    shared = Path(plan_context(Mode.SHARED, str(pattern.work), "w").locks)
+    shared.mkdir(parents=True, exist_ok=True)
+    tables = [LockTable(place / LOCKS_NAME) for place in (pattern.state / "locks", shared)]
+    for table in tables:
+        assert table.take(Wish("w", f"w/{new_ulid(NOW)}", {"license": 1}))
+        assert not table.take(Wish("other", f"other/{new_ulid(NOW)}", {"license": 1}))
+        table.close()
+    pattern.act(lambda life: life.delete(m.Delete("w")))
+    for table in tables:
+        standing = table.standing()
+        assert (standing.leases, [waiter.name for waiter in standing.waiters]) == ((), ["other"])
+        table.close()
+
+
+def test_what_was_said_of_a_job_since_its_archive_is_archived_before_it_is_removed(pattern: House) -> None:
+    copied(pattern)
+    table = 'json(\'{"archive_after": "2d", "delete_after": "5d"}\')'
+    spec = f"UPDATE workflow SET spec = json_set(spec, '$.retention', {table}) WHERE workflow_id = 'w'"
+    alter(pattern.context.database, spec, "UPDATE event SET at = 0")
+
+    async def due() -> None:
+        async with pattern.life() as (life_cycle, workflows, catalogue):
+            retention = Retention(life_cycle, workflows._board, catalogue, Inline(), life_cycle._clock)
+            await life_cycle.archive(m.Archive("w", str(pattern.archive)))
+            assert [due.action for due in await retention.due()] == ["delete"]
+            word = (
+                f"INSERT INTO event (workflow_id, at, kind, job_id, data) VALUES ('w', {START + 1}, '{{}}', 1, 'null')"
+            )
+            alter(pattern.context.database, word.format("workflow_restored"))
+            assert [due.action for due in await retention.due()] == ["delete"]
+            alter(pattern.context.database, word.format("job_set"))
+            assert [due.action for due in await retention.due()] == ["archive", "delete"]
+
+    anyio.run(due)
 
 
 def test_retention_archives_and_removes_in_its_time(pattern: House) -> None:

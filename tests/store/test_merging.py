@@ -15,9 +15,10 @@ import pytest
 
 import penstock
 from penstock.context import OpenContext
-from penstock.domain.errors import ConflictError, NotFoundError, StoreError
+from penstock.domain.context import Mode, alone_in, plan_context, work_root_of
+from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.views import OnConflict
-from penstock.store.merging import MergeOrder, merge
+from penstock.store.merging import MergeOrder, merge, plan_merge
 
 H2 = "H 0 0 0\nH 0 0 {}"
 
@@ -251,3 +252,81 @@ def merge_until(order: MergeOrder, statement: int) -> None:
 
     sqlite3.connect = connected  # type: ignore[assignment]
     merge(order)
+
+
+def alter(database: str, *statements: str) -> None:
+    """Rows as a daemon could have left them."""
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+
+
+def found_here(order: MergeOrder) -> dict[str, tuple[str | None, str | None]]:
+    """By name, the keys of merged materials and of what was calculated of them."""
+    with contextlib.closing(sqlite3.connect(order.target)) as db:
+        rows = db.execute("SELECT j.name, m.key, j.calculation FROM job j JOIN material m ON m.id = j.material_id")
+        return {name: (material, calculation) for name, material, calculation in rows}
+
+
+def test_what_went_on_from_a_failure_or_a_remedy_is_found_by_nobody(source: MergeOrder) -> None:
+    chain = "UPDATE job SET parent_id = 1, material_id = 1, geometry = '1\n\nHe 0 0 0\n' WHERE id = 2"
+    alter(source.source, chain, "UPDATE job SET state = 'failed' WHERE id = 1")
+    merge(source)
+    found = found_here(source)
+    assert found["a"][1] is not None
+    assert found["b"] == (found["a"][0], None)
+    Path(source.target).unlink()
+    alter(source.source, "UPDATE job SET state = 'completed', parameters = '{}' WHERE id = 1")
+    merge(source)
+    assert found_here(source)["b"][1] is None
+    Path(source.target).unlink()
+    alter(source.source, "UPDATE job SET parameters = NULL WHERE id = 1")
+    merge(source)
+    assert found_here(source)["b"][1] is not None
+
+
+def test_the_key_is_of_the_structure_that_was_read_whatever_became_of_it(source: MergeOrder) -> None:
+    merge(source)
+    before = found_here(source)["a"][0]
+    Path(source.target).unlink()
+    chain = "UPDATE job SET parent_id = 1, material_id = 1, geometry = '1\n\nHe 0 0 0\n' WHERE id = 2"
+    alter(source.source, chain, "UPDATE job SET state = 'ready' WHERE id = 1")
+    merge(source)
+    assert found_here(source)["b"] == (before, None)
+
+
+def test_a_program_that_is_told_the_name_has_other_results_under_another(source: MergeOrder) -> None:
+    alter(source.source, "UPDATE job SET geometry = (SELECT geometry FROM job WHERE id = 1)")
+    merge(source)
+    found = found_here(source)
+    assert found["a"] == found["b"]
+    Path(source.target).unlink()
+    alter(source.source, """UPDATE workflow SET parameters = '{"argv": ["run", "$name"]}'""")
+    merge(source)
+    found = found_here(source)
+    assert found["a"][0] != found["b"][0]
+    assert found["a"][1] != found["b"][1]
+
+
+def test_a_place_that_cannot_be_written_is_refused_with_what_to_do(source: MergeOrder, root: Path) -> None:
+    (root / "file").touch()
+    order = msgspec.structs.replace(source, target=str(root / "file" / "x.db"))
+    with pytest.raises(SpecError, match=r"into: .*choose another place"):
+        merge(order)
+
+
+def test_a_result_of_a_remedy_does_not_stand_against_one_without(source: MergeOrder, root: Path) -> None:
+    conflicting(root)
+    alter(source.target, """UPDATE job SET parameters = '{"x": 1}'""")
+    assert merge(msgspec.structs.replace(source, dry_run=True)).conflicts == 1  # the name "b" only
+
+
+def test_an_adopted_workflow_is_merged_into_the_directory_that_it_lies_in(tmp_path: Path) -> None:
+    source = alone_in(tmp_path / "w", "w")
+    root = work_root_of(tmp_path / "w")
+    usual = plan_context(Mode.SHARED, str(root), "w").database
+    assert usual == str(tmp_path / ".penstock" / "shared" / "workflow.db")
+    order = plan_merge(source, usual, None, None, dry_run=True)
+    assert (order.target, order.beside, order.prefix) == (usual, False, f"{tmp_path}/w/")
+    assert plan_merge(plan_context(Mode.HYBRID, str(root), "w"), usual, str(root), None, dry_run=True).beside

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from penstock.domain.context import Context, Mode, plan_context
+from penstock.domain.context import Context, Mode, alone_in, plan_context
 from penstock.domain.errors import SpecError
 from penstock.store.file_system import ENVIRONMENT, file_system_of
 from penstock.store.placement import Placement, check_state_dir, describe_database, is_elsewhere, place_database
@@ -70,3 +70,8 @@ def test_a_state_directory_on_a_network_file_system_is_refused_unless_forced() -
     warning = check_state_dir(Path("/state"), "nfs4", NETWORK, force=True)
     assert warning is not None
     assert "never start a second daemon" in warning
+
+
+def test_an_adopted_workflow_has_its_database_where_it_was_brought(tmp_path: Path) -> None:
+    assert describe_database(str(tmp_path / "w" / "workflow.db"), str(tmp_path / "w"), "isolated").why == ""
+    assert not is_elsewhere(alone_in(tmp_path / "w", "w"))

@@ -14,9 +14,9 @@ import pytest
 
 from penstock.actors.archive_tasks import ReadArchiveHead, UploadArchive, VerifyArchive
 from penstock.domain.errors import SpecError, StoreError
-from penstock.domain.life_cycle import ArchiveDigest, ArchiveHead
+from penstock.domain.life_cycle import ArchiveDigest, ArchiveHead, check_place
 from penstock.store.archive_writer import write_archive
-from penstock.store.remote import without_secrets
+from penstock.store.remote import opened, without_secrets
 
 TOKEN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 HEAD = ArchiveHead(1, "0", 4, "w", "isolated", "w", "campaign", "completed", {}, 0.0, 0.0, 0.0, TOKEN, "here", {})
@@ -126,3 +126,10 @@ def test_any_file_system_of_fsspec(tmp_path: Path) -> None:
 def test_secrets_stay_out_of_messages() -> None:
     environ = {"AWS_SECRET_ACCESS_KEY": "abcdefgh", "HOME": "/home/me", "MY_TOKEN": "short"}
     assert without_secrets("key abcdefgh of /home/me, short", environ) == "key *** of /home/me, short"
+
+
+def test_a_place_that_cannot_keep_an_archive_is_refused() -> None:
+    with pytest.raises(SpecError, match="gone with the process"):
+        check_place("memory://kept/", "destination")
+    with pytest.raises(SpecError, match=r"no storage is known for nosuch://; give a path"), opened("nosuch://a/b"):
+        pass

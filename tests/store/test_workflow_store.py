@@ -16,17 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.calculation import FailureClass
-from penstock.domain.errors import StoreError
+from penstock.domain.errors import ConflictError, StoreError
 from penstock.domain.resources import Resources
 from penstock.domain.states import ACTIVE, AttemptState, JobState
 from penstock.domain.submission import Submission
 from penstock.domain.views import Selection
 from penstock.store.events import Event
+from penstock.store.removal import remove_begun
 from penstock.store.rows import JobFacts, OpenAttempt, StepRow
 from penstock.store.selection import Where, in_states, where_selected
 from penstock.store.workflow_store import WorkflowStore
 
-from .filled import NOW, chunk, create, make_store, query, result, submit
+from .filled import NOW, chunk, create, make_store, query, result, submit, workflow_row
 
 PUBLIC = (
     "id, orig_index, elements, natoms, status, charge, spin, geometry, job_dir, max_forces, scf_steps, final_energy, "
@@ -338,4 +339,27 @@ async def test_doubts_have_a_reason_while_they_last(tmp_path: Path) -> None:
     assert query(tmp_path, "SELECT state, message FROM attempt") == [("running", None)]
     events = await store.record_results([result(ulid, attempt)], {"running": 1}, [], settled=settled)
     assert [event.kind for event in events] == ["job_doubt_settled", "job_completed"]
+    await store.close()
+
+
+async def test_two_daemons_that_make_the_same_workflow_among_others_do_not_take_it_from_one_another(
+    tmp_path: Path,
+) -> None:
+    row = msgspec.structs.replace(workflow_row(), mode="shared", daemon="one")
+    store = make_store(tmp_path)
+    await store.create(row, [], among_others=True)
+    with pytest.raises(ConflictError, match="another daemon"):
+        await store.create(msgspec.structs.replace(row, daemon="two"), [], among_others=True)
+    remove_begun(tmp_path / "workflow.db", "w", "two")
+    assert query(tmp_path, "SELECT daemon FROM workflow") == [("one",)]
+    await store.create(row, [], among_others=True)  # what was begun by the same daemon is begun anew
+    remove_begun(tmp_path / "workflow.db", "w", "one")
+    assert query(tmp_path, "SELECT daemon FROM workflow") == []
+    await store.close()
+
+
+async def test_who_works_on_a_workflow_is_no_change_of_it(tmp_path: Path) -> None:
+    store, _ = await create(tmp_path)
+    await store.claim("here")
+    assert query(tmp_path, "SELECT daemon, updated_at FROM workflow") == [("here", NOW)]
     await store.close()

@@ -164,6 +164,14 @@ def test_a_record_is_looked_at_and_never_run(daemon: Penstockd) -> None:
     daemon.start()
     assert daemon.client.status("workflow").workflow.statuses == status.statuses
 
+    before = prints(source.parent)
+    daemon.client.clean("workflow", failed=True, exports=True)
+    archived = daemon.ctl("archive", "workflow", daemon.home / "w.tar.zst", "--delete")
+    assert "the files of 3 jobs are not in it" in archived.stderr
+    assert daemon.ctl("restore", "workflow", "--isolation", "hybrid").returncode == 0
+    assert daemon.client.status("workflow").workflow.statuses == status.statuses
+    assert prints(source.parent) == before
+
 
 def test_executions_are_listed_shown_and_exported(daemon: Penstockd) -> None:
     source = make_executions(
@@ -199,13 +207,13 @@ def test_an_import_that_is_killed_leaves_nothing(daemon: Penstockd) -> None:
     """Wherever the kill falls, the next daemon knows of the workflow as a whole or not at all."""
     source = make_campaign(daemon.home / "workflow.db", [{}] * 5_000)
     process = daemon.ctl_process("import", source, "--id", "large")
-    aside = daemon.work / ".penstock/.new-large"
-    eventually((aside / ".new-workflow.db").exists, "the import is under way")
+    around = daemon.work / ".penstock"
+    eventually(lambda: list(around.glob(".new-large@*/.new-workflow.db")), "the import is under way")
     daemon.signal(signal.SIGKILL)
     process.communicate()
     daemon.start()
     known = [workflow.id for workflow in daemon.client.list_workflows().workflows]
-    assert not aside.exists()
+    assert not list(around.glob(".new-*"))
     directory = daemon.work / ".penstock/large"
     assert directory.exists() == (known == ["large"])
     if not known:

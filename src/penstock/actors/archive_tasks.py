@@ -82,6 +82,7 @@ class WriteArchive(_Vast, frozen=True):
             token=self.token,
             host=socket.gethostname(),
             spec=facts.spec,
+            outside=facts.outside,
         )
         digest = write_archive(Path(self.directory), copy, head, partial)
         copy.unlink()
@@ -170,7 +171,9 @@ class ReadArchiveHead(_Vast, frozen=True):
         except FileNotFoundError:
             if self.missing_ok:
                 return None
-            raise SpecError(f"there is no archive {self.place}", key="source") from None
+            raise SpecError(
+                f"there is no archive {self.place}; give the path or URL that it has now", key="source"
+            ) from None
 
 
 class Unpacked(msgspec.Struct, frozen=True, array_like=True):

@@ -61,7 +61,8 @@ class Errands:
         source = self._ledger.spec.structures
         path = str(self._ledger.directory / source.source)
         shares = self._ledger.shares_results
-        by_name = shares and engines.depends_on_name(self._ledger.spec.engine_name, self._ledger.row.parameters)
+        engine, steps = self._ledger.spec.engine_name, self._ledger.steps.values()
+        by_name = shares and any(engines.depends_on_name(engine, step.parameters) for step in steps)
         done = False
         while not done:
             await reading.room.acquire()

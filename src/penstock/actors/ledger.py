@@ -96,7 +96,7 @@ class Ledger:
     async def claim(self, daemon: str | None) -> None:
         """Writes down whose the workflow is, where something else is written: it was moved, or is of an old release."""
         if daemon is not None and self.row.daemon != daemon:
-            await self.store.set_workflow(daemon=daemon)
+            await self.store.claim(daemon)
             self.row = msgspec.structs.replace(self.row, daemon=daemon)
 
     @property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import time
 from pathlib import Path
@@ -13,11 +11,10 @@ import msgspec
 
 from penstock.domain.context import DATABASE_NAME, LIBRARY, Context, Mode
 from penstock.domain.errors import ConflictError, SpecError
-from penstock.domain.ids import new_ulid
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.states import WorkflowState
 from penstock.store.connection import open_writer, transaction
-from penstock.store.layout import aside_of, lay_out, reveal
+from penstock.store.layout import lay_out, passing_aside_of, reveal, sweep_asides
 from penstock.store.library import insert_workflow
 from penstock.store.rows import WorkflowRow
 
@@ -27,7 +24,6 @@ _REFUSAL: Final = (
 )
 _ARGV: Final = ["sh", "-c", _REFUSAL]
 """What a daemon that adopts the workflow would run, should somebody tell it to try a job again."""
-_STALE_S: Final = 3600.0
 
 
 def make_workflow(context: Context) -> bool:
@@ -37,9 +33,9 @@ def make_workflow(context: Context) -> bool:
     ConflictError where the shared database has results of a workflow of that name.
     """
     directory = Path(context.directory)
-    aside = aside_of(directory, f"-{os.getpid()}-{new_ulid()}")
+    aside = passing_aside_of(directory)
     try:
-        _sweep(directory)
+        sweep_asides(directory)
         lay_out(aside, context)
         _insert(context, aside)
         return _reveal(aside, directory)
@@ -99,11 +95,3 @@ def _row(context: Context) -> WorkflowRow:
         created_at=now,
         updated_at=now,
     )
-
-
-def _sweep(directory: Path) -> None:
-    """What creations of this workflow have left that were killed long ago."""
-    with contextlib.suppress(OSError):
-        for left in directory.parent.glob(f"{aside_of(directory, '-').name}*"):
-            if time.time() - left.stat().st_mtime > _STALE_S:
-                shutil.rmtree(left, ignore_errors=True)

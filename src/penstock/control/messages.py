@@ -326,10 +326,14 @@ class StoredSpec(Message, frozen=True):
 
 
 class Archived(Message, frozen=True):
-    """An archive that was verified after it was written; `deleted`: the workflow was removed afterwards."""
+    """An archive that was verified after it was written; `deleted`: the workflow was removed afterwards.
+
+    `outside`: how many jobs have their files in other directories, which no archive of this workflow holds.
+    """
 
     archive: ArchiveInfo
     deleted: bool
+    outside: int = 0
 
 
 class Archives(Message, frozen=True):
@@ -846,7 +850,10 @@ class Restore(Request[Restored], frozen=True):
 
 
 class Delete(Request[Deleted], frozen=True):
-    """Remove a workflow at rest with all it has; archives stay. `force`: a faulted one too, whatever may still run."""
+    """Remove a workflow at rest with all it has; archives stay.
+
+    `force`: a faulted one too, whatever may still run, and one whose directory holds files of others' results.
+    """
 
     id: str
     force: bool = False

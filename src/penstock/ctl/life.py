@@ -36,6 +36,8 @@ def _show_archived(ctl: Ctl, id: str, reply: Archived) -> None:
     ctl.line(f"{id}: archived in {found.location}")
     ctl.line(f"{found.jobs} jobs, {found.files} files, {size(found.bytes)}, every checksum verified")
     ctl.line(f"sha256 {found.sha256}")
+    if reply.outside:
+        ctl.note(f"the files of {reply.outside} jobs are not in it: they were imported, or taken over from others")
     if reply.deleted:
         ctl.line(f"{id}: deleted; bring it back with: penstockctl restore {id}")
 
@@ -95,7 +97,7 @@ def _show_restored(ctl: Ctl, reply: Restored) -> None:
 
 @command("delete")
 @id_argument()
-@click.option("--force", is_flag=True, help="A faulted workflow too, of which nobody can say what still runs.")
+@click.option("--force", is_flag=True, help="A faulted workflow too, or one that holds files of others' results.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete(ctl: Ctl, id: str, force: bool, yes: bool) -> int | None:
     """Remove a workflow with its database, files and results. Its archives stay."""
@@ -143,7 +145,7 @@ def du(ctl: Ctl, id: str | None) -> None:
         return
     found = reply.workflows[0]
     parts = [(f"step {key}", taken) for key, taken in found.steps.items()]
-    beside = "" if found.database_is_inside else ", not in the total: others may use it"
+    beside = "" if found.database_is_inside else ", elsewhere and not in the total"
     parts += [(f"database{beside}", found.database), ("source", found.source), ("exports", found.exports)]
     parts += [("storage", found.storage), ("other", found.other), ("in all", found.bytes)]
     ctl.table(("part", ">size"), ((name, size(taken)) for name, taken in parts))

@@ -19,7 +19,7 @@ from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.merging import merge_results
 from penstock.daemon.workflows import Workflows
 from penstock.domain.completion import CompletionAction
-from penstock.domain.context import WORK_FOLDER
+from penstock.domain.context import work_root_of
 from penstock.domain.errors import ConflictError
 from penstock.domain.life_cycle import is_url
 from penstock.domain.views import OnConflict, Selection, WorkflowInfo
@@ -39,17 +39,15 @@ def completion_acts(workflows: Workflows, workers: Workers, life_cycle: LifeCycl
     }
 
 
-def work_root(info: WorkflowInfo) -> Path:
-    """The directory that a workflow was submitted for."""
-    around = Path(info.directory).parent
-    return around.parent if around.name == WORK_FOLDER else around
+def _root(info: WorkflowInfo) -> Path:
+    return work_root_of(Path(info.directory))
 
 
 def export_act(workers: Workers) -> Act:
     """Writes results, by default to `workflow_results` below the work root."""
 
     async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:
-        root = work_root(info)
+        root = _root(info)
         usual = root / _RESULTS / default_path(Path(info.directory), info.id, action.format).name
         path = usual if action.path is None else root / action.path
         overwrite = again or action.overwrite or action.path is None
@@ -67,7 +65,7 @@ def merge_act(workflows: Workflows, workers: Workers) -> Act:
     """Merges results among those that shared workflows find. Done again, it finds nothing left to do."""
 
     async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:  # noqa: ARG001 - the same again
-        into = None if action.into is None else str(work_root(info) / action.into)
+        into = None if action.into is None else str(_root(info) / action.into)
         choice = None if action.on_conflict is None else OnConflict(action.on_conflict)
         report = (await merge_results(workflows, workers, m.Merge(info.id, into, choice))).report
         if not report.applied:
@@ -86,7 +84,7 @@ def archive_act(workflows: Workflows, life_cycle: LifeCycle, clock: Clock) -> Ac
     async def act(info: WorkflowInfo, action: CompletionAction, *, again: bool) -> str:
         place = action.destination
         if not is_url(place):
-            place = os.path.join(work_root(info), place)  # noqa: PTH118 - a Path loses the slash that means a folder
+            place = os.path.join(_root(info), place)  # noqa: PTH118 - a Path loses the slash that means a folder
         if again:  # what a daemon before had begun, the life cycle ends by itself
             await _until_free(info.id, workflows, clock)
             found = await life_cycle.archives_of(info.id)

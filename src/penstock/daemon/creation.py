@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
@@ -34,13 +35,14 @@ from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
 from penstock.store.export import FORMATS
-from penstock.store.layout import aside_of, lay_out, reveal
-from penstock.store.removal import remove_empty, remove_workflow
+from penstock.store.layout import MARK, aside_of, lay_out, reveal
+from penstock.store.removal import remove_begun, remove_empty
 from penstock.store.rows import WorkflowRow
 from penstock.store.transfer import remove_restored
 from penstock.store.workflow_store import WorkflowStore
 
 _TEMPLATE_MAX: Final = 1 << 20
+_DIGEST_CHARS: Final = 12
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -232,8 +234,9 @@ async def create_all_aside(builds: Sequence[tuple[Context, Build]], catalogue: C
             await catalogue.add(context.workflow_id, context.directory)
             begun.append(context)
             await refuse_existing(directory)
-            infos.append(await build(aside_of(directory)))
-        await anyio.to_thread.run_sync(_reveal_all, [Path(context.directory) for context in begun])
+            infos.append(await build(aside_here(directory, catalogue)))
+        appearing = [(aside_here(path, catalogue), path) for path in (Path(context.directory) for context in begun)]
+        await anyio.to_thread.run_sync(_reveal_all, appearing)
     except (OSError, StoreError) as error:
         if not begun:
             raise
@@ -254,6 +257,12 @@ async def _discard_all(contexts: Sequence[Context], catalogue: Catalogue) -> Non
         await discard(catalogue, context.workflow_id, Path(context.directory))
 
 
+def aside_here(directory: Path, catalogue: Catalogue) -> Path:
+    """Where the daemon of that catalogue builds a workflow: it finds it again, and no other builds there."""
+    digest = hashlib.sha256(claim_of(catalogue.state_dir).encode()).hexdigest()[:_DIGEST_CHARS]
+    return aside_of(directory, f"{MARK}d{digest}")
+
+
 def claim_of(state_dir: Path) -> str:
     """What a daemon writes into the rows of its workflows, so that others know who works on them."""
     return msgspec.json.encode(DaemonPlace(socket.gethostname(), str(state_dir))).decode()
@@ -268,13 +277,14 @@ async def refuse_existing(directory: Path) -> None:
 async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> None:
     """Removes what is left of a workflow that was never accepted."""
     with anyio.CancelScope(shield=True):
-        await anyio.to_thread.run_sync(_clear_away, directory)
+        aside, claim = aside_here(directory, catalogue), claim_of(catalogue.state_dir)
+        await anyio.to_thread.run_sync(_clear_away, aside, directory, claim)
         await catalogue.remove(workflow_id)
 
 
 async def undo_restoration(catalogue: Catalogue, workflow_id: str, operation: Operation) -> None:
     """Removes what is left of a restoration that was never ended; the archive stays."""
-    aside = aside_of(Path(operation.directory))
+    aside = aside_here(Path(operation.directory), catalogue)
     database = Path(operation.database)
     if not database.is_relative_to(operation.directory):
         await anyio.to_thread.run_sync(remove_restored, database, workflow_id, operation.token)
@@ -284,13 +294,16 @@ async def undo_restoration(catalogue: Catalogue, workflow_id: str, operation: Op
     await catalogue.remove(workflow_id)
 
 
-def _clear_away(directory: Path) -> None:
-    """Of the workflow that was to be in `directory`: what was built aside, and its rows among those of others."""
-    aside = aside_of(directory)
+def _clear_away(aside: Path, directory: Path, claim: str) -> None:
+    """Of the workflow that was to be in `directory`: what was built aside, and its rows among those of others.
+
+    Rows of another daemon, which makes one of the same id in the same place, are its own.
+    """
     with contextlib.suppress(StoreError):
         context = read_context(aside, directory.name)
         if not Path(context.database).is_relative_to(aside) and not directory.exists():
-            remove_workflow(Path(context.database), context.workflow_id, even_with_jobs=False)
+            begun_by = claim if context.shares_database else None
+            remove_begun(Path(context.database), context.workflow_id, begun_by)
             if not context.shares_database:
                 remove_empty(Path(context.database))
     shutil.rmtree(aside, ignore_errors=True)
@@ -358,16 +371,16 @@ def _read_template(path: Path, name: str) -> str:
         raise SpecError(f"the template {name} is not UTF-8 text", key="engine.templates") from error
 
 
-def _reveal_all(directories: Sequence[Path]) -> None:
+def _reveal_all(appearing: Sequence[tuple[Path, Path]]) -> None:
     """Gives every directory its name, or none."""
-    revealed: list[Path] = []
+    revealed: list[tuple[Path, Path]] = []
     try:
-        for directory in directories:
-            reveal(aside_of(directory), directory)
-            revealed.append(directory)
+        for aside, directory in appearing:
+            reveal(aside, directory)
+            revealed.append((aside, directory))
     except BaseException:
-        for directory in revealed:
-            directory.rename(aside_of(directory))
+        for aside, directory in revealed:
+            directory.rename(aside)
         raise
 
 

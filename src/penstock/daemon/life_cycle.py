@@ -31,9 +31,9 @@ from penstock.actors.archive_tasks import (
 from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
-from penstock.daemon.creation import refuse_existing, undo_restoration
+from penstock.daemon.creation import aside_here, refuse_existing, undo_restoration
 from penstock.daemon.workflows import Workflows
-from penstock.domain.context import Context, Mode, plan_context
+from penstock.domain.context import Context, Mode, plan_context, work_root_of
 from penstock.domain.errors import ConflictError, NotFoundError, PenstockError, SpecError, StoreError
 from penstock.domain.ids import check_workflow_id, new_ulid
 from penstock.domain.life_cycle import (
@@ -52,8 +52,10 @@ from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState, public_counts
 from penstock.domain.views import ArchiveInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue, CatalogueRow
-from penstock.store.layout import aside_of, reveal, sync_directory
-from penstock.store.removal import remove_empty, remove_workflow
+from penstock.store.dependents import count_dependents, describe_dependents
+from penstock.store.layout import reveal, sync_directory
+from penstock.store.lock_table import LOCKS_NAME
+from penstock.store.removal import give_back_locks, remove_empty, remove_workflow
 from penstock.store.transfer import is_at_rest
 from penstock.store.usage import Cleaned, Cleaning, cleaning_of
 
@@ -119,6 +121,9 @@ class LifeCycle:
         operation = self._planned(info, ARCHIVING)
         location = await self._in_thread(_location, request.destination, info)
         operation = msgspec.structs.replace(operation, location=location, then_delete=request.delete)
+        if request.delete:
+            hint = f"archive it without --delete, and then remove it with 'penstockctl delete {info.id} --force'"
+            await self._refuse_dependents(info, hint)
         await self._begin(info, operation)
         return await self._archive(request.id, operation)
 
@@ -141,6 +146,11 @@ class LifeCycle:
             await self._workflows.let_go(workflow_id)
             raise
         archive = _archive_info(workflow_id, operation, written)
+        if operation.then_delete and (found := await self._dependents(self._workflows.info(workflow_id))):
+            await self._catalogue.keep_archive(archive, None)  # they were taken over while it was written
+            await self._workflows.let_go(workflow_id)
+            why = f"{describe_dependents(workflow_id, found)}; {_remove_hint(workflow_id)}"
+            raise ConflictError(f"archived in {archive.location}, but not removed: {why}")
         then = msgspec.structs.replace(operation, what=DELETING, then_delete=False) if operation.then_delete else None
         await self._catalogue.keep_archive(archive, then)
         if then is None:
@@ -149,7 +159,7 @@ class LifeCycle:
             self._workflows.hold(workflow_id, then)
             await self._delete(workflow_id, then)
         self._log.info("archived", workflow=workflow_id, location=archive.location, bytes=archive.bytes)
-        return m.Archived(archive, deleted=operation.then_delete)
+        return m.Archived(archive, deleted=operation.then_delete, outside=written.head.outside)
 
     async def _write(self, workflow_id: str, operation: Operation) -> Archived:
         """The verified archive in its place. One that this operation has put there already is only verified."""
@@ -210,6 +220,8 @@ class LifeCycle:
             operation = held  # what could not be ended before is tried again
         else:
             operation = self._planned(info, DELETING)
+            if not request.force:
+                await self._refuse_dependents(info, _remove_hint(info.id))
             await self._begin(info, operation, force=request.force)
         await self._delete(request.id, operation)
         return m.Deleted(request.id, operation.directory)
@@ -221,6 +233,9 @@ class LifeCycle:
         async with self._carrying_out(workflow_id):
             await self._in_thread(_put_aside, directory, trash)
             await self._in_thread(_remove_rows, operation, workflow_id)
+            names = Path(plan_context(Mode.SHARED, str(work_root_of(directory)), workflow_id).locks)
+            tables = [place / LOCKS_NAME for place in (self._catalogue.state_dir / "locks", names)]
+            await self._in_thread(give_back_locks, tables, workflow_id)
             self._workflows.detach(workflow_id)
             await self._workers.run(RemoveTree(str(trash)))
             await self._workflows.forget(workflow_id)
@@ -293,7 +308,7 @@ class LifeCycle:
     async def _unpack(self, context: Context, operation: Operation, *, outside_links: bool) -> Unpacked:
         directory = Path(context.directory)
         await refuse_existing(directory)
-        aside = aside_of(directory)
+        aside = aside_here(directory, self._catalogue)
         await self._workers.run(RemoveTree(str(aside)))
         try:
             claim = self._workflows.claim
@@ -343,6 +358,18 @@ class LifeCycle:
             await self._workflows.let_go(info.id)
             raise
 
+    async def _refuse_dependents(self, info: WorkflowInfo, hint: str) -> None:
+        """ConflictError when results of others would lose their files."""
+        if found := await self._dependents(info):
+            raise ConflictError(f"{describe_dependents(info.id, found)}; they would keep their values only; {hint}")
+
+    async def _dependents(self, info: WorkflowInfo) -> dict[str, int]:
+        """By workflow, how many results have their files here. Of merges into another place nobody knows."""
+        directory = Path(info.directory)
+        around = await self._workflows.placed(plan_context(Mode.SHARED, str(work_root_of(directory)), info.id))
+        databases = [Path(around.database), *([Path(info.database)] if info.mode != Mode.ISOLATED else [])]
+        return await self._in_thread(count_dependents, info.id, directory, databases)
+
     async def _in_thread(self, function: Callable[[Unpack[P]], T], *arguments: *P) -> T:
         with self._clock.busy():
             return await anyio.to_thread.run_sync(function, *arguments)
@@ -356,16 +383,21 @@ class LifeCycle:
             self._carried_out.discard(workflow_id)
 
 
+def _remove_hint(workflow_id: str) -> str:
+    return f"remove it all the same with 'penstockctl delete {workflow_id} --force'"
+
+
 def _refuse_live(info: WorkflowInfo, *, force: bool) -> None:
     """ConflictError for what must come to rest first, as far as the board knows."""
     active = sum(info.states.get(state, 0) for state in ACTIVE)
     if info.state == WorkflowState.FAULTED:
         if not force:
-            hint = f"mend that, or remove it all the same with 'penstockctl delete {info.id} --force'"
+            hint = f"mend that, or {_remove_hint(info.id)}"
             raise ConflictError(f"workflow {info.id} is faulted: {info.reason}; {hint}")
     elif active:
         end = f"wait for them, or end them with 'penstockctl cancel {info.id}'"
-        raise ConflictError(f"{active} jobs of workflow {info.id} are active; {end}")
+        jobs = "1 job of workflow {} is" if active == 1 else f"{active} jobs of workflow {{}} are"
+        raise ConflictError(f"{jobs.format(info.id)} active; {end}")
     elif info.state == WorkflowState.RUNNING:
         raise ConflictError(f"workflow {info.id} is running; 'penstockctl pause {info.id}' or cancel it first")
 
@@ -397,7 +429,7 @@ def _archive_info(workflow_id: str, operation: Operation, written: Archived) -> 
     return ArchiveInfo(
         location=operation.location,
         workflow_id=workflow_id,
-        work_root=str(Path(operation.directory).parents[1]),
+        work_root=str(work_root_of(Path(operation.directory))),
         bytes=digest.bytes,
         sha256=digest.sha256,
         files=digest.end.files,

@@ -10,7 +10,7 @@ from penstock.actors.worker_tasks import MergeResults
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
 from penstock.daemon.workflows import Workflows
-from penstock.domain.context import Mode, plan_context, read_context
+from penstock.domain.context import Mode, plan_context, read_context, work_root_of
 from penstock.domain.errors import SpecError
 from penstock.store.merging import plan_merge
 
@@ -21,8 +21,8 @@ async def merge_results(workflows: Workflows, workers: Workers, request: m.Merge
     workflows.refuse_held(request.id)
     if request.into is not None and not Path(request.into).is_absolute():
         raise SpecError(f"{request.into} is not an absolute path", key="into")
-    source = await anyio.to_thread.run_sync(read_context, directory)
-    shared = await workflows.placed(plan_context(Mode.SHARED, str(directory.parent.parent), request.id))
+    source = await anyio.to_thread.run_sync(read_context, directory, request.id)
+    shared = await workflows.placed(plan_context(Mode.SHARED, str(work_root_of(directory)), request.id))
     order = await anyio.to_thread.run_sync(
         lambda: plan_merge(source, shared.database, request.into, request.on_conflict, dry_run=request.dry_run)
     )

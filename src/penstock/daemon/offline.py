@@ -20,7 +20,7 @@ from penstock.domain.settings import Layer
 from penstock.domain.spec import WorkflowSpec, decode_spec, in_file, parse_toml
 from penstock.domain.states import WorkflowState
 from penstock.store.adoption import OFFLINE
-from penstock.store.layout import aside_of, discard_aside, reveal
+from penstock.store.layout import discard_aside, passing_aside_of, reveal, sweep_asides
 
 T = TypeVar("T")
 
@@ -61,8 +61,9 @@ async def create_offline(request: Request) -> Path:
     directory = request.directory
     if directory.exists():
         raise ConflictError(f"{directory} exists; move it away, or choose another --id or --into")
-    aside = aside_of(directory)
+    aside = passing_aside_of(directory)
     try:
+        await anyio.to_thread.run_sync(sweep_asides, directory)
         state = {"state": WorkflowState.PAUSED, "reason": OFFLINE}
         await build_aside(request, aside, _Here(), SystemClock(), **state)
         await anyio.to_thread.run_sync(reveal, aside, directory)

@@ -19,25 +19,20 @@ from penstock.control import messages as m
 from penstock.daemon.archive_places import new_place_in
 from penstock.daemon.life_cycle import LifeCycle, LifeCycleRequest
 from penstock.domain.completion import CompletionState
+from penstock.domain.context import work_root_of
 from penstock.domain.errors import PenstockError
 from penstock.domain.retention import ARCHIVE, DELETE, Due, Ended, RetentionTable, decide
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ArchiveInfo, RetentionInfo, WorkflowInfo
 from penstock.store.catalogue import Catalogue
-from penstock.store.connection import reading
+from penstock.store.ends import End, load_end
 
 WHOLE: Final = (*get_args(LifeCycleRequest), m.ReviewRetention)
 """The requests that are about workflows as a whole."""
 EVERY_S: Final = 3600.0
 _ENDED: Final = (WorkflowState.COMPLETED, WorkflowState.FAILED, WorkflowState.CANCELLED)
 _FOLDER: Final = "archives"
-# Whoever brings a workflow back wants it for as long again.
-_ENDED_AT: Final = """
-    SELECT w.spec, w.updated_at, (SELECT max(at) FROM event e WHERE e.workflow_id = w.workflow_id
-        AND e.kind IN ('workflow_state', 'workflow_restored'))
-    FROM workflow w WHERE w.workflow_id = ?
-"""
 
 
 def _has_actions(info: WorkflowInfo) -> bool:
@@ -120,9 +115,9 @@ class Retention:
         """Whether an archive of the workflow as it is now is where it was put, every byte of it."""
         info = self._board.workflows[workflow_id]
         with self._clock.busy():
-            changed_at = await anyio.to_thread.run_sync(_changed_at, info)
+            end = await anyio.to_thread.run_sync(load_end, Path(info.database), info.id)
         for archive in reversed(await self._catalogue.archives(workflow_id)):
-            if archive.changed_at < changed_at:
+            if not _holds(archive, end):
                 continue
             with contextlib.suppress(PenstockError):
                 await self._workers.run(VerifyArchive(archive.location, archive.sha256))
@@ -133,20 +128,17 @@ class Retention:
 def _ended(infos: list[WorkflowInfo], archives: dict[str, list[ArchiveInfo]]) -> list[Ended]:
     found = []
     for info in infos:
-        with contextlib.suppress(PenstockError), reading(Path(info.database)) as db:
-            row = db.execute(_ENDED_AT, (info.id,)).fetchone()
-            if row is None:
-                continue
-            policy = msgspec.json.decode(row[0], type=WorkflowSpec).retention
-            is_archived = any(archive.changed_at >= row[1] for archive in archives.get(info.id, ()))
-            found.append(Ended(info.id, _work_root(info), row[2] or row[1], policy, is_archived))
+        with contextlib.suppress(PenstockError):
+            end = load_end(Path(info.database), info.id)
+            policy = msgspec.json.decode(end.spec, type=WorkflowSpec).retention
+            is_archived = any(_holds(archive, end) for archive in archives.get(info.id, ()))
+            found.append(Ended(info.id, _work_root(info), end.ended_at, policy, is_archived))
     return found
 
 
-def _changed_at(info: WorkflowInfo) -> float:
-    with reading(Path(info.database)) as db:
-        row = db.execute("SELECT updated_at FROM workflow WHERE workflow_id = ?", (info.id,)).fetchone()
-        return float(row[0])
+def _holds(archive: ArchiveInfo, end: End) -> bool:
+    """Whether nothing of a workflow is newer than an archive of it: neither its row nor a word on one of its jobs."""
+    return archive.changed_at >= end.updated_at and archive.archived_at >= end.told_at
 
 
 def _destination(info: WorkflowInfo, policy: RetentionTable) -> str:
@@ -154,7 +146,7 @@ def _destination(info: WorkflowInfo, policy: RetentionTable) -> str:
 
 
 def _work_root(info: WorkflowInfo) -> str:
-    return str(Path(info.directory).parents[1])
+    return str(work_root_of(Path(info.directory)))
 
 
 def _shown(due: Due) -> RetentionInfo:

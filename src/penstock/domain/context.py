@@ -61,6 +61,12 @@ def plan_context(mode: Mode, work_root: str, workflow_id: str) -> Context:
     return _usual(mode, Path(work_root, WORK_FOLDER, workflow_id), workflow_id)
 
 
+def work_root_of(directory: Path) -> Path:
+    """The work root that a workflow's directory belongs to; for one that was adopted, the directory it lies in."""
+    around = directory.parent
+    return around.parent if around.name == WORK_FOLDER else around
+
+
 def _usual(mode: Mode, own: Path, workflow_id: str) -> Context:
     """The places of a workflow whose directory is `own`, where nothing is put elsewhere."""
     shared = own.parent / SHARED

@@ -16,6 +16,7 @@ DELETING: Final = "deleting"
 CLEANING: Final = "cleaning"
 
 ARCHIVE_SUFFIX: Final = ".tar.zst"
+_FLEETING: Final = frozenset({"memory"})
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -54,6 +55,7 @@ class ArchiveHead(msgspec.Struct, frozen=True):
     token: str
     host: str
     spec: dict[str, Any]
+    outside: int = 0  # jobs whose files are in other directories, and not in it
 
 
 class ArchiveEnd(msgspec.Struct, frozen=True):
@@ -101,6 +103,9 @@ def check_place(place: str, key: str) -> str:
             f"a URL with a password or parameters would be written down: give {parts.scheme}://{parts.hostname or ''}"
             f"{parts.path} alone, and credentials through the daemon's environment or fsspec's configuration files"
         )
+        raise SpecError(message, key=key)
+    if parts.scheme.lower() in _FLEETING:
+        message = f"what is put at {parts.scheme}:// is gone with the process that put it there; give a path, or s3://"
         raise SpecError(message, key=key)
     return parts.path if parts.scheme == "file" and not parts.netloc else place
 

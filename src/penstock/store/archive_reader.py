@@ -99,10 +99,14 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        raise StoreError(f"{name} is not whole: {error}; nothing of it was used", healable=False) from error
+        raise StoreError(
+            f"{name} is not whole: {error}; nothing of it was used, look for another copy", healable=False
+        ) from error
     except (zstandard.ZstdError, msgspec.DecodeError, EOFError) as error:
         reason = str(error) or "it ends too early"
-        raise StoreError(f"{name} is not whole: {reason}; nothing of it was used", healable=False) from error
+        raise StoreError(
+            f"{name} is not whole: {reason}; nothing of it was used, look for another copy", healable=False
+        ) from error
 
 
 class _Body:

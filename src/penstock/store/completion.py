@@ -79,10 +79,14 @@ class CompletionStore:
         return [_completion(row) for row in await self._db.fetch(_OF_NEWEST, (self.workflow_id,))]
 
     async def has_written(self, path: str) -> bool:
-        """Whether an earlier end of this workflow has left its results at `path`."""
+        """Whether an earlier end of this workflow has left its results at `path`.
+
+        What was written before it came out of an archive was written by another, or in another place.
+        """
         rows = await self._db.fetch(
             "SELECT 1 FROM completion WHERE workflow_id = ? AND state = 'done' "
-            "AND json_extract(action, '$.path') = ? LIMIT 1",
+            "AND json_extract(action, '$.path') = ? AND at > (SELECT coalesce(max(at), 0) FROM event "
+            "WHERE workflow_id = completion.workflow_id AND kind = 'workflow_restored') LIMIT 1",
             (self.workflow_id, path),
         )
         return bool(rows)

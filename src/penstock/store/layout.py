@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
+from typing import Final
 
 from penstock.domain.context import CONTEXT_NAME, Context, render_context
+from penstock.domain.ids import new_ulid
+
+_STALE_S: Final = 3600.0
+MARK: Final = "@"
+"""Begins a mark; no id has it in it."""
 
 
 def aside_of(directory: Path, mark: str = "") -> Path:
     """Where a workflow is built; the name cannot be a workflow's. `mark` tells several apart who build the same."""
     return directory.with_name(f".new-{directory.name}{mark}")
+
+
+def passing_aside_of(directory: Path) -> Path:
+    """The same for a process that will not look for it again."""
+    return aside_of(directory, f"{MARK}{os.getpid()}-{new_ulid()}")
+
+
+def sweep_asides(directory: Path) -> None:
+    """Removes what such processes have left of this workflow that were killed long ago."""
+    with contextlib.suppress(OSError):
+        for left in directory.parent.glob(f"{aside_of(directory, MARK).name}[0-9]*"):
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def lay_out(aside: Path, context: Context) -> None:

@@ -9,17 +9,20 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock import engines
 from penstock.domain.sameness import calculation_key, material_key, method_key
 from penstock.engines.method import key_of_method
 
 _ROWS: Final = """
-    SELECT j.id, j.material_id, j.step_id, j.method, j.geometry, j.charge, j.spin, j.deck,
+    SELECT j.id, j.parent_id, j.state = 'completed' AND j.parameters IS NULL, j.material_id, j.step_id, j.method,
+        j.geometry, j.charge, j.spin, j.deck, m.name,
         json_array(j.state, j.final_energy, j.max_forces, j.scf_steps, j.wall_time_s, j.final_geometry, j.failure,
             j.error_message, j.job_dir, j.attempts,
             (SELECT json_group_array(json_array(p.name, p.value, p.unit)) FROM {source}.property p
              WHERE p.job_id = j.id),
             (SELECT json_group_array(json_array(f.path, f.sha256)) FROM {source}.file f WHERE f.job_id = j.id))
-    FROM {source}.job j WHERE j.workflow_id = ? AND {wanted} ORDER BY j.material_id, j.id
+    FROM {source}.job j JOIN {source}.material m ON m.id = j.material_id
+    WHERE j.workflow_id = ? AND {wanted} ORDER BY j.material_id, j.id
 """
 _INSERT: Final = "INSERT INTO temp.incoming (job_id, material_id, key, calculation, digest) VALUES (?, ?, ?, ?, ?)"
 
@@ -30,35 +33,57 @@ def name_results(db: sqlite3.Connection, workflow_id: str, schema: str, wanted: 
 
 
 def _named(db: sqlite3.Connection, workflow_id: str, schema: str, wanted: str) -> Iterator[tuple[Any, ...]]:
-    methods = _methods(db, workflow_id, schema)
+    methods, by_name = _methods(db, workflow_id, schema)
     own: dict[str, str] = {}
     material, key = None, ""
-    for id_, material_id, step_id, method, *what, content in db.execute(
+    plain: set[int] = set()
+    for id_, parent, is_plain, material_id, step_id, method, *what, name, content in db.execute(
         _ROWS.format(source=schema, wanted=wanted), (workflow_id,)
     ):
-        if material_id != material:  # all jobs of a material begin from the same structure
-            material, key = material_id, material_key(*what)
+        if material_id != material:  # its jobs go on from one another, and the first has the structure that was read
+            geometry, charge, multiplicity, deck = what if parent is None else _first_of(db, schema, parent)
+            key = material_key(geometry, charge, multiplicity, deck, name if by_name else None)
+            material, plain = material_id, set()
         if method is None:
             how = methods[step_id]
         elif (how := own.get(method, "")) == "":
             how = own[method] = _own_method(method)
         digest = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
-        yield id_, material_id, key, calculation_key(key, how), digest
+        # as `chain` has it: what went on from another result than the one that its key is about is nobody else's
+        calculation = calculation_key(key, how) if parent is None or parent in plain else None
+        if is_plain and calculation is not None:
+            plain.add(id_)
+        yield id_, material_id, key, calculation, digest
 
 
-def _methods(db: sqlite3.Connection, workflow_id: str, schema: str) -> dict[int, str]:
-    """By step, the key of how its jobs are calculated, the steps before it included; as the daemon names them."""
+def _first_of(db: sqlite3.Connection, schema: str, job: int) -> tuple[Any, ...]:
+    """Geometry, charge, multiplicity and deck of the job that the chain of `job` begins with."""
+    parent: int | None = job
+    while parent is not None:
+        parent, *what = db.execute(
+            f"SELECT parent_id, geometry, charge, spin, deck FROM {schema}.job WHERE id = ?", (parent,)
+        ).fetchone()
+    return tuple(what)
+
+
+def _methods(db: sqlite3.Connection, workflow_id: str, schema: str) -> tuple[dict[int, str], bool]:
+    """By step, the key of how its jobs are calculated, the steps before it included; as the daemon names them.
+
+    Also whether it depends on what a material is called.
+    """
     spec, parameters = db.execute(
         f"SELECT spec, parameters FROM {schema}.workflow WHERE workflow_id = ?", (workflow_id,)
     ).fetchone()
     engine = msgspec.json.decode(spec)["engine"]["name"]
     known: dict[str | None, str] = {None: ""}
+    by_name = engines.depends_on_name(engine, parameters)
     found: dict[int, str] = {}
     for id_, key, after, own in db.execute(
         f"SELECT id, key, after, parameters FROM {schema}.step WHERE workflow_id = ? ORDER BY id", (workflow_id,)
     ):
         found[id_] = known[key] = method_key(engine, own or parameters, known[after])
-    return found
+        by_name |= engines.depends_on_name(engine, own or "")
+    return found, by_name
 
 
 def _own_method(method: str) -> str:

@@ -34,8 +34,8 @@ CLASSIFY: Final = (
         FROM main.merged m WHERE m.workflow_id = :into AND m.source_job = i.job_id""",
     # what others would find now: a result that was calculated goes before a copy of one
     """UPDATE temp.incoming AS i SET other = (
-            SELECT o.id FROM main.job o WHERE o.calculation = i.calculation AND o.state = 'completed'
-            AND o.workflow_id != :into ORDER BY o.origin IS NOT NULL, o.id LIMIT 1)
+            SELECT o.id FROM main.job o WHERE o.calculation = i.calculation AND o.parameters IS s.parameters
+            AND o.state = 'completed' AND o.workflow_id != :into ORDER BY o.origin IS NOT NULL, o.id LIMIT 1)
         FROM {source}.job s WHERE s.id = i.job_id AND s.state = 'completed' AND i.what IN ('new', 'changed')""",
     f"""UPDATE temp.incoming AS i SET what = CASE WHEN {_DIFFERS} THEN 'conflict' ELSE 'present' END
         FROM {{source}}.job s, main.job o

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.context import DATABASE_NAME, SHARED, Context, Mode, plan_context
+from penstock.domain.context import DATABASE_NAME, SHARED, WORK_FOLDER, Context, Mode, plan_context, work_root_of
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.states import ENDED, JobState
 from penstock.domain.views import MergeConflict, MergeReport, OnConflict
@@ -69,7 +69,8 @@ def plan_merge(
 
     `into` is another work root, or a database (absolute paths). SpecError for one that is neither.
     """
-    root = Path(source.directory).parent.parent
+    directory = Path(source.directory)
+    root = work_root_of(directory)
     if into is None or Path(into) in (root, Path(usual)):
         target = usual
     elif Path(into).is_dir():
@@ -78,8 +79,9 @@ def plan_merge(
         target = into
     else:
         raise SpecError(f"{into} is neither a work directory nor a database (a file that ends with .db)", key="into")
+    beside = target == usual and directory.parent == root / WORK_FOLDER
     return MergeOrder(
-        source.database, source.workflow_id, source.directory, target, target == usual, on_conflict, dry_run
+        source.database, source.workflow_id, source.directory, target, beside, on_conflict, dry_run=dry_run
     )
 
 
@@ -113,12 +115,23 @@ def _target(order: MergeOrder) -> Iterator[Path]:
     """The target; for a dry run into one that does not exist, another that goes away again."""
     target = Path(order.target)
     if target.exists() or not order.dry_run:
-        with store_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            _refuse_unwritable(target)
         yield target
         return
     with tempfile.TemporaryDirectory(prefix="penstock-merge-") as folder:
         yield Path(folder, DATABASE_NAME)
+
+
+def _refuse_unwritable(target: Path) -> None:
+    """SpecError where a new database cannot be."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        message = f"{target} cannot be made: {error.strerror}; make {target.parent} writable, or choose another place"
+        raise SpecError(message, key="into") from error
 
 
 def _attach(db: sqlite3.Connection, source: Path, target: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from penstock.domain.context import DATABASE_NAME, Context, Mode, plan_context
+from penstock.domain.context import DATABASE_NAME, SHARED, Context, Mode
 from penstock.domain.errors import SpecError
 from penstock.domain.views import DatabaseInfo
 from penstock.store.file_system import file_system_of, network_types
@@ -51,8 +51,8 @@ def is_elsewhere(context: Context) -> bool:
 
 
 def _usual_place(mode: str, directory: str) -> str:
-    own = Path(directory)
-    return plan_context(Mode(mode), str(own.parent.parent), own.name).database
+    own = Path(directory)  # which is anywhere, where it was adopted
+    return str((own if mode == Mode.ISOLATED else own.parent / SHARED) / DATABASE_NAME)
 
 
 def describe_database(database: str, directory: str, mode: str) -> DatabaseInfo:

@@ -79,7 +79,14 @@ def _system(url: str) -> tuple[Any, str]:
     except ImportError:
         message = "archives at URLs need fsspec: pip install 'penstock[remote]' where penstockd is installed"
         raise SpecError(message, key="destination") from None
-    return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+    try:
+        return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+    except ImportError as error:
+        raise SpecError(f"{url} cannot be used yet: {error} (where penstockd is installed)") from None
+    except ValueError:
+        scheme = urlsplit(url).scheme
+        known = "give a path, or a URL that fsspec knows, such as s3://bucket/folder/"
+        raise SpecError(f"{url}: no storage is known for {scheme}://; {known}") from None
 
 
 @contextlib.contextmanager

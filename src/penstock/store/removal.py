@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from penstock.store.connection import open_writer, reading, transaction
+from penstock.store.lock_table import LockTable
 
 REMOVE_WORKFLOW: Final = tuple(
     f"DELETE FROM {table} WHERE workflow_id = :id"
@@ -19,16 +21,38 @@ REMOVE_WORKFLOW: Final = tuple(
 """Statements that leave nothing of workflow `:id`. Results that other workflows took from it are copies, and stay."""
 
 
-def remove_workflow(database: Path, workflow_id: str, *, even_with_jobs: bool = True) -> None:
-    """Removes all rows of a workflow; harmless when there are none, or no database.
+def remove_workflow(database: Path, workflow_id: str) -> None:
+    """Removes all rows of a workflow; harmless when there are none, or no database."""
+    if not database.is_file():
+        return
+    with open_writer(database) as db, transaction(db, database):
+        for statement in REMOVE_WORKFLOW:
+            db.execute(statement, {"id": workflow_id})
 
-    With `even_with_jobs` false only what a creation leaves that was killed, and nothing that has ever been worked on.
+
+def give_back_locks(tables: Iterable[Path], workflow_id: str) -> None:
+    """Gives back what a workflow that is gone holds or waits for in files of locks; harmless where there is none."""
+    for path in tables:
+        if path.is_file():
+            table = LockTable(path)
+            try:
+                table.settle(workflow_id, [])
+                table.withdraw(workflow_id)
+            finally:
+                table.close()
+
+
+def remove_begun(database: Path, workflow_id: str, claim: str | None) -> None:
+    """Removes what a creation leaves that was killed, and nothing that has ever been worked on.
+
+    With the `claim` of a daemon, only what that daemon began.
     """
     if not database.is_file():
         return
     with open_writer(database) as db, transaction(db, database):
         has_jobs = db.execute("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (workflow_id,)).fetchone()
-        if even_with_jobs or not has_jobs:
+        begun = db.execute("SELECT daemon FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()
+        if not has_jobs and begun is not None and claim in (None, begun[0]):
             for statement in REMOVE_WORKFLOW:
                 db.execute(statement, {"id": workflow_id})
 

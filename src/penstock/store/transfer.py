@@ -67,6 +67,7 @@ class WorkflowFacts(msgspec.Struct, frozen=True):
     updated_at: float
     jobs: dict[str, int]
     schema: int
+    outside: int  # jobs whose files are in other directories
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -145,9 +146,11 @@ def check_copy(database: Path, workflow_id: str) -> WorkflowFacts:
         if others or jobs != tally:
             raise StoreError(f"{database} holds {jobs or 'no jobs'}, but counts {tally}", healable=False)
         recipe, state, mode, namespace, spec, created_at, updated_at = row
+        outside = db.execute("SELECT count(*) FROM job WHERE job_dir LIKE '/%' OR job_dir LIKE '../%'").fetchone()[0]
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         return WorkflowFacts(
-            recipe, state, mode, namespace, msgspec.json.decode(spec), created_at, updated_at, jobs, version
+            *(recipe, state, mode, namespace, msgspec.json.decode(spec), created_at, updated_at, jobs, version),
+            outside=outside,
         )
 
 

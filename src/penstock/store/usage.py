@@ -142,7 +142,11 @@ def clean(workflow_id: str, directory: Path, database: Path, cleaning: Cleaning,
 def _superfluous(workflow_id: str, directory: Path, database: Path, cleaning: Cleaning) -> Iterator[Path]:
     """Directories of attempts that gave no result and that nothing goes on from."""
     with reading(database) as db:
-        needed = {row[0] for row in db.execute(_NEEDED, {"id": workflow_id})}
+        beside = f"../{workflow_id}/"
+        needed = {
+            row[0].removeprefix(beside)
+            for row in db.execute(_NEEDED, {"id": workflow_id, "length": len(beside), "beside": beside})
+        }
         rows = db.execute(
             "SELECT a.directory, j.state, a.number = j.attempts FROM attempt a JOIN job j ON j.id = a.job_id "
             "WHERE a.workflow_id = ? ORDER BY a.job_id, a.number",
@@ -151,7 +155,7 @@ def _superfluous(workflow_id: str, directory: Path, database: Path, cleaning: Cl
         for name, state, is_newest in rows:
             ended_badly = cleaning.failed and state in _ENDED_BADLY and not is_newest
             wanted = state == JobState.COMPLETED or ended_badly
-            if wanted and name not in needed and (directory / name).is_dir():
+            if wanted and name not in needed and is_inside(name) and (directory / name).is_dir():
                 yield directory / name
 
 
@@ -159,7 +163,13 @@ _NEEDED: Final = """
     SELECT job_dir FROM job WHERE workflow_id = :id AND job_dir IS NOT NULL
     UNION SELECT json_extract(handed, '$.directory') FROM job WHERE workflow_id = :id AND handed IS NOT NULL
     UNION SELECT json_extract(resume, '$.directory') FROM job WHERE workflow_id = :id AND resume IS NOT NULL
+    UNION SELECT job_dir FROM job WHERE origin IS NOT NULL AND substr(job_dir, 1, :length) = :beside
 """
+
+
+def is_inside(path: str) -> bool:
+    """Whether a directory that a row names is the workflow's own: imported and taken-over ones are elsewhere."""
+    return not path.startswith("/") and ".." not in Path(path).parts
 
 
 def _leftovers(directory: Path, cleaning: Cleaning) -> list[Path]:

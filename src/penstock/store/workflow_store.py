@@ -79,7 +79,7 @@ class WorkflowStore:
         await self._db.create()
         async with self._db.transaction() as db:
             if among_others:
-                await self._make_room(db)
+                await self._make_room(db, row.daemon)
             if list(await db.execute_fetchall("SELECT 1 FROM workflow WHERE workflow_id = ?", (self.workflow_id,))):
                 return
             fields = msgspec.structs.astuple(row)
@@ -91,11 +91,20 @@ class WorkflowStore:
             )
             await self._events(db, [Event("workflow_created", 0, {"recipe": row.recipe})])
 
-    async def _make_room(self, db: aiosqlite.Connection) -> None:
+    async def _make_room(self, db: aiosqlite.Connection, claim: str | None) -> None:
         for index in SHARED_INDEXES:
             await db.execute(index)
-        if not list(await db.execute_fetchall("SELECT 1 FROM workflow WHERE workflow_id = ?", (self.workflow_id,))):
+        begun = list(
+            await db.execute_fetchall("SELECT daemon FROM workflow WHERE workflow_id = ?", (self.workflow_id,))
+        )
+        if not begun:
             return
+        if begun[0][0] not in (None, claim):
+            message = (
+                f"another daemon makes a workflow {self.workflow_id!r} in {self._db.path}, or has been ended over it "
+                f"({begun[0][0]}); choose another id"
+            )
+            raise ConflictError(message)
         if list(await db.execute_fetchall("SELECT 1 FROM job WHERE workflow_id = ? LIMIT 1", (self.workflow_id,))):
             message = f"{self._db.path} holds results of a workflow {self.workflow_id!r} already; choose another id"
             raise ConflictError(message)
@@ -453,6 +462,11 @@ class WorkflowStore:
         if actions:
             self.completions = Counter({CompletionState.PENDING: len(actions)})
         return events
+
+    async def claim(self, daemon: str) -> None:
+        """Writes down who works on the workflow, which changes nothing of the workflow itself."""
+        async with self._db.transaction() as db:
+            await db.execute("UPDATE workflow SET daemon = ? WHERE workflow_id = ?", (daemon, self.workflow_id))
 
     async def move_jobs(
         self, where: Where, to: JobState, event: Event, *, reset: bool = False
