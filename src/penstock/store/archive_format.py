@@ -21,6 +21,7 @@ SCRATCH: Final = ".archive-"
 PIECE: Final = 1 << 20
 """Bytes that are handled at a time; smaller files are read at once."""
 SPOOLED_MAX: Final = 16 << 20
+_BACKSLASH, _NEWLINE, _RETURN = b"\\\n\r"
 _LINES: Final = 1000
 TRAILER_MAGIC: Final = struct.pack("<II", 0x184D2A5E, 40) + b"PENSTOCK"
 TRAILER_BYTES: Final = len(TRAILER_MAGIC) + 32
@@ -28,7 +29,7 @@ TRAILER_BYTES: Final = len(TRAILER_MAGIC) + 32
 
 def checksum_line(name: bytes, hexdigest: str) -> bytes:
     """A line as sha256sum writes it, which marks names with a line end in them by a backslash."""
-    if b"\\" in name or b"\n" in name or b"\r" in name:
+    if _BACKSLASH in name or _NEWLINE in name or _RETURN in name:
         escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
         return b"\\%s  %s\n" % (hexdigest.encode(), escaped)
     return hexdigest.encode() + b"  " + name + b"\n"

@@ -25,7 +25,9 @@ _TIME_MAX: Final = 8 << 30
 _PAX_MAX: Final = 1 << 20
 _FIELDS: Final = struct.Struct("100s 48s 8s c 100s 255s")
 """A header: name, numbers, checksum, kind, target, and what is always the same."""
+_READ: Final = struct.Struct("100s 8s 16x 12s 12s 8s c 100s 255s")
 _ENDING: Final = b"ustar\x0000"
+_USUAL_ENDING: Final = _ENDING.ljust(255, b"\0")
 _REST: Final = sum(_ENDING) + 8 * ord(" ")
 """What the constant parts of a header add to its checksum, its own field counted as blanks."""
 _NOBODY: Final = b"0000000\x00" * 2
@@ -66,7 +68,10 @@ def _octal(value: int) -> bytes:
 
 
 def _short_sum(data: bytes) -> int:
-    """The sum of at most 256 bytes, or of those that are not zero: Adler-32 holds it, and is much faster than `sum`."""
+    """The sum of the bytes where it is below 65521: Adler-32 holds it, and is much faster than `sum`.
+
+    That is so for 256 bytes of any kind, and for a header with the usual ending.
+    """
     return (zlib.adler32(data) & 0xFFFF) - 1
 
 
@@ -84,22 +89,22 @@ def padding(size: int) -> bytes:
 
 def decode(header: bytes, extended: dict[bytes, bytes]) -> Member:
     """The member of a header of 512 bytes, with what pax headers before it said. StoreError for what is no header."""
-    own = header[148:156]
-    found = _short_sum(header) if header.count(0) >= BLOCK - 256 else sum(header)
+    name, mode, size_field, mtime_field, own, kind, target, ending = _READ.unpack(header)
+    is_usual = ending == _USUAL_ENDING
+    found = _short_sum(header) if is_usual else sum(header)
     if number(own) != found - sum(own) + 8 * ord(" "):
         raise StoreError("a header is damaged", healable=False)
-    name, target = header[:_NAME_MAX].split(b"\0", 1)[0], header[157:257].split(b"\0", 1)[0]
-    if header[345] and (prefix := header[345:500].split(b"\0", 1)[0]):
+    name, target = name.split(b"\0", 1)[0], target.split(b"\0", 1)[0]
+    if not is_usual and (prefix := header[345:500].split(b"\0", 1)[0]):
         name = prefix + b"/" + name
-    size, mtime = number(header[124:136]), number(header[136:148])
+    size, mtime = number(size_field), number(mtime_field)
     if extended:
         name, target = extended.get(b"path", name), extended.get(b"linkpath", target)
         size = int(extended.get(b"size", size))
         mtime = int(float(extended.get(b"mtime", mtime)))
-    kind = header[156:157]
     if kind == DIRECTORY:
         name = name.rstrip(b"/")
-    return Member(kind, name, number(header[100:108]) & 0o777, mtime, size if kind == FILE else 0, target)
+    return Member(kind, name, number(mode) & 0o777, mtime, size if kind == FILE else 0, target)
 
 
 def is_extension(header: bytes) -> int | None:
