@@ -16,7 +16,7 @@ import pytest
 from tests.daemon.killed import run_killed
 from tests.store.filled import chunk, result, workflow_row
 
-from penstock.actors.archive_tasks import VerifyArchive
+from penstock.actors.archive_tasks import WriteArchive
 from penstock.actors.board import Board
 from penstock.actors.task import Task
 from penstock.control import messages as m
@@ -363,17 +363,18 @@ def test_what_is_taken_over_while_an_archive_is_written_keeps_the_workflow(
     pattern: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied(pattern)
-    verify = VerifyArchive.run
+    write = WriteArchive.run
 
-    def taken(task: VerifyArchive) -> Any:
+    def taken(task: WriteArchive) -> Any:
+        written = write(task)
         usual = plan_context(Mode.SHARED, str(pattern.work), "w").database
         if pattern.mode is Mode.SHARED:
             alter(usual, "UPDATE job SET origin = '{}', job_dir = '../w/' || job_dir WHERE workflow_id = 'other'")
         else:
             merge(MergeOrder(pattern.context.database, "w", str(pattern.directory), usual, beside=True))
-        return verify(task)
+        return written
 
-    monkeypatch.setattr(VerifyArchive, "run", taken)
+    monkeypatch.setattr(WriteArchive, "run", taken)
 
     async def refused(life: LifeCycle) -> None:
         with pytest.raises(ConflictError, match=r"archived in .*, but not removed: .*--force"):

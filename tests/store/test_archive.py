@@ -8,6 +8,7 @@ import os
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from penstock.domain.errors import SpecError, StoreError
 from penstock.domain.life_cycle import ArchiveEnd, ArchiveHead
+from penstock.store import archive_writer
 from penstock.store.archive_format import TRAILER_MAGIC, checksum_line
+from penstock.store.archive_proof import Proof
 from penstock.store.archive_reader import Nobody, read_archive, read_head
 from penstock.store.archive_unpacker import Unpacker
 from penstock.store.archive_writer import write_archive
@@ -115,6 +118,58 @@ def test_every_flipped_byte_and_every_cut_is_refused(tmp_path: Path) -> None:
                 read_archive(io.BytesIO(bad), "w", Nobody())
     with pytest.raises(StoreError, match="not whole"):
         read_archive(io.BytesIO(good + b"\0"), "w", Nobody())
+
+
+class Grown(Proof):
+    """Keeps the process that it started."""
+
+    process: subprocess.Popen[bytes] | None = None
+
+    def grown(self, size: int) -> None:
+        super().grown(size)
+        type(self).process = self._process
+
+
+def test_a_large_archive_is_read_back_by_a_process_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_writer, "Proof", Grown)
+    top = tmp_path / "w"
+    top.mkdir()
+    (top / "large").write_bytes(b"x" * (40 << 20))
+    path = packed(tmp_path, top)
+    assert Grown.process is not None
+    assert Grown.process.returncode == 0
+    with path.open("rb") as source:
+        assert read_archive(source, "w", Nobody()).end.files == 3
+
+
+def test_the_process_ends_with_the_writing_that_was_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_writer, "Proof", Grown)
+    monkeypatch.setattr(archive_writer._TreeWriter, "add_checksums", lambda *_: 1 // 0)
+    top = tmp_path / "w"
+    top.mkdir()
+    (top / "large").write_bytes(b"x" * (40 << 20))
+    with pytest.raises(ZeroDivisionError):
+        packed(tmp_path, top)
+    assert Grown.process is not None
+    assert Grown.process.returncode not in (0, None)
+
+
+@pytest.mark.parametrize("size", [1 << 10, 40 << 20])
+def test_what_is_in_the_file_is_what_is_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    def keep(self: Any, data: bytes) -> None:
+        """A disk that changes a bit at the end of every piece, and says nothing."""
+        self._digest.update(data)
+        self._file.write(data[:-1] + bytes([data[-1] ^ 1]) if data else data)
+        self._file.flush()
+
+    monkeypatch.setattr(archive_writer._Packer, "_keep", keep)
+    top = tmp_path / "w"
+    top.mkdir()
+    (top / "a").write_bytes(os.urandom(1 << 10) * (size >> 10))
+    with pytest.raises(StoreError, match=r"w\.tar\.zst is not whole"):
+        packed(tmp_path, top)
 
 
 def forged(*members: Member) -> io.BytesIO:

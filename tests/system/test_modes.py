@@ -147,9 +147,16 @@ def export(daemon: Penstockd, id: str) -> bytes:
 
 
 def archive_away(pair: Pair) -> None:
-    """The first workflow goes into a file, and then away."""
-    archived = pair.daemon.ctl("archive", pair.ids[0], pair.root / "a.tar.zst", "--delete")
-    assert archived.returncode == 0, archived.stderr
+    """The first workflow goes into a file, and then away; where the other has results of it, only by force."""
+    archive = pair.root / "a.tar.zst"
+    archived = pair.daemon.ctl("archive", pair.ids[0], archive, "--delete")
+    if not pair.shares:
+        assert archived.returncode == 0, archived.stderr
+        return
+    assert (archived.returncode, archive.exists()) == (2, False)
+    assert f"3 of {pair.ids[1]}" in archived.stderr
+    assert pair.daemon.ctl("archive", pair.ids[0], archive).returncode == 0
+    assert pair.daemon.ctl("delete", pair.ids[0], "--force", "--yes").returncode == 0
 
 
 # ---- many ------------------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class Archived(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WriteArchive(_Vast, frozen=True):
-    """Writes the archive of a workflow at rest to `partial`, over what a try before has left there."""
+    """Writes the archive of a workflow at rest to `partial`, over what a try before has left there, and verifies it."""
 
     workflow_id: str
     directory: str
@@ -55,7 +55,7 @@ class WriteArchive(_Vast, frozen=True):
     result = Archived
 
     def run(self) -> Archived:
-        """What was written. Its rows are checked before, so that what is damaged is never taken for a good copy."""
+        """What was written and read back. Rows are checked before: what is damaged is never taken for a good copy."""
         partial, scratch = Path(self.partial), scratch_of(Path(self.directory), self.token)
         scratch.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):

@@ -180,7 +180,6 @@ class LifeCycle:
             self._clock.time(),
         )
         written: Archived = await self._workers.run(writing)
-        await self._workers.run(VerifyArchive(str(partial), written.digest.sha256))
         if is_url(operation.location):
             size, sha256 = written.digest.bytes, written.digest.sha256
             await self._workers.run(UploadArchive(str(partial), operation.location, operation.token, size, sha256))

@@ -9,7 +9,7 @@ before it. So no byte of an archive can change unseen.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import IO, Any, Final
 
 FORMAT: Final = 1
 HEAD_NAME: Final = b"penstock-archive.json"
@@ -21,13 +21,34 @@ SCRATCH: Final = ".archive-"
 PIECE: Final = 1 << 20
 """Bytes that are handled at a time; smaller files are read at once."""
 SPOOLED_MAX: Final = 16 << 20
+_BACKSLASH, _NEWLINE, _RETURN = b"\\\n\r"
+_LINES: Final = 1000
 TRAILER_MAGIC: Final = struct.pack("<II", 0x184D2A5E, 40) + b"PENSTOCK"
 TRAILER_BYTES: Final = len(TRAILER_MAGIC) + 32
 
 
 def checksum_line(name: bytes, hexdigest: str) -> bytes:
     """A line as sha256sum writes it, which marks names with a line end in them by a backslash."""
-    if b"\\" in name or b"\n" in name or b"\r" in name:
+    if _BACKSLASH in name or _NEWLINE in name or _RETURN in name:
         escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
         return b"\\%s  %s\n" % (hexdigest.encode(), escaped)
-    return b"%s  %s\n" % (hexdigest.encode(), name)
+    return hexdigest.encode() + b"  " + name + b"\n"
+
+
+class ChecksumList:
+    """The lines of `CHECKSUMS` so far, in a file that takes many at a time."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lines: list[bytes] = []
+
+    def add(self, name: bytes, digest: Any) -> None:
+        """The line of one more member, from its hash."""
+        self._lines.append(checksum_line(name, digest.hexdigest()))
+        if len(self._lines) >= _LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        """All lines are in the file."""
+        self._file.write(b"".join(self._lines))
+        self._lines.clear()

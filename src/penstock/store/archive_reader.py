@@ -24,10 +24,11 @@ from penstock.store.archive_format import (
     SPOOLED_MAX,
     TRAILER_BYTES,
     TRAILER_MAGIC,
-    checksum_line,
+    ChecksumList,
 )
 from penstock.store.tar_codec import BLOCK, DIRECTORY, FILE, LINK, Member, decode, is_extension, pax_records
 
+_END_BLOCK: Final = b"\0" * BLOCK
 _HEAD_MAX: Final = 16 << 20
 _END_MAX: Final = 64 << 20
 
@@ -146,6 +147,7 @@ class _Reader:
         self._extended: dict[bytes, bytes] = {}
         self._files = self._directories = self._links = self._bytes = 0
         self._checksums: IO[bytes] = io.BytesIO()
+        self._listed = ChecksumList(self._checksums)
 
     def head(self) -> ArchiveHead:
         member = self._next()
@@ -162,6 +164,7 @@ class _Reader:
 
     def read(self, taker: Taker) -> ArchiveDigest:
         with tempfile.SpooledTemporaryFile(SPOOLED_MAX) as self._checksums:
+            self._listed = ChecksumList(self._checksums)
             taker.begin(self.head())
             while (member := self._next()) is not None and member.name != CHECKSUMS_NAME:
                 self._take(member, taker)
@@ -178,8 +181,7 @@ class _Reader:
 
     def _take(self, member: Member, taker: Taker) -> None:
         if member.kind == FILE and member.size <= PIECE:
-            data = self._exactly(member.size)
-            self._exactly(-member.size % BLOCK)
+            data = self._exactly(member.size + -member.size % BLOCK)[: member.size]
             self._note(member, hashlib.sha256(data))
             taker.file(member, data)
         elif member.kind == FILE:
@@ -206,6 +208,7 @@ class _Reader:
 
     def _compare_checksums(self, member: Member) -> str:
         """The SHA-256 of the list. StoreError names the first file that is not as listed."""
+        self._listed.flush()
         self._checksums.seek(0)
         digest = hashlib.sha256()
         for piece in self._pieces(member, digest):
@@ -235,7 +238,7 @@ class _Reader:
 
     def _next(self) -> Member | None:
         header = self._exactly(BLOCK)
-        if not header.strip(b"\0"):
+        if header == _END_BLOCK:
             return None
         self._extended = {}
         while (size := is_extension(header)) is not None:
@@ -255,4 +258,4 @@ class _Reader:
     def _note(self, member: Member, digest: Any) -> None:
         self._files += 1
         self._bytes += member.size
-        self._checksums.write(checksum_line(member.name, digest.hexdigest()))
+        self._listed.add(member.name, digest)

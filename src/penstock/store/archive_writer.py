@@ -1,4 +1,7 @@
-"""Writing archives: one thread reads files and makes members of them, another compresses, hashes and writes."""
+"""Writing archives: one thread reads files and makes members of them, another compresses, hashes and writes.
+
+A process of its own reads back what is written meanwhile, so an archive is proven when it is written.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import IO, Any, Final, Self
 import msgspec
 import zstandard
 
-from penstock.domain.errors import SpecError
+from penstock.domain.errors import SpecError, StoreError
 from penstock.domain.life_cycle import ArchiveDigest, ArchiveEnd, ArchiveHead
 from penstock.store.archive_format import (
     CHECKSUMS_NAME,
@@ -26,9 +29,10 @@ from penstock.store.archive_format import (
     SCRATCH,
     SPOOLED_MAX,
     TRAILER_MAGIC,
-    checksum_line,
+    ChecksumList,
 )
-from penstock.store.tar_codec import BLOCK, DIRECTORY, FILE, LINK, Member, encode, padding
+from penstock.store.archive_proof import Proof
+from penstock.store.tar_codec import BLOCK, DIRECTORY, FILE, LINK, header_of, padding
 
 _OWN_NAMES: Final = (HEAD_NAME, CHECKSUMS_NAME, END_NAME)
 _LEFT_ASIDE: Final = (DATABASE_MEMBER, DATABASE_MEMBER + b"-wal", DATABASE_MEMBER + b"-shm")
@@ -40,30 +44,33 @@ _PIECES_AHEAD: Final = 8
 def write_archive(directory: Path, database: Path, head: ArchiveHead, target: Path) -> ArchiveDigest:
     """Writes the archive of what is in `directory`, with `database` as its rows, to the new file `target`, synced.
 
-    SpecError when it cannot be written, or when a file changes while it is read.
+    All of it was read back and verified. SpecError when it cannot be written, or when a file changes while it is read;
+    StoreError when what is in the file is not what was written.
     """
     checksums = tempfile.SpooledTemporaryFile(SPOOLED_MAX)  # noqa: SIM115 - closed below
-    with checksums, _Packer(target) as packer:
+    with checksums, Proof(target) as proof, _Packer(target, proof) as packer:
         tree = _TreeWriter(packer, checksums)
         tree.add_bytes(HEAD_NAME, msgspec.json.format(msgspec.json.encode(head)) + b"\n", head.archived_at)
         tree.add_file(DATABASE_MEMBER, os.fsencode(database))
-        tree.add_tree(os.fsencode(directory), b"", skip=_LEFT_ASIDE)
+        tree.add_tree(os.fsencode(directory), skip=_LEFT_ASIDE)
         listed = tree.add_checksums(head.archived_at)
         end = ArchiveEnd(tree.files, tree.directories, tree.links, tree.bytes, listed, tree.left_out)
         tree.add_end(end, head.archived_at)
         packed = packer.finish()
+        if proof.finish() != packed:
+            raise StoreError(f"{target} is not what was written; nothing was removed", healable=False)
     return ArchiveDigest(*packed, end)
 
 
 class _Packer:
     """Takes a tar stream in pieces, which another thread compresses, hashes and writes meanwhile."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, proof: Proof) -> None:
         self._target = target
+        self._proof = proof
         self._file: IO[bytes] | None = None
-        self._pieces: queue.Queue[list[bytes] | None] = queue.Queue(_PIECES_AHEAD)
-        self._gathered: list[bytes] = []
-        self._size = 0
+        self._pieces: queue.Queue[bytearray | None] = queue.Queue(_PIECES_AHEAD)
+        self._gathered = bytearray()
         self._error: BaseException | None = None
         self._digest = hashlib.sha256()
         self._thread = threading.Thread(target=self._pack, name="pack")
@@ -84,18 +91,17 @@ class _Packer:
         assert self._file is not None
         self._file.close()
 
-    def put(self, *data: bytes) -> None:
+    def put(self, data: bytes) -> None:
         """More of the stream."""
         self._gathered += data
-        self._size += sum(map(len, data))
-        if self._size >= PIECE:
+        if len(self._gathered) >= PIECE:
             self._hand_over()
 
     def _hand_over(self) -> None:
         if self._error is not None:
             raise _cannot_write(self._target, self._error)
         self._pieces.put(self._gathered)
-        self._gathered, self._size = [], 0
+        self._gathered = bytearray()
 
     def finish(self) -> tuple[int, str]:
         """Writes the rest, with the trailer; the file's size and SHA-256, once it is on the disk."""
@@ -118,10 +124,13 @@ class _Packer:
     def _pack(self) -> None:
         packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
         assert self._file is not None
+        size = 0
         while (piece := self._pieces.get()) is not None:
+            size += len(piece)
             if self._error is None:
                 try:
-                    self._keep(packer.compress(b"".join(piece)))
+                    self._keep(packer.compress(piece))
+                    self._proof.grown(size)
                 except OSError as error:
                     self._error = error
         if self._error is None:
@@ -134,6 +143,7 @@ class _Packer:
         assert self._file is not None
         self._digest.update(packed)
         self._file.write(packed)
+        self._file.flush()
 
 
 def _cannot_write(target: Path, error: BaseException) -> SpecError:
@@ -149,42 +159,42 @@ class _TreeWriter:
         self.left_out: list[str] = []
         self._packer = packer
         self._checksums = checksums
+        self._listed = ChecksumList(checksums)
 
     def add_bytes(self, name: bytes, data: bytes, at: float) -> None:
         """A file from memory."""
-        self._packer.put(encode(Member(FILE, name, mtime=int(at), size=len(data))), data, padding(len(data)))
+        self._packer.put(_own_header(name, len(data), at) + data + padding(len(data)))
         self._note(name, hashlib.sha256(data), len(data))
 
-    def add_tree(self, path: bytes, name: bytes, skip: tuple[bytes, ...] = ()) -> None:
-        """All that is below `path`, in order of the names, whatever its depth."""
-        stack = [self._entries(path, name, skip)]
+    def add_tree(self, path: bytes, skip: tuple[bytes, ...]) -> None:
+        """All that is below `path` but what it keeps aside, in order of the names, whatever its depth."""
+        stack = [(b"", self._entries(path, skip))]
         while stack:
-            entry = next(stack[-1], None)
+            above, entries = stack[-1]
+            entry = next(entries, None)
             if entry is None:
                 stack.pop()
-                continue
-            inner = name_below(entry)
-            if entry[1].is_symlink():
-                target = os.readlink(entry[1].path)  # noqa: PTH115 - bytes, as all names here
-                self._packer.put(encode(Member(LINK, inner, 0o777, target=target)))
+            elif entry.is_file(follow_symlinks=False):
+                self.add_file(above + entry.name, entry.path)
+            elif entry.is_symlink():
+                target = os.readlink(entry.path)  # noqa: PTH115 - bytes, as all names here
+                self._packer.put(header_of(LINK, above + entry.name, 0o777, 0, 0, target))
                 self.links += 1
-            elif entry[1].is_dir():
-                found = entry[1].stat()
-                self._packer.put(encode(Member(DIRECTORY, inner + b"/", found.st_mode & 0o777, int(found.st_mtime))))
+            elif entry.is_dir():
+                inner = above + entry.name + b"/"
+                found = entry.stat()
+                self._packer.put(header_of(DIRECTORY, inner, found.st_mode & 0o777, int(found.st_mtime)))
                 self.directories += 1
-                emptied = not entry[0] and entry[1].name == b"locks"  # who held one then holds none now
-                if not emptied:
-                    stack.append(self._entries(entry[1].path, inner, ()))
-            elif entry[1].is_file():
-                self.add_file(inner, entry[1].path)
+                if inner != b"locks/":  # who held one then holds none now
+                    stack.append((inner, self._entries(entry.path)))
             else:
-                self.left_out.append(os.fsdecode(inner))
+                self.left_out.append(os.fsdecode(above + entry.name))
 
     @staticmethod
-    def _entries(path: bytes, name: bytes, skip: tuple[bytes, ...]) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
+    def _entries(path: bytes, skip: tuple[bytes, ...] = ()) -> Iterator[os.DirEntry[bytes]]:
         with os.scandir(path) as found:
             entries = sorted(found, key=_BY_NAME)
-        return iter([(name, e) for e in entries if name or not _is_aside(e.name, skip)])
+        return iter([entry for entry in entries if not _is_aside(entry.name, skip)] if skip else entries)
 
     def add_file(self, name: bytes, path: bytes) -> None:
         """A regular file as it is now. SpecError when it changes meanwhile."""
@@ -195,11 +205,11 @@ class _TreeWriter:
         try:
             found = os.fstat(fd)
             size = found.st_size
-            header = encode(Member(FILE, name, found.st_mode & 0o777, max(0, int(found.st_mtime)), size))
+            header = header_of(FILE, name, found.st_mode & 0o777, max(0, int(found.st_mtime)), size)
             data = os.read(fd, min(size, PIECE) + 1)
             digest = hashlib.sha256(data)
             if size <= PIECE:
-                self._packer.put(header, data, padding(size))
+                self._packer.put(header + data + padding(size))
                 read = len(data)
             else:
                 self._packer.put(header)
@@ -225,13 +235,14 @@ class _TreeWriter:
     def _note(self, name: bytes, digest: Any, size: int) -> None:
         self.files += 1
         self.bytes += size
-        self._checksums.write(checksum_line(name, digest.hexdigest()))
+        self._listed.add(name, digest)
 
     def add_checksums(self, at: float) -> str:
         """The member with the checksums of all before it; its own."""
+        self._listed.flush()
         size = self._checksums.tell()
         self._checksums.seek(0)
-        self._packer.put(encode(Member(FILE, CHECKSUMS_NAME, mtime=int(at), size=size)))
+        self._packer.put(_own_header(CHECKSUMS_NAME, size, at))
         digest = hashlib.sha256()
         while data := self._checksums.read(PIECE):
             digest.update(data)
@@ -242,14 +253,11 @@ class _TreeWriter:
     def add_end(self, end: ArchiveEnd, at: float) -> None:
         """The last member, and the end of the tar."""
         data = msgspec.json.format(msgspec.json.encode(end)) + b"\n"
-        self._packer.put(encode(Member(FILE, END_NAME, mtime=int(at), size=len(data))), data, padding(len(data)))
-        self._packer.put(b"\0" * 2 * BLOCK)
+        self._packer.put(_own_header(END_NAME, len(data), at) + data + padding(len(data)) + b"\0" * 2 * BLOCK)
 
 
-def name_below(entry: tuple[bytes, os.DirEntry[bytes]]) -> bytes:
-    """An entry's name from the top of the tree."""
-    folder, found = entry
-    return folder + b"/" + found.name if folder else found.name
+def _own_header(name: bytes, size: int, at: float) -> bytes:
+    return header_of(FILE, name, 0o644, int(at), size)
 
 
 def _is_aside(name: bytes, skip: tuple[bytes, ...]) -> bool:
