@@ -78,8 +78,8 @@ TAKE_OVER: Final = f"""
     FROM job AS o WHERE job.id = ?2 AND o.id = ?3
 """
 TAKE_PROPERTIES: Final = """
-    INSERT OR REPLACE INTO property (job_id, name, workflow_id, attempt, value)
-    SELECT ?1, name, ?2, 0, value FROM property WHERE job_id = ?3
+    INSERT OR REPLACE INTO property (job_id, name, workflow_id, attempt, value, unit)
+    SELECT ?1, name, ?2, 0, value, unit FROM property WHERE job_id = ?3
 """
 TAKE_FILES: Final = f"""
     INSERT INTO file (workflow_id, job_id, attempt, role, path, bytes, sha256)
