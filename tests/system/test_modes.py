@@ -193,3 +193,29 @@ def _budgets_kept(daemon: Penstockd, budgets: dict[str, int], seen: Counter[str]
         assert running <= budgets[info.id]
         seen[info.id] += 1
     return all(info.state == "completed" for info in infos)
+
+
+def test_a_damaged_shared_database_stops_those_who_share_it_only(stopped_daemon: Penstockd, gate: Gate) -> None:
+    daemon = stopped_daemon
+    daemon.config.write_text("[clusters.local]\ncores = 4\n")
+    daemon.start()
+    for id, mode in (("one", "shared"), ("two", "hybrid"), ("alone", "isolated")):
+        daemon.submit_command(id, gate.script, *gate.paths, isolation=mode)
+        gate.next_started()
+    database = Path(daemon.client.status("one").workflow.database)
+    assert daemon.client.status("two").workflow.database == str(database)
+    daemon.kill()
+    kept = database.read_bytes()
+    database.write_bytes(kept[:100] + b"\xff" * (len(kept) - 100))
+    for beside in ("-wal", "-shm"):
+        database.with_name(database.name + beside).unlink(missing_ok=True)
+    gate.release(3)
+    daemon.start()
+    assert daemon.wait("alone").workflow.statuses == {"completed": 1}
+    for id in ("one", "two"):
+        eventually(partial(_is_faulted, daemon, id), f"{id} is faulted")
+        assert f"{database}" in str(daemon.client.status(id).workflow.reason)
+
+
+def _is_faulted(daemon: Penstockd, id: str) -> bool:
+    return daemon.state_of(id) == "faulted"
