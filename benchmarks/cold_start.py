@@ -24,13 +24,14 @@ def run(options: Options) -> Report:
         environment = daemon.environment()
         ours, theirs = [], []
         for _ in range(pairs):
-            ours.append(_wall_ms((*_CTL, "status", "small"), environment))
-            theirs.append(_wall_ms(_PASS, environment))
+            ours.append(wall_ms((*_CTL, "status", "small"), environment))
+            theirs.append(wall_ms(_PASS, environment))
     figure = compare("penstockctl status", "ms", ours, theirs, at_most(150))
     return Report("cold_start", "A command from a cold process, beside python -c pass", {"pairs": pairs}, [figure])
 
 
-def _wall_ms(argv: tuple[str, ...], environment: dict[str, str]) -> float:
+def wall_ms(argv: tuple[str, ...], environment: dict[str, str]) -> float:
+    """How long a command takes, from its start to its end."""
     began = time.perf_counter()
     subprocess.run(argv, env=environment, stdout=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - began) * 1000

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.cold_start import wall_ms
 from benchmarks.daemon import BenchDaemon, bench_daemon, render_spec
 from benchmarks.report import Options, Report, at_most, compare
 from benchmarks.sources import write_molecules
@@ -38,8 +38,8 @@ def run(options: Options) -> Report:
         many = [_asked_ms(daemon) for _ in range(rounds)]
         ours, theirs = [], []
         for _ in range(rounds // 3 + 1):
-            ours.append(_wall_ms(_CTL, daemon.environment()))
-            theirs.append(_wall_ms(_PASS, daemon.environment()))
+            ours.append(wall_ms(_CTL, daemon.environment()))
+            theirs.append(wall_ms(_PASS, daemon.environment()))
     figures = [
         compare(f"the daemon's answer, {workflows} workflows, beside 1", "ms", many, few, at_most(100)),
         compare("penstockctl list, cold, beside python -c pass", "ms", ours, theirs),
@@ -61,10 +61,4 @@ async def _fill(path: Path, like: WorkflowInfo, workflows: int) -> None:
 def _asked_ms(daemon: BenchDaemon) -> float:
     began = time.perf_counter()
     daemon.client.list_workflows()
-    return (time.perf_counter() - began) * 1000
-
-
-def _wall_ms(argv: tuple[str, ...], environment: dict[str, str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(argv, env=environment, stdout=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - began) * 1000

@@ -31,6 +31,7 @@ from penstock.actors.archive_tasks import (
 from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
+from penstock.daemon.archive_places import is_folder
 from penstock.daemon.creation import aside_here, refuse_existing, undo_restoration
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Context, Mode, plan_context, work_root_of
@@ -412,7 +413,7 @@ def _location(destination: str, info: WorkflowInfo) -> str:
     if is_url(place):
         return place if place.endswith(ARCHIVE_SUFFIX) else f"{place.rstrip('/')}/{default_name(info.id)}"
     path = Path(place)
-    if path.is_dir() or place.endswith("/"):
+    if is_folder(place):
         path /= default_name(info.id)
     if path.resolve().is_relative_to(Path(info.directory).resolve()):
         raise SpecError(f"{path} is in the workflow's own directory; choose another", key="destination")

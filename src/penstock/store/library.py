@@ -18,13 +18,12 @@ from penstock.domain.calculation import Structure
 from penstock.domain.context import LIBRARY, Context
 from penstock.domain.states import PUBLIC_STATUS, JobState
 from penstock.store.events import Event
-from penstock.store.rows import WorkflowRow
+from penstock.store.rows import WORKFLOW_COLUMNS, WorkflowRow
 from penstock.store.sharing import SHARED_INDEXES, TAKE_FILES, TAKE_OVER, TAKE_PROPERTIES
 from penstock.store.workflow_store import timestamp
 
 STEP: Final = "calculate"
 MATERIAL_INDEX: Final = "CREATE INDEX IF NOT EXISTS job_material ON job (material_id)"
-_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(WorkflowRow))
 _STRUCTURE: Final = (
     "json_array(j.orig_index, j.source_line, m.name, j.elements, j.natoms, j.charge, j.spin, j.geometry, j.deck)"
 )
@@ -57,7 +56,7 @@ def insert_workflow(db: sqlite3.Connection, row: WorkflowRow, context: Context) 
         db.execute(index)
     fields = msgspec.structs.astuple(row)
     marks = ",".join("?" * len(fields))
-    made = db.execute(f"INSERT OR IGNORE INTO workflow ({_COLUMNS}) VALUES ({marks})", fields).rowcount == 1
+    made = db.execute(f"INSERT OR IGNORE INTO workflow ({WORKFLOW_COLUMNS}) VALUES ({marks})", fields).rowcount == 1
     if made:
         db.execute(
             "INSERT INTO step (workflow_id, key, kind, state) VALUES (?, ?, ?, 'running')",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from penstock.domain.calculation import Exit, FailureClass, Outcome, Resume
@@ -28,6 +30,10 @@ class WorkflowRow(msgspec.Struct, frozen=True):
     created_at: float
     updated_at: float
     daemon: str | None = None  # JSON, a DaemonPlace: who works on it
+
+
+WORKFLOW_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(WorkflowRow))
+"""The columns of a workflow's row, in the order of the struct."""
 
 
 class StepRow(msgspec.Struct, frozen=True):

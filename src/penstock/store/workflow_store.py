@@ -26,6 +26,7 @@ from penstock.store.events import Event, insert_events
 from penstock.store.removal import REMOVE_WORKFLOW
 from penstock.store.reviews import CLEARED, Amendment
 from penstock.store.rows import (
+    WORKFLOW_COLUMNS,
     AttemptResult,
     JobFacts,
     NewStep,
@@ -39,8 +40,6 @@ from penstock.store.rows import (
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations
 from penstock.store.selection import Where, as_array, in_states
 from penstock.store.sharing import SHARED_INDEXES, are_still_ours, name_calculations
-
-_WORKFLOW_COLUMNS: Final = ", ".join(field.name for field in msgspec.structs.fields(WorkflowRow))
 
 
 class WorkflowStore:
@@ -84,7 +83,7 @@ class WorkflowStore:
                 return
             fields = msgspec.structs.astuple(row)
             marks = ",".join("?" * len(fields))
-            await db.execute(f"INSERT INTO workflow ({_WORKFLOW_COLUMNS}) VALUES ({marks})", fields)
+            await db.execute(f"INSERT INTO workflow ({WORKFLOW_COLUMNS}) VALUES ({marks})", fields)
             await db.executemany(
                 "INSERT INTO file (workflow_id, role, path, bytes, sha256) VALUES (?, 'source', ?, ?, ?)",
                 [(self.workflow_id, *file) for file in files],
@@ -114,7 +113,7 @@ class WorkflowStore:
     async def load(self) -> tuple[WorkflowRow, list[StepRow], list[OpenSubmission]]:
         """The workflow, its steps and its open submissions; fills `tally`. StoreError when it is not there."""
         rows = await self._db.fetch(
-            f"SELECT {_WORKFLOW_COLUMNS} FROM workflow WHERE workflow_id = ?", [self.workflow_id]
+            f"SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE workflow_id = ?", [self.workflow_id]
         )
         if not rows:
             raise StoreError(f"{self._db.path} holds no workflow {self.workflow_id!r}", healable=False)
