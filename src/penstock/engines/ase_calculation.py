@@ -6,8 +6,9 @@ imported inside functions only, because the daemon imports this module and must 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TextIO, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
 from penstock.domain.geometry import ATOMIC_NUMBERS, format_geometry, parse_geometry
 from penstock.engines.engine import (
+    Role,
     classify_exhausted,
     fail,
     last_line_of,
@@ -33,6 +35,9 @@ TRAJECTORY: Final = "trajectory.xyz"
 _RESULT_MAX: Final = 64 * 1024 * 1024
 _PARTIAL: Final = "result.json.partial"
 TASKS: Final = frozenset({"energy", "gradient", "optimize"})
+ASE_ROLES: Final[Mapping[Role, Mapping[str, Any]]] = MappingProxyType(
+    {Role.SINGLE_POINT: {"task": "gradient"}, Role.RELAX_IONS: {"task": "optimize"}},
+)
 _INPUT_SIGNS: Final = ("InputError", "No EMT-potential", "number unpaired electrons")
 _SCF_SIGNS: Final = ("SCF not converged", "SCC not converged")
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import bare_atoms
 from penstock.domain.remedy import Rule
-from penstock.engines.engine import ReadFile, check_table, split_command
+from penstock.engines.engine import ReadFile, Role, check_table, split_command
 from penstock.engines.program_output import ResultRules, check_rules, read_program
 
 _PLACEHOLDERS: Final[dict[str, Callable[[Calculation], str]]] = {
@@ -58,6 +59,7 @@ class CommandEngine:
     name = "command"
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = frozenset()
+    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
     rules: tuple[Rule, ...] = ()
     parameters_type = CommandParameters
 

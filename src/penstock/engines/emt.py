@@ -11,6 +11,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import (
+    ASE_ROLES,
     INPUT,
     TASKS,
     AseParameters,
@@ -24,7 +25,7 @@ from penstock.engines.ase_calculation import (
     solve,
     write_result,
 )
-from penstock.engines.engine import ReadFile, check_table
+from penstock.engines.engine import ReadFile, Role, check_table
 
 
 class EmtParameters(AseParameters, frozen=True):
@@ -40,6 +41,7 @@ class EmtEngine:
     name = "emt"
     kind: Literal["python"] = "python"
     tasks = TASKS
+    roles: Mapping[Role, Mapping[str, Any]] = ASE_ROLES
     rules: tuple[Rule, ...] = ()
     parameters_type = EmtParameters
 

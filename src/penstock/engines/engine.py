@@ -7,6 +7,7 @@ import shlex
 import signal
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar, get_args, get_type_hints
 
@@ -34,6 +35,19 @@ _VERDICTS: Final = {
 }
 
 
+class Role(StrEnum):
+    """What a recipe may ask of any engine; each engine says with which parameters of its own it does it.
+
+    What stands behind a role is in the outcome: its energy; `max_force_hartree_per_bohr`; of crystals the property
+    `stress_gpa`, nine numbers row by row, positive where the crystal wants to expand.
+    """
+
+    SINGLE_POINT = "single_point"  # energy, forces and stress of the geometry as it is
+    RELAX_IONS = "relax_ions"  # the positions relaxed in the cell as it is; also `initial_stress_gpa`, of the beginning
+    RELAX_CELL = "relax_cell"  # positions and cell relaxed
+    DYNAMICS = "dynamics"  # molecular dynamics, as `engines.dynamics` says
+
+
 class Engine(Protocol[P]):
     """A simulation code. Its parameters are a frozen struct that survives JSON and msgpack."""
 
@@ -52,6 +66,10 @@ class Engine(Protocol[P]):
     @property
     def parameters_type(self) -> type[P]:
         """The struct `parameters` returns, to decode it with."""
+
+    @property
+    def roles(self) -> Mapping[Role, Mapping[str, Any]]:
+        """The parameters that do what a recipe asks for; a role that is not there is one that the engine cannot do."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:

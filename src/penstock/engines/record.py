@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
 from penstock.domain.errors import SpecError
 from penstock.domain.remedy import Rule
-from penstock.engines.engine import ReadFile, fail
+from penstock.engines.engine import ReadFile, Role, fail
 
 _MESSAGE = "nothing says how to run it: the workflow was imported without a spec"
 
@@ -26,6 +27,7 @@ class NoEngine:
     name = "none"
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = frozenset()
+    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
     rules: tuple[Rule, ...] = ()
     parameters_type = NoParameters
 

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -33,7 +34,7 @@ from penstock.engines.ase_calculation import (
     solve,
     write_result,
 )
-from penstock.engines.engine import ReadFile, check_table, read_output
+from penstock.engines.engine import ReadFile, Role, check_table, read_output
 from penstock.engines.orca.engine import OrcaEngine
 from penstock.engines.orca.engrad import read_engrad
 from penstock.engines.orca.parameters import OrcaParameters
@@ -110,6 +111,7 @@ class SellaEngine:
     name = "orca-sella"
     kind: Literal["python"] = "python"
     tasks = frozenset({"optimize"})
+    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
     rules: tuple[Rule, ...] = (
         *(_prefixed(rule) for rule in _ORCA.rules if rule.on is not FailureClass.GEOMETRY_NOT_CONVERGED),
         Rule(

@@ -14,6 +14,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import (
+    ASE_ROLES,
     INPUT,
     TASKS,
     AseParameters,
@@ -28,7 +29,7 @@ from penstock.engines.ase_calculation import (
     solve,
     write_result,
 )
-from penstock.engines.engine import ReadFile, check_table
+from penstock.engines.engine import ReadFile, Role, check_table
 
 _CYCLE: Final = re.compile(r"\s*\d+\s+-?\d+\.\d+\s+\S+E[-+]\d+\s+\S+E[-+]\d+")
 
@@ -51,6 +52,7 @@ class TbliteEngine:
     name = "tblite"
     kind: Literal["python"] = "python"
     tasks = TASKS
+    roles: Mapping[Role, Mapping[str, Any]] = ASE_ROLES
     rules: tuple[Rule, ...] = ()
     parameters_type = TbliteParameters
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -26,7 +27,7 @@ from penstock.engines.crystal.render import (
     render,
 )
 from penstock.engines.crystal.rules import RULES
-from penstock.engines.engine import ReadFile, classify_exhausted, fail, read_tail
+from penstock.engines.engine import ReadFile, Role, classify_exhausted, fail, read_tail
 from penstock.engines.marker_scan import read_head
 from penstock.engines.program_report import conclude, present
 
@@ -53,6 +54,7 @@ class CrystalEngine:
     name = "crystal"
     kind: Literal["program"] = "program"
     tasks = DECK_TASKS | PROPERTIES_TASKS
+    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
     rules: tuple[Rule, ...] = RULES
     parameters_type = CrystalParameters
 

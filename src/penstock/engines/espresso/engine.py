@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.geometry import format_geometry, normalise, parse_geometry
 from penstock.domain.remedy import Rule
 from penstock.domain.report import Report
-from penstock.engines.engine import ReadFile, fail, read_output
+from penstock.engines.engine import ReadFile, Role, fail, read_output
 from penstock.engines.espresso import output
 from penstock.engines.espresso.parameters import TASKS, EspressoParameters, check_parameters
 from penstock.engines.espresso.render import INPUT, render_input
@@ -22,6 +23,13 @@ from penstock.engines.program_report import conclude
 _OUTPUT: Final = "stdout"
 _CRASH: Final = "CRASH"
 _INPUT_MAX: Final = 64 << 20
+ROLES: Final[Mapping[Role, Mapping[str, Any]]] = MappingProxyType(
+    {
+        Role.SINGLE_POINT: {"task": "gradient", "stress": True},
+        Role.RELAX_IONS: {"task": "relax", "stress": True},
+        Role.RELAX_CELL: {"task": "vc-relax"},
+    }
+)
 
 
 class EspressoEngine:
@@ -30,6 +38,7 @@ class EspressoEngine:
     name = "espresso"
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = TASKS
+    roles: Mapping[Role, Mapping[str, Any]] = ROLES
     rules: tuple[Rule, ...] = RULES
     parameters_type = EspressoParameters
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
 from penstock.domain.remedy import Rule
 from penstock.domain.report import Report
-from penstock.engines.engine import ReadFile, fail, read_verdict
+from penstock.engines.engine import ReadFile, Role, fail, read_verdict
 from penstock.engines.orca import output
 from penstock.engines.orca.engrad import Engrad, read_engrad
 from penstock.engines.orca.parameters import OrcaParameters, Task, check_parameters
@@ -33,6 +34,7 @@ class OrcaEngine:
     name = "orca"
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = frozenset(get_args(Task))
+    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
     rules: tuple[Rule, ...] = RULES
     parameters_type = OrcaParameters
 
