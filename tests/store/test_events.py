@@ -78,6 +78,17 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "jobs_cancelled": [({"jobs": 1}, "1 waiting job cancelled")],
     "jobs_held": [({"jobs": 2}, "2 jobs held")],
     "jobs_released": [({"jobs": 1}, "1 job released")],
+    "jobs_unfolded": [
+        ({"step": "strain", "jobs": 24}, "24 jobs made for step strain"),
+        ({"step": "strain", "jobs": 0, "trouble": "no cell"}, "step strain makes nothing of it: no cell"),
+    ],
+    "subject_concluded": [
+        ({"step": "elastic", "subject": "Si", "properties": 7}, "elastic of Si: 7 results"),
+        (
+            {"step": "elastic", "subject": "Si", "properties": 0, "failure": "no strain"},
+            "elastic of Si: 0 results; no strain",
+        ),
+    ],
     "jobs_reset": [
         ({"jobs": 3}, "3 jobs made ready again"),
         ({"jobs": 1, "reason": "their outputs vanished"}, "1 job made ready again: their outputs vanished"),
@@ -151,7 +162,7 @@ def written_kinds() -> set[str]:
     for file in Path(str(penstock.__file__)).parent.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         for call in re.findall(r"\bEvent\(([^\n]*)", text):
-            found |= set(re.findall(r'"((?:job|jobs|workflow|submission|metrics)_[a-z_]+)"', call))
+            found |= set(re.findall(r'"((?:job|jobs|workflow|submission|metrics|subject)_[a-z_]+)"', call))
         found |= set(re.findall(r'JobState\.[A-Z]+, JobState\.[A-Z]+, "(\w+)"', text))
     return found
 

@@ -11,17 +11,27 @@ import structlog
 
 from penstock import engines
 from penstock.actors.clock import Clock
-from penstock.actors.ledger import Ledger
+from penstock.actors.derive_tasks import Conclude, Place, Unfold
+from penstock.actors.ledger import Ledger, PlannedStep
 from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import Order
 from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderItem
 from penstock.actors.workers import WorkerLostError, Workers, WorkerStuckError
-from penstock.actors.workflow_messages import ChunkRead, Collected, CollectingSlowly, Projected, ReadingEnded, Staged
+from penstock.actors.workflow_messages import (
+    ChunkRead,
+    Collected,
+    CollectingSlowly,
+    Derived,
+    Projected,
+    ReadingEnded,
+    Staged,
+)
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
-from penstock.domain.errors import BusyError, SpecError
+from penstock.domain.errors import BusyError, PenstockError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.submission import Manifest
 from penstock.domain.views import Selection
+from penstock.store.deriving import Due
 from penstock.store.rows import ReadyJob
 
 _CHUNK: Final = 8000
@@ -93,7 +103,7 @@ class Errands:
             environment=order.tokens.environment(),
         )
         items = [
-            _render_item(position, order.attempts[position].directory, job, needs, carried.get(job.id))
+            _render_item(position, order.attempts[position].directory, job, step, needs, carried.get(job.id))
             for position, job in enumerate(jobs)
         ]
         carry = tuple(self._ledger.spec.checkpoint.carry)
@@ -147,6 +157,30 @@ class Errands:
                 self._log.warning("structures.db not written", error=str(error))
         self._me.post("projected", Projected())
 
+    async def derive(self, due: Due) -> None:
+        """Has a worker derive from results what is due."""
+        found, trouble = await self._derived(due)
+        self._me.post(("derived", due.step.id, *due.of), Derived(due, found, trouble))
+
+    async def _derived(self, due: Due) -> tuple[list[Any], str | None]:
+        """What a worker derives. Results that take workers down are found by taking one after another."""
+        ledger = self._ledger
+        place = Place(ledger.context.database, ledger.workflow_id, str(ledger.directory))
+        task: Conclude | Unfold
+        if due.step.is_analysis:
+            task = Conclude(place, due.step.key, due.of)
+        else:
+            task = Unfold(place, due.step.key, due.of, ledger.shares_results)
+        try:
+            return await self._work(task), None
+        except WorkerLostError as error:
+            if len(due.of) == 1:
+                return [], str(error)
+        except PenstockError as error:
+            return [], str(error)
+        parts = [await self._derived(Due(due.step, (one,))) for one in due.of]
+        return [found for part, _ in parts for found in part], next((trouble for _, trouble in parts if trouble), None)
+
     async def _say_when_slow(self, order: Order, ended: dict[int, Exit]) -> None:
         """Reading outputs is mostly done before anybody could look; only where it is not, it is recorded as a state."""
         await self._clock.sleep(_SLOW_S)
@@ -168,7 +202,7 @@ class Errands:
 
 
 def _render_item(
-    position: int, directory: str, job: ReadyJob, needs: Resources, carried_from: str | None
+    position: int, directory: str, job: ReadyJob, step: PlannedStep, needs: Resources, carried_from: str | None
 ) -> RenderItem:
     """An attempt as it is rendered: from where the job's last attempt, or the step before, came to."""
     start = job.goes_on_from
@@ -183,11 +217,12 @@ def _render_item(
         start.deck if start and start.deck else job.deck,
         start.files if start else (),
     )
-    parameters = job.parameters.encode() if job.parameters is not None else None
+    parameters = step.parameters_of(job.parameters, job.own)
     # What the step before left is needed; files of an attempt that ran out of walltime are a help.
     carry_from = start.directory if start and (start.files or carried_from is None) else carried_from
     is_own = carry_from is not None and (job.resume is not None or carry_from == carried_from)
-    return RenderItem(position, directory, job.id, calculation, carry_from, parameters, is_own)
+    encoded = parameters.encode() if parameters is not None else None
+    return RenderItem(position, directory, job.id, calculation, carry_from, encoded, is_own)
 
 
 def _both_collected(older: Any, newer: Any) -> Collected:

@@ -28,10 +28,12 @@ from penstock.domain.revision import Revision
 from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, ENDED, JobState, WorkflowState, public_counts
+from penstock.domain.subject import overlaid
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
-from penstock.recipes.recipe import Step, StepView, View
+from penstock.recipes.recipe import ANALYSIS, UNFOLD, Step, StepView, View
 from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
+from penstock.store.deriving import FAILED_CONCLUSIONS, NOT_UNFOLDED, DerivedStep
 from penstock.store.events import Event, counted
 from penstock.store.resuming import go_on
 from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
@@ -58,17 +60,23 @@ class PlannedStep(msgspec.Struct, frozen=True):
     outputs: tuple[str, ...]
     optional: bool = False
 
+    def parameters_of(self, changed: str | None, own: str | None) -> str | None:
+        """The engine's parameters of one of its jobs, where they are others: as remedies changed them, or its own."""
+        return changed or (overlaid(self.parameters, own) if own else None)
+
 
 class Ledger:
     """What is recorded of a workflow. `row`, `spec` (and what is read from it) and `step` are there once loaded.
 
-    `step` is the fan over the source; `steps` are all of them by id, those that go on from it included.
+    `step` is the fan over the source; `steps` are all that have jobs by id, those that go on from it included.
+    `derived` are those that make jobs, or conclusions, of results.
     """
 
     row: WorkflowRow
     spec: WorkflowSpec
     step: StepRow
     steps: dict[int, PlannedStep]
+    derived: list[DerivedStep]
 
     def __init__(self, context: Context, store: WorkflowStore, board: Board, clock: Clock) -> None:
         self.context = context
@@ -87,9 +95,11 @@ class Ledger:
         self.engine = engines.get(self.spec.engine_name)
         self.rules = effective_rules(self.spec.remedies, self.engine.rules)
         rows = await self._plan(steps)
-        self.step = next(row for row in rows if row.after is None)
-        self._links = [row for row in rows if row.after is not None]
-        self.steps = {row.id: self._planned(row) for row in rows}
+        fans = [row for row in rows if row.kind not in (UNFOLD, ANALYSIS)]
+        self.step = next(row for row in fans if row.after is None)
+        self._links = [row for row in fans if row.after is not None]
+        self.derived = _derived_steps(rows)
+        self.steps = {row.id: self._planned(row) for row in rows if row.kind != ANALYSIS}
         self._methods = self._name_methods(rows) if self.shares_results else {}
         return open_submissions
 
@@ -108,9 +118,11 @@ class Ledger:
         """By step, the key of how its jobs are calculated, the steps before it included."""
         methods: dict[str | None, str] = {None: ""}
         for row in rows:
+            if row.kind in (UNFOLD, ANALYSIS):
+                continue
             parameters = self.steps[row.id].parameters
             methods[row.key] = method_key(self.spec.engine_name, parameters, methods[row.after])
-        return {row.id: methods[row.key] for row in rows}
+        return {row.id: methods[row.key] for row in rows if row.key in methods}
 
     async def _plan(self, steps: list[StepRow]) -> list[StepRow]:
         """Inserts the steps that the recipe wants and that do not exist; returns all."""
@@ -299,6 +311,8 @@ class Ledger:
         """Makes selected ended jobs ready again, those marked never-rerun left out."""
         self.refuse_record()
         where = where_selected(self.workflow_id, selection)
+        if self.derived:
+            where &= NOT_UNFOLDED
         ended = [JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED, JobState.SKIPPED]
         if selection.jobs or JobState.COMPLETED in selection.statuses:
             ended.append(JobState.COMPLETED)
@@ -380,6 +394,9 @@ class Ledger:
             return WorkflowState.FAILED, self.row.reason or "the source could not be read to its end"
         if not sum(self.store.tally.values()):
             return WorkflowState.FAILED, f"the source gave no usable structure ({self.store.rejected} rejected)"
+        if self.derived and (failed := await self.store.fetch(FAILED_CONCLUSIONS, [self.workflow_id])):
+            first = f"{failed[0][0]} of {failed[0][1]}: {failed[0][2]}"
+            return WorkflowState.FAILED, first + (f" (and {len(failed) - 1} more)" if failed[1:] else "")
         if bad:
             skipped = self.store.tally[JobState.SKIPPED]
             return WorkflowState.FAILED, f"{counted(bad)} failed" + (f", {skipped} skipped" if skipped else "")
@@ -408,7 +425,18 @@ def new_step(step: Step, parameters: str) -> NewStep:
         step.parameters_over(parameters) if step.engine else None,
         msgspec.json.encode(step.resources).decode() if step.resources else None,
         step.optional,
+        step.whole,
     )
+
+
+def _derived_steps(rows: Sequence[StepRow]) -> list[DerivedStep]:
+    """The steps that are derived from results, in the order of the plan."""
+    ids = {row.key: row.id for row in rows}
+    return [
+        DerivedStep(row.id, row.key, row.kind == ANALYSIS, row.whole, ids[row.after] if row.after else None)
+        for row in rows
+        if row.kind in (UNFOLD, ANALYSIS)
+    ]
 
 
 def _left_note(left: int, marked: int) -> str | None:

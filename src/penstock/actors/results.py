@@ -12,6 +12,7 @@ from penstock.domain.remedy import GOES_ON, AppliedRemedy, NoRemedy, Remedy, Rul
 from penstock.domain.resources import Resources
 from penstock.domain.retry import Again, GiveUp, RetryPolicy, decide_retry
 from penstock.domain.states import AttemptState, JobState
+from penstock.domain.subject import overlaid
 from penstock.store.events import Event
 from penstock.store.rows import AttemptResult, JobFacts, OpenAttempt
 
@@ -91,7 +92,7 @@ def _seek_remedy(
         response.rules,
         failure,
         text,
-        msgspec.json.decode(facts.parameters or response.parameters),
+        msgspec.json.decode(_parameters(facts, response)),
         Counter(applied.rule for applied in facts.remedies),
         total=response.remedies_total,
         had=had,
@@ -115,7 +116,7 @@ def _remedied(failed: AttemptResult, remedy: Remedy, facts: JobFacts, response: 
     applied = AppliedRemedy(remedy.rule, changes, attempt.number)
     decision = f"rule {remedy.rule}: {', '.join(changes)}"
     data = _told(failed, decision) | {"rule": remedy.rule, "changes": list(changes)}
-    had = msgspec.json.decode(facts.parameters or response.parameters)
+    had = msgspec.json.decode(_parameters(facts, response))
     return msgspec.structs.replace(
         failed,
         job_state=JobState.READY,
@@ -126,6 +127,11 @@ def _remedied(failed: AttemptResult, remedy: Remedy, facts: JobFacts, response: 
         remedies=msgspec.json.encode((*facts.remedies, applied)).decode(),
         resume=resume,
     )
+
+
+def _parameters(facts: JobFacts, response: Response) -> str:
+    """The engine's parameters (JSON) that the job's attempt had."""
+    return facts.parameters or overlaid(response.parameters, facts.own)
 
 
 def _resume(failed: AttemptResult) -> Resume | None:

@@ -34,6 +34,7 @@ from penstock.actors.archive_tasks import (
     VerifyArchive,
     WriteArchive,
 )
+from penstock.actors.derive_tasks import Conclude, Unfold
 from penstock.actors.directories import look_through
 from penstock.actors.task import Task
 from penstock.domain.calculation import (
@@ -491,6 +492,8 @@ AnyTask = (
     | RemoveTree
     | MeasureUsage
     | CleanFiles
+    | Unfold
+    | Conclude
 )
 
 

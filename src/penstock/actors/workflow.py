@@ -27,6 +27,7 @@ from penstock.actors.cluster_port import (
     Resolve,
     Submit,
 )
+from penstock.actors.deriving import Deriving
 from penstock.actors.errands import Errands, Reading
 from penstock.actors.ledger import Ledger
 from penstock.actors.locks import Locks
@@ -44,6 +45,7 @@ from penstock.actors.workflow_messages import (
     Collected,
     CollectingSlowly,
     Command,
+    Derived,
     DrainWorkflow,
     Idle,
     JobCommand,
@@ -118,6 +120,7 @@ class WorkflowActor(Actor[Message]):
         self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
         self._book = OrderBook()
         self._submitting = Submitting(me, self._ledger, self._book, self._errands, around.locks, around.clock)
+        self._deriving = Deriving(self._ledger, self._errands)
         self._reading: Reading | None = None
         self._draining = False
         self._results_changed = False
@@ -177,7 +180,7 @@ class WorkflowActor(Actor[Message]):
                 await self._brought_back(message)
         return None
 
-    async def _brought_back(self, message: ChunkRead | ReadingEnded | JobsSeen | Projected | Pump) -> None:
+    async def _brought_back(self, message: ChunkRead | ReadingEnded | JobsSeen | Projected | Derived | Pump) -> None:
         """What our own tasks have done."""
         match message:
             case ChunkRead():
@@ -188,6 +191,8 @@ class WorkflowActor(Actor[Message]):
                 self._results_changed |= await self._reviews.take(message, self.tasks)
             case Projected():
                 self._projecting = False
+            case Derived():
+                self._results_changed |= await self._deriving.take(message)
             case Pump():
                 self._submitting.woken()
 
@@ -197,6 +202,8 @@ class WorkflowActor(Actor[Message]):
         wanted = self._ledger.row.state == WorkflowState.RUNNING and not self._draining
         self._read_on(wanted=wanted)
         await self._submitting.go_on(wanted=wanted)
+        if wanted:
+            await self._deriving.go_on(self.tasks, is_read=self._ledger.step.state != "expanding")
         self._results_changed |= self._submitting.has_taken_over()
         await self._finish_if_done()
 
@@ -213,6 +220,7 @@ class WorkflowActor(Actor[Message]):
             self._book.orders
             or self._reading is not None
             or self._reviews.under_way
+            or self._deriving.under_way
             or self._projecting
             or self._ledger.row.state == WorkflowState.PAUSED
         ):
@@ -291,10 +299,12 @@ class WorkflowActor(Actor[Message]):
         await self._settle(order)
 
     async def _changed(self, order: Order, positions: Iterable[int]) -> dict[int, str]:
-        """By job, the engine's parameters where a remedy has changed them."""
-        if not self._ledger.rules:
+        """By job, the engine's parameters where they are not those of its step."""
+        if not self._ledger.rules and not self._ledger.derived:
             return {}
-        return await self._store.changed_parameters([order.attempts[n].job_id for n in positions])
+        changed = await self._store.changed_parameters([order.attempts[n].job_id for n in positions])
+        step = self._ledger.step_of(order.step_id)
+        return {job: parameters for job, own in changed.items() if (parameters := step.parameters_of(*own))}
 
     async def _mark_started(self, changed: Order) -> None:
         """Commits that attempts run, as far as that shows no more of them than there are slots."""
@@ -501,7 +511,7 @@ class WorkflowActor(Actor[Message]):
         self._me.post("pump", Pump())
 
     def _store_is_needed(self) -> bool:
-        busy = self._reading is not None or self._reviews.under_way
+        busy = self._reading is not None or self._reviews.under_way or self._deriving.under_way
         return busy or self._clock.monotonic() - self._last_activity < _IDLE_S
 
     def _arm_idle(self) -> None:

@@ -10,6 +10,7 @@ from penstock.domain.revision import Revision
 from penstock.domain.states import JobState, Resolution
 from penstock.domain.submission import Observed
 from penstock.domain.views import Selection
+from penstock.store.deriving import Drawn, Due, Unfolding
 from penstock.store.reviews import ReviewKind, Seen
 
 
@@ -149,6 +150,14 @@ class Projected(msgspec.Struct, frozen=True):
     """The view for ASE users is up to date."""
 
 
+class Derived(msgspec.Struct, frozen=True):
+    """What has been derived from results of what was due, or why nothing can be: `trouble`."""
+
+    due: Due
+    found: list[Unfolding] | list[Drawn]
+    trouble: str | None = None
+
+
 class Idle(msgspec.Struct, frozen=True):
     """Nothing has happened for a while."""
 
@@ -168,5 +177,6 @@ News = (
     | CollectingSlowly
     | JobsSeen
     | Projected
+    | Derived
 )
 Message = Command | News | Idle

@@ -66,8 +66,11 @@ class Request(msgspec.Struct, frozen=True):
         return Path(self.context.directory)
 
     def needs(self) -> list[Resources]:
-        """What the jobs of each step ask for."""
-        return [step.resources or self.spec.needs() for step in self.steps]
+        """What the jobs of each step that has any ask for."""
+        return [step.resources or self.spec.needs() for step in self._with_jobs()]
+
+    def _with_jobs(self) -> list[Step]:
+        return [step for step in self.steps if step.runs_jobs]
 
     def inputs(self) -> tuple[StepInputs, ...]:
         """What each step is rendered with."""
@@ -76,7 +79,7 @@ class Request(msgspec.Struct, frozen=True):
             StepInputs(
                 step.key, step.parameters_over(shared).encode(), needs.cores, needs.memory_mb, needs.tasks, step.given
             )
-            for step, needs in zip(self.steps, self.needs(), strict=True)
+            for step, needs in zip(self._with_jobs(), self.needs(), strict=True)
         )
 
 

@@ -19,6 +19,14 @@ from penstock.domain.context import Mode
 from penstock.domain.errors import SpecError
 from penstock.domain.ids import check_workflow_id
 from penstock.domain.locks import COUNT_MAX, check_lock_name
+from penstock.domain.property_tables import (
+    PROPERTY_TABLES,
+    DiffusionTable,
+    ElasticTable,
+    EquilibrateTable,
+    PhaseDiagramTable,
+    check_property_table,
+)
 from penstock.domain.remedy import Change, RemedyTable, Rule, check_table
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.retention import RetentionTable, check_retention
@@ -184,6 +192,10 @@ class WorkflowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     locks: LockNeeds = LockNeeds()
     chain: ChainTable = ChainTable()
     retention: RetentionTable = RetentionTable()
+    elastic: ElasticTable = ElasticTable()
+    equilibrate: EquilibrateTable = EquilibrateTable()
+    diffusion: DiffusionTable = DiffusionTable()
+    phase_diagram: PhaseDiagramTable = PhaseDiagramTable()
     steps: dict[str, StepTable] = {}
     metadata: dict[str, Any] = {}
     on_complete: list[CompletionAction] = []
@@ -266,6 +278,7 @@ _TABLE_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "locks": LockNeeds,
     "chain": ChainTable,
     "retention": RetentionTable,
+    **PROPERTY_TABLES,
 }
 
 
@@ -413,6 +426,7 @@ def _check_values(spec: WorkflowSpec) -> None:
     _check_limits(spec.limits)
     _check_locks(spec.locks)
     check_retention(spec.retention)
+    check_property_table(spec.recipe, {name: getattr(spec, name) for name in PROPERTY_TABLES})
     if not 1 <= spec.batch.size <= BATCH_MAX:
         raise SpecError(f"must be between 1 and {BATCH_MAX}, not {spec.batch.size}", key="batch.size")
     spec.scheduler.options()

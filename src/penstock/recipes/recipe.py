@@ -5,12 +5,18 @@ Calling it again changes nothing, so a crash at any point is repaired by calling
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
+from penstock.domain.properties import Conclusion
 from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec
+from penstock.domain.subject import JobRecord, Subject, Unfolded
+
+FAN: Final = "fan"
+UNFOLD: Final = "unfold"
+ANALYSIS: Final = "analysis"
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -22,6 +28,11 @@ class Step(msgspec.Struct, frozen=True):
     `optional` step may fail without failing the workflow; what follows it then goes on from what it had been given.
     `given` names files that the step before will have left: what is looked at before anything has run takes them for
     there.
+
+    An `unfold` makes jobs of its own: of every completed job of `after`, or, where it is `whole`, of all subjects
+    together once the steps before it are done. An `analysis` draws its conclusion from a subject (a material of the
+    source with all jobs about it) when all of these have ended, or, where it is `whole`, from all subjects together.
+    Both are for a `PropertyRecipe` to do, in a worker process.
     """
 
     key: str
@@ -31,6 +42,12 @@ class Step(msgspec.Struct, frozen=True):
     resources: Resources | None = None
     optional: bool = False
     given: tuple[str, ...] = ()
+    whole: bool = False
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether it has jobs for an engine."""
+        return self.kind != ANALYSIS
 
     def parameters_over(self, shared: str) -> str:
         """The engine's parameters of this step, JSON, where `shared` are the workflow's."""
@@ -63,3 +80,17 @@ class Recipe(Protocol):
 
     def steps(self, view: View) -> list[Step]:
         """All steps that should exist, those that exist already included; SpecError for a spec that cannot be meant."""
+
+
+@runtime_checkable
+class PropertyRecipe(Recipe, Protocol):
+    """A recipe that derives something from results. Both functions are pure and run in worker processes.
+
+    A ValueError says, in a sentence for the user, why nothing can be derived.
+    """
+
+    def unfold(self, spec: WorkflowSpec, step: str, subject: Subject, parent: JobRecord | None) -> list[Unfolded]:
+        """The jobs of an unfold step: made of the completed `parent`; of a whole one, of all there is."""
+
+    def conclude(self, spec: WorkflowSpec, step: str, subject: Subject) -> Conclusion:
+        """What an analysis step says of its subject."""

@@ -9,7 +9,7 @@ from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
 from penstock.recipes.crystal import CrystalChain
 from penstock.recipes.library import Library
-from penstock.recipes.recipe import Recipe
+from penstock.recipes.recipe import PropertyRecipe, Recipe
 from penstock.recipes.record import Record
 
 _RECIPES: Final[dict[str, Recipe]] = {
@@ -28,6 +28,14 @@ def get_recipe(name: str) -> Recipe:
         hint = nearest(name, known) or f"known recipes: {', '.join(sorted(known))}"
         raise SpecError(f"unknown recipe {name!r}; {hint}", key="recipe")
     return _RECIPES[name]
+
+
+def get_property_recipe(name: str) -> PropertyRecipe:
+    """The recipe called `name`, which derives something from results; SpecError where it does not."""
+    recipe = get_recipe(name)
+    if not isinstance(recipe, PropertyRecipe):
+        raise SpecError(f"recipe {name!r} derives nothing from results", key="recipe")
+    return recipe
 
 
 def recipe_names() -> list[str]:

@@ -45,6 +45,15 @@ _SENTENCES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         f"{counted(d['jobs'])} out as submission {d['submission']}"
         + (f", {d['width']} side by side" if "width" in d else f" in slot {d['lane']}")
     ),
+    "jobs_unfolded": lambda d: (
+        f"step {d['step']} makes nothing of it: {d['trouble']}"
+        if "trouble" in d
+        else f"{counted(d['jobs'])} made for step {d['step']}"
+    ),
+    "subject_concluded": lambda d: (
+        f"{d['step']} of {d['subject']}: {counted(d['properties'], 'result')}"
+        + (f"; {d['failure']}" if d.get("failure") else "")
+    ),
     "job_started": lambda d: f"attempt {d['attempt']} started",
     "job_completed": lambda d: f"attempt {d['attempt']} completed" + _energy(d),
     "job_failed": lambda d: f"attempt {d['attempt']} failed ({d['failure']}): {d['message']}; {d['decision']}",

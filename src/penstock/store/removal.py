@@ -14,6 +14,7 @@ REMOVE_WORKFLOW: Final = tuple(
     f"DELETE FROM {table} WHERE workflow_id = :id"
     for table in (
         *("property", "file", "attempt", "submission", "event", "rejected", "tally", "merged", "completion"),
+        *("result", "conclusion", "unfolding"),
         *("execution_step", "queued_job", "execution"),
         *("job", "material", "step", "workflow"),
     )

@@ -15,6 +15,7 @@ from penstock.domain.revision import Revision
 from penstock.domain.states import JobState, Status, WorkflowState
 from penstock.store.completion import drop_completions
 from penstock.store.connection import reading
+from penstock.store.deriving import draw_again
 from penstock.store.events import Event
 from penstock.store.reviews import Amendment
 from penstock.store.rows import NewStep
@@ -92,7 +93,8 @@ async def go_on(
             "AND state IN ('failed', 'expanding') RETURNING id",
             (workflow_id,),
         )
-        if not ready and not list(unread):
+        drawn_again = await draw_again(db, workflow_id, everything=revision is not None)
+        if not ready and not list(unread) and not drawn_again:
             return Amendment()
     await drop_completions(db, workflow_id)
     events = []

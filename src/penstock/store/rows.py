@@ -48,6 +48,7 @@ class StepRow(msgspec.Struct, frozen=True):
     parameters: str | None = None  # JSON; None: the workflow's
     resources: str | None = None  # JSON; None: the spec's
     optional: bool = False
+    whole: bool = False  # derived from all subjects together
 
 
 class NewStep(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ class NewStep(msgspec.Struct, frozen=True):
     parameters: str | None = None
     resources: str | None = None
     optional: bool = False
+    whole: bool = False
 
 
 class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
@@ -78,6 +80,7 @@ class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
     resume: str | None = None  # JSON, a Resume
     parameters: str | None = None  # JSON; None: the step's
     remedies: str | None = None  # JSON, a list of AppliedRemedy
+    own: str | None = None  # JSON: engine parameters that it was made with, over its step's
 
     @property
     def goes_on_from(self) -> Resume | None:
@@ -94,6 +97,7 @@ class JobFacts(msgspec.Struct, frozen=True):
     never_rerun: bool = False
     parameters: str | None = None
     remedies: tuple[AppliedRemedy, ...] = ()
+    own: str | None = None  # JSON: engine parameters that the job was made with, over its step's
 
 
 class OpenAttempt(msgspec.Struct, frozen=True):

@@ -36,6 +36,8 @@ _NEW_VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "step_id": "step_id + :step",
         "material_id": "material_id + :material",
         "parent_id": "parent_id + :job",
+        "subject": "subject + :material",
+        "unfolded_from": "unfolded_from + :job",
         "job_dir": "moved(job_dir)",
         "handed": _PASSED_ON.format("handed"),
         "resume": _PASSED_ON.format("resume"),
@@ -45,6 +47,14 @@ _NEW_VALUES: Final[Mapping[str, Mapping[str, str]]] = {
     "property": {"job_id": "job_id + :job"},
     "file": {"id": "NULL", "job_id": "job_id + :job", "path": "moved(path)"},
     "rejected": {"id": "NULL", "step_id": "step_id + :step"},
+    "unfolding": {"step_id": "step_id + :step", "parent_id": "iif(parent_id > 0, parent_id + :job, 0)"},
+    "conclusion": {"step_id": "step_id + :step", "subject": "iif(subject > 0, subject + :material, 0)"},
+    "result": {
+        "id": "NULL",
+        "step_id": "step_id + :step",
+        "subject": "iif(subject > 0, subject + :material, 0)",
+        "attempts": "renumbered(attempts)",
+    },
     "event": {
         "seq": "NULL",
         "job_id": "CASE WHEN job_id > 0 THEN job_id + :job ELSE job_id END",
@@ -271,12 +281,20 @@ def _name_things(db: sqlite3.Connection, job_shift: int) -> None:
 
     db.create_function("renamed", 1, renamed)
     db.create_function("moved", 1, lambda path: moved(path, job_shift), deterministic=True)
+    db.create_function("renumbered", 1, lambda attempts: renumbered(attempts, job_shift), deterministic=True)
 
 
 def moved(path: str | None, job_shift: int) -> str | None:
     """A path in a job's directory, after the job's number grew."""
     found = _JOB_PATH.fullmatch(path) if path and job_shift else None
     return path if found is None else job_directory(int(found[1]) + job_shift) + (found[2] or "")
+
+
+def renumbered(attempts: str, job_shift: int) -> str:
+    """The attempts that a property rests on (JSON, `job.number` each), after the jobs' numbers grew."""
+    parts = [attempt.partition(".") for attempt in msgspec.json.decode(attempts, type=list[str])]
+    ours = [f"{int(job) + job_shift}.{number}" if job.isdigit() else f"{job}.{number}" for job, _, number in parts]
+    return msgspec.json.encode(ours).decode()
 
 
 def _insert_table(db: sqlite3.Connection, table: str, shift: Mapping[str, int]) -> None:

@@ -22,6 +22,7 @@ from penstock.domain.views import EventInfo
 from penstock.store.chain import hold_back, lead_again, lead_back, lead_on
 from penstock.store.completion import drop_completions, plan_completions
 from penstock.store.database import BusyGuard, Database
+from penstock.store.deriving import forget_conclusions
 from penstock.store.events import Event, insert_events
 from penstock.store.removal import REMOVE_WORKFLOW
 from penstock.store.reviews import CLEARED, Amendment
@@ -51,6 +52,7 @@ class WorkflowStore:
         self.rejected = 0
         self.completions: Counter[str] = Counter()
         self._is_chain = False
+        self._derives = False
         self._db = Database(database, load_migrations(WORKFLOW_MIGRATIONS), busy)
 
     @property
@@ -136,21 +138,29 @@ class WorkflowStore:
 
     async def _steps(self) -> list[StepRow]:
         rows = await self._db.fetch(
-            "SELECT id, key, kind, state, cursor, after, parameters, resources, optional FROM step "
+            "SELECT id, key, kind, state, cursor, after, parameters, resources, optional, whole FROM step "
             "WHERE workflow_id = ? ORDER BY id",
             [self.workflow_id],
         )
         steps = [StepRow(*row) for row in rows]
-        self._is_chain = any(step.after is not None for step in steps)
+        self._is_chain = any(step.after is not None and step.kind not in _DERIVED for step in steps)
+        self._derives = any(step.kind in _DERIVED for step in steps)
         return steps
 
     async def add_steps(self, steps: Sequence[NewStep]) -> list[StepRow]:
         """Inserts the steps that do not exist; returns all."""
         async with self._db.transaction() as db:
             await db.executemany(
-                "INSERT OR IGNORE INTO step (key, kind, after, parameters, resources, optional, workflow_id, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, 'expanding')",
-                [(*msgspec.structs.astuple(step), self.workflow_id) for step in steps],
+                "INSERT OR IGNORE INTO step (key, kind, after, parameters, resources, optional, whole, workflow_id, "
+                "state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        *msgspec.structs.astuple(step),
+                        self.workflow_id,
+                        "running" if step.kind in _DERIVED else "expanding",
+                    )
+                    for step in steps
+                ],
             )
         return await self._steps()
 
@@ -193,6 +203,8 @@ class WorkflowStore:
             await db.execute(_INSERT_MATERIALS, (namespace, last_job))
             if links:
                 await self._insert_links(db, row, step, links, chunk.count)
+            if self._derives:
+                await db.execute("UPDATE job SET subject = material_id WHERE id > ?", (last_job,))
             if methods:
                 begins = ((last_job + 1 + n * chunk.count, one.id) for n, one in enumerate((step, *links)))
                 named = [(first_job, step_id, methods[step_id]) for first_job, step_id in begins]
@@ -243,7 +255,7 @@ class WorkflowStore:
         raised = " AND (memory_mb IS NOT NULL OR walltime_s IS NOT NULL)" if first[0][:2] != (None, None) else ""
         rows = await self._db.fetch(
             "SELECT id, name, geometry, charge, spin, attempts + 1, step_id, memory_mb, walltime_s, deck, handed, "
-            f"resume, parameters, remedies FROM job WHERE {due}{raised} "
+            f"resume, parameters, remedies, own FROM job WHERE {due}{raised} "
             "AND memory_mb IS ? AND walltime_s IS ? AND step_id = ? ORDER BY id LIMIT ?",
             [self.workflow_id, now, *first[0], limit],
         )
@@ -491,8 +503,10 @@ class WorkflowStore:
                 (to, PUBLIC_STATUS[to], timestamp(), *where.parameters),
             )
             shift[to] += moved
+            jobs = [row[0] for row in changed]
+            if self._derives and to is JobState.READY:
+                await forget_conclusions(db, self.workflow_id, jobs)
             if self._is_chain:
-                jobs = [row[0] for row in changed]
                 shift.update(await (lead_back if to is JobState.READY else lead_on)(db, jobs))
             events = await self._events(db, [msgspec.structs.replace(event, data=event.data | {"jobs": moved})])
             tally = await self._shift_tally(db, shift)
@@ -507,6 +521,8 @@ class WorkflowStore:
             amendment = await change(db)
             events = await self._events(db, amendment.events)
             shift = Counter(amendment.shift)
+            if self._derives and amendment.changed:
+                await forget_conclusions(db, self.workflow_id, amendment.changed)
             if self._is_chain and amendment.shift:
                 is_reset = amendment.shift.get(JobState.READY, 0) > 0
                 shift.update(await (lead_back if is_reset else lead_again)(db, amendment.changed))
@@ -542,22 +558,26 @@ class WorkflowStore:
     async def retry_facts(self, job_ids: Sequence[int]) -> dict[int, JobFacts]:
         """What is known of these jobs that the decision about another attempt needs."""
         rows = await self._db.fetch(
-            "SELECT id, blamed, blameless, never_rerun, parameters, remedies FROM job "
+            "SELECT id, blamed, blameless, never_rerun, parameters, remedies, own FROM job "
             "WHERE id IN (SELECT value FROM json_each(?))",
             [as_array(job_ids)],
         )
         return {
-            job: JobFacts(blamed, blameless, bool(never), parameters, _REMEDIES.decode(remedies or "[]"))
-            for job, blamed, blameless, never, parameters, remedies in rows
+            job: JobFacts(blamed, blameless, bool(never), parameters, _REMEDIES.decode(remedies or "[]"), own)
+            for job, blamed, blameless, never, parameters, remedies, own in rows
         }
 
-    async def changed_parameters(self, job_ids: Sequence[int]) -> dict[int, str]:
-        """Of those of these jobs whose engine parameters a remedy has changed, what they are now (JSON)."""
+    async def changed_parameters(self, job_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
+        """Of those of these jobs whose engine parameters are not their step's: what they are now, and their own (JSON).
+
+        The former where a remedy has changed them, the latter what the job was made with over those of its step.
+        """
         rows = await self._db.fetch(
-            "SELECT id, parameters FROM job WHERE id IN (SELECT value FROM json_each(?)) AND parameters IS NOT NULL",
+            "SELECT id, parameters, own FROM job WHERE id IN (SELECT value FROM json_each(?)) "
+            "AND (parameters IS NOT NULL OR own IS NOT NULL)",
             [as_array(job_ids)],
         )
-        return dict(rows)
+        return {job: (parameters, own) for job, parameters, own in rows}
 
     async def count_by_step(self, *states: JobState) -> dict[int, int]:
         """How many jobs of each step are in any of `states`."""
@@ -585,6 +605,7 @@ class WorkflowStore:
         return Counter({state: jobs for state, jobs in tally.items() if jobs})
 
 
+_DERIVED: Final = frozenset({"unfold", "analysis"})
 _REMEDIES: Final = msgspec.json.Decoder(tuple[AppliedRemedy, ...])
 # The fields of a structure by position; `key` counts the structures of a chunk from 0.
 _INSERT_JOBS: Final = """

@@ -1,0 +1,79 @@
+"""What a workflow derives from results: jobs that completed ones unfold into, conclusions of its analyses.
+
+Worker processes do it, one round at a time; the supervisor commits what they bring. Killed in between, nothing is there
+of it, and the look for what is due finds it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import aiosqlite
+from anyio.abc import TaskGroup
+
+from penstock.actors.errands import Errands
+from penstock.actors.ledger import Ledger
+from penstock.actors.workflow_messages import Derived
+from penstock.domain.properties import Conclusion
+from penstock.domain.states import ENDED, JobState
+from penstock.store.deriving import DerivedStep, Drawn, Unfolding, conclude, look_for_due, unfold
+from penstock.store.reviews import Amendment
+from penstock.store.workflow_store import timestamp
+
+_AT_ONCE: Final = 16
+
+
+class Deriving:
+    """Everything but the deriving itself is done in the workflow actor's own turn."""
+
+    def __init__(self, ledger: Ledger, errands: Errands) -> None:
+        self._ledger = ledger
+        self._errands = errands
+        self._nothing_due_at: Counter[str] | None = None  # the tally when nothing was
+        self.under_way = False
+
+    async def go_on(self, tasks: TaskGroup, *, is_read: bool) -> None:
+        """Has derived what is due; `is_read`: the source is read to its end."""
+        ledger = self._ledger
+        if self.under_way or not ledger.derived or self._nothing_due_at == ledger.store.tally:
+            return
+        all_ended = is_read and all(JobState(state) in ENDED for state in ledger.store.tally)
+        due = await look_for_due(
+            ledger.store.fetch, ledger.workflow_id, ledger.derived, all_ended=all_ended, at_once=_AT_ONCE
+        )
+        if due is None:
+            self._nothing_due_at = ledger.store.tally.copy()
+            return
+        self.under_way = True
+        tasks.start_soon(self._errands.derive, due)
+
+    async def take(self, derived: Derived) -> bool:
+        """Commits what was derived; returns whether there is more to see than before."""
+        self.under_way = False
+        self._nothing_due_at = None
+        stamp = timestamp()
+        for found in (*derived.found, *_in_vain(derived)):
+            change = self._change(derived.due.step, found, stamp)
+            _, events = await self._ledger.store.amend(change)
+            self._ledger.emit(events)
+        return bool(derived.found)
+
+    def _change(
+        self, step: DerivedStep, found: Unfolding | Drawn, stamp: str
+    ) -> Callable[[aiosqlite.Connection], Awaitable[Amendment]]:
+        workflow_id = self._ledger.workflow_id
+        if isinstance(found, Unfolding):
+            return lambda db: unfold(db, workflow_id, step, found, stamp)
+        return lambda db: conclude(db, workflow_id, step, found, stamp)
+
+
+def _in_vain(derived: Derived) -> list[Unfolding] | list[Drawn]:
+    """What is recorded of those that no worker process got through."""
+    trouble = derived.trouble or "nothing came of it"
+    done = {found.subject if isinstance(found, Drawn) else found.parent for found in derived.found}
+    left = [one for one in derived.due.of if one not in done]
+    if derived.due.step.is_analysis:
+        return [Drawn(one, Conclusion(failure=trouble), None) for one in left]
+    return [Unfolding(one, None, [], trouble) for one in left]
