@@ -35,7 +35,7 @@ _UNFOLDABLE: Final = """
     ORDER BY j.id LIMIT ?4
 """
 _CONCLUDABLE: Final = f"""
-    SELECT j.subject FROM job j WHERE j.workflow_id = ?1 AND j.subject IS NOT NULL
+    SELECT j.subject FROM job j WHERE j.workflow_id = ?1 AND j.subject > 0
         AND NOT EXISTS (SELECT 1 FROM conclusion c WHERE c.step_id = ?2 AND c.subject = j.subject)
     GROUP BY j.subject HAVING max(j.state NOT IN ({_ENDED})) = 0 ORDER BY j.subject LIMIT ?3
 """
@@ -151,8 +151,6 @@ async def unfold(
     )
     keys = [(job.material, first_material + n) for n, job in enumerate(jobs) if job.material]
     await db.executemany("UPDATE material SET key = ? WHERE id = ?", keys)
-    if subject is None:  # made of all together, each job is about itself
-        await db.execute("UPDATE job SET subject = material_id WHERE id >= ?", (first_job,))
     await db.execute(
         "INSERT OR REPLACE INTO unfolding VALUES (?, ?, ?, ?, ?)",
         (workflow_id, step.id, unfolding.parent, len(unfolding.jobs), unfolding.trouble),
@@ -162,15 +160,13 @@ async def unfold(
     return Amendment(events, {str(JobState.READY): len(jobs)} if jobs else {})
 
 
-async def _parent(
-    db: aiosqlite.Connection, workflow_id: str, unfolding: Unfolding
-) -> tuple[int | None, int, int, str] | None:
+async def _parent(db: aiosqlite.Connection, workflow_id: str, unfolding: Unfolding) -> tuple[int, int, int, str] | None:
     """Subject, place in the source and namespace of the job that is unfolded; None where its result is gone."""
     if not unfolding.parent:
         ((namespace,),) = await db.execute_fetchall(
             "SELECT namespace FROM workflow WHERE workflow_id = ?", (workflow_id,)
         )
-        return None, 0, 0, namespace
+        return 0, 0, 0, namespace
     rows = list(
         await db.execute_fetchall(
             "SELECT j.subject, j.orig_index, j.source_line, w.namespace FROM job j "

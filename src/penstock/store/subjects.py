@@ -16,14 +16,15 @@ from penstock.domain.subject import WHOLE, JobRecord, Subject
 from penstock.store.connection import reading
 from penstock.store.results import read_conclusions
 
-_JOBS: Final = """
-    SELECT j.id, s.key AS step, m.name AS subject, j.name, j.state, j.geometry, j.charge, j.spin, j.label, j.attempts,
+_JOBS: Final = f"""
+    SELECT j.id, s.key AS step, coalesce(m.name, '{WHOLE}') AS subject, j.name, j.state, j.geometry, j.charge, j.spin,
+        j.label, j.attempts,
         j.final_energy, j.max_forces, j.final_geometry, j.error_message, j.job_dir, j.origin,
         coalesce(j.parameters, s.parameters, w.parameters) AS parameters, iif(j.parameters IS NULL, j.own, NULL) AS own,
         (SELECT json_group_object(p.name, json(p.value)) FROM property p WHERE p.job_id = j.id) AS properties
-    FROM job j JOIN step s ON s.id = j.step_id JOIN material m ON m.id = j.subject
+    FROM job j JOIN step s ON s.id = j.step_id LEFT JOIN material m ON m.id = j.subject
         JOIN workflow w ON w.workflow_id = j.workflow_id
-    WHERE j.workflow_id = ? AND {} ORDER BY j.id
+    WHERE j.workflow_id = ? AND {{}} ORDER BY j.id
 """
 
 

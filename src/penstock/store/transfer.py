@@ -36,7 +36,7 @@ _NEW_VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "step_id": "step_id + :step",
         "material_id": "material_id + :material",
         "parent_id": "parent_id + :job",
-        "subject": "subject + :material",
+        "subject": "iif(subject > 0, subject + :material, subject)",
         "unfolded_from": "unfolded_from + :job",
         "job_dir": "moved(job_dir)",
         "handed": _PASSED_ON.format("handed"),

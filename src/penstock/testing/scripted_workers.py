@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from penstock.actors.clock import Clock
+from penstock.actors.derive_tasks import Conclude, Unfold
 from penstock.actors.worker_tasks import (
     Collect,
     CollectItem,
@@ -102,6 +103,8 @@ class ScriptedWorkers:
                 return [self.look(look) for look in task.items]
             case ExportJobs():
                 return 0
+            case Unfold() | Conclude():
+                return task.run()  # of what is really in the database, by a recipe of the test's own
         raise NotImplementedError(f"no answer is scripted for {type(task).__name__}")
 
     def _read(self, task: ReadChunk) -> PackedChunk:

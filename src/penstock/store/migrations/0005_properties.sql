@@ -1,7 +1,7 @@
 -- what is derived from the results of jobs: further jobs, and what an analysis says
 ALTER TABLE step ADD COLUMN whole INTEGER NOT NULL DEFAULT 0;  -- of all subjects together, once
 
-ALTER TABLE job ADD COLUMN subject INTEGER;         -- the material of the source that it is about; NULL: nothing is derived
+ALTER TABLE job ADD COLUMN subject INTEGER;         -- the material of the source that it is about (0: all); NULL: nothing is derived
 ALTER TABLE job ADD COLUMN unfolded_from INTEGER;   -- the job whose result it was made from
 ALTER TABLE job ADD COLUMN label TEXT;              -- JSON: what its recipe knows it by
 ALTER TABLE job ADD COLUMN own TEXT;                -- JSON: engine parameters that it was made with, over its step's
