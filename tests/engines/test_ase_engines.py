@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
-from ase.units import Bohr, Hartree
+from ase.units import Bohr, GPa, Hartree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tblite.ase import TBLite
@@ -20,7 +20,9 @@ from penstock import engines
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import format_geometry, parse_geometry
-from penstock.engines.ase_calculation import TASKS, solve, write_result
+from penstock.engines.ase_calculation import solve, write_result
+from penstock.engines.ase_tasks import TASKS
+from penstock.engines.engine import Role
 
 DONE = Exit(0, None, 0.0, 1.0)
 
@@ -248,7 +250,7 @@ def test_forces_must_be_there_where_the_task_asks_for_them(tmp_path: Path, name:
     (tmp_path / "result.json").write_bytes(b'{"energy_hartree": -1.0, "steps": 3}')
     found = {task: engine.read(tmp_path, DONE, engine.parameters({"task": task}, str)).failure for task in TASKS}
     invalid = FailureClass.OUTPUT_INVALID
-    assert found == {"energy": None, "gradient": invalid, "optimize": invalid}
+    assert found == {task: None if task == "energy" else invalid for task in TASKS}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -270,5 +272,79 @@ def test_unknown_methods_and_tasks_are_refused() -> None:
     with pytest.raises(SpecError, match="did you mean 'GFN2-xTB'") as raised:
         engine.parameters({"method": "GFN2"}, str)
     assert raised.value.key == "engine.method"
-    with pytest.raises(SpecError, match="use one of energy, gradient, optimize"):
-        engine.parameters({"task": "relax"}, str)
+    with pytest.raises(SpecError, match="use one of energy, gradient, optimize, relax"):
+        engine.parameters({"task": "freq"}, str)
+
+
+@pytest.mark.parametrize("name", ["emt", "tblite"])
+def test_what_a_role_asks_for_is_a_task(name: str) -> None:
+    engine = engines.get(name)
+    found = {role: engine.parameters(table, str).task for role, table in engine.roles.items()}
+    assert found == {
+        Role.SINGLE_POINT: "gradient",
+        Role.RELAX_IONS: "optimize",
+        Role.RELAX_CELL: "relax",
+    }
+
+
+def strained_energy_ev(atoms: Atoms, strain: np.ndarray, calculator: Any) -> float:
+    strained = atoms.copy()
+    strained.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
+    strained.calc = calculator
+    return float(strained.get_potential_energy())
+
+
+def skewed(atoms: Atoms) -> Atoms:
+    """A cell with no symmetry, its atoms off their places."""
+    atoms = atoms.copy()
+    strain = np.array([[0.02, 0.01, 0.0], [0.01, -0.01, 0.02], [0.0, 0.02, 0.03]])
+    atoms.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
+    atoms.rattle(0.05, seed=4)
+    return atoms
+
+
+CRYSTALS = [
+    ("emt", skewed(bulk("Cu", cubic=True)), EMT()),
+    ("tblite", skewed(bulk("C", cubic=True)), TBLite(method="GFN1-xTB", charge=0, multiplicity=1, verbosity=0)),
+]
+
+
+@pytest.mark.parametrize(("name", "atoms", "calculator"), CRYSTALS, ids=["emt", "tblite"])
+def test_the_stress_is_the_slope_of_the_energy_positive_where_the_crystal_wants_to_expand(
+    tmp_path: Path, name: str, atoms: Atoms, calculator: Any
+) -> None:
+    method: dict[str, Any] = {"method": "GFN1-xTB"} if name == "tblite" else {}
+    found = calculate(name, tmp_path, atoms, **method)
+    slope, by = np.zeros((3, 3)), 1e-4
+    for i, j in [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]:
+        strain = np.zeros((3, 3))
+        strain[i, j] = strain[j, i] = by
+        up, down = (strained_energy_ev(atoms, sign * strain, calculator) for sign in (1, -1))
+        slope[i, j] = slope[j, i] = (up - down) / (2 * by) / (1 if i == j else 2)
+    stress = np.reshape(found.properties["stress_gpa"], (3, 3))
+    assert np.allclose(stress, -slope / atoms.get_volume() / GPa, atol=2e-3)
+    assert abs(stress).min() > 0.01  # or the signs and the places would prove nothing
+    assert found.properties["pressure_gpa"] == pytest.approx(np.trace(stress) / 3)
+
+
+def test_a_compressed_crystal_has_a_positive_pressure(tmp_path: Path) -> None:
+    found: Any = calculate("emt", tmp_path, bulk("Cu", a=3.4, cubic=True))
+    assert found.properties["pressure_gpa"] > 10
+
+
+@pytest.mark.parametrize("atoms", [molecule("H2O"), Atoms("Cu", cell=[3, 3, 9], pbc=(True, True, False))])
+def test_what_is_no_crystal_has_no_stress(tmp_path: Path, atoms: Atoms) -> None:
+    found = calculate("emt", tmp_path, atoms)
+    assert found.failure is None
+    assert not {"stress_gpa", "pressure_gpa"} & found.properties.keys()
+
+
+def test_relaxed_ions_have_the_stress_of_the_beginning_and_of_the_end(tmp_path: Path) -> None:
+    atoms = skewed(bulk("Cu", cubic=True))
+    found = calculate("emt", tmp_path, atoms, task="optimize", fmax=1e-3)
+    clamped = calculate("emt", tmp_path, atoms)
+    assert found.properties["initial_stress_gpa"] == pytest.approx(clamped.properties["stress_gpa"])
+    symbols, positions, lattice, _ = parse_geometry(found.geometry or "")
+    relaxed = calculate("emt", tmp_path, Atoms(symbols, positions, cell=lattice, pbc=True))
+    assert found.properties["stress_gpa"] == pytest.approx(relaxed.properties["stress_gpa"])
+    assert not np.allclose(found.properties["stress_gpa"], clamped.properties["stress_gpa"], atol=0.5)

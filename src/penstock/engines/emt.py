@@ -10,25 +10,13 @@ import msgspec
 
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.remedy import Rule
-from penstock.engines.ase_calculation import (
-    ASE_ROLES,
-    INPUT,
-    TASKS,
-    AseParameters,
-    Input,
-    InputError,
-    build_atoms,
-    load_ase,
-    read_result,
-    render_input,
-    result_files,
-    solve,
-    write_result,
-)
+from penstock.engines.ase_calculation import INPUT, Input, InputError, load_ase, write_result
+from penstock.engines.ase_tasks import ASE_ROLES, TASKS, read, render, run_task, task_files
+from penstock.engines.cell_relaxation import RelaxParameters
 from penstock.engines.engine import ReadFile, Role, check_table
 
 
-class EmtParameters(AseParameters, frozen=True):
+class EmtParameters(RelaxParameters, frozen=True):
     """The `[engine]` table of `emt`."""
 
 
@@ -51,15 +39,15 @@ class EmtEngine:
 
     def render(self, calculation: Calculation, parameters: EmtParameters) -> Rendered:
         """`input.json`."""
-        return render_input(calculation, parameters)
+        return render(calculation, parameters)
 
     def read(self, directory: Path, exit: Exit, parameters: EmtParameters) -> Outcome:  # noqa: A002
-        """The outcome from `result.json`."""
-        return read_result(directory, exit, parameters)
+        """The outcome from what the attempt left."""
+        return read(directory, exit, parameters)
 
     def outputs(self, parameters: EmtParameters) -> tuple[str, ...]:
-        """`result.json`, `stderr` and, of an optimisation, `trajectory.xyz`."""
-        return result_files(parameters)
+        """What the task leaves."""
+        return task_files(parameters)
 
     def load(self) -> None:
         """Import ASE's calculator."""
@@ -74,4 +62,4 @@ class EmtEngine:
         data = _INPUT_DECODER.decode((directory / INPUT).read_bytes())
         if data.charge != 0:
             raise InputError(f"EMT knows no charge, this structure has {data.charge:+d}; use another engine for it")
-        write_result(directory, solve(directory, build_atoms(data.geometry), EMT(), data.parameters))
+        write_result(directory, run_task(directory, data, EMT()))

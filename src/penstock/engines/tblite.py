@@ -14,27 +14,22 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import (
-    ASE_ROLES,
     INPUT,
-    TASKS,
-    AseParameters,
     Input,
     PositiveFloat,
     PositiveInt,
     build_atoms,
     load_ase,
-    read_result,
-    render_input,
-    result_files,
-    solve,
     write_result,
 )
+from penstock.engines.ase_tasks import ASE_ROLES, TASKS, read, render, run_task, task_files
+from penstock.engines.cell_relaxation import RelaxParameters
 from penstock.engines.engine import ReadFile, Role, check_table
 
 _CYCLE: Final = re.compile(r"\s*\d+\s+-?\d+\.\d+\s+\S+E[-+]\d+\s+\S+E[-+]\d+")
 
 
-class TbliteParameters(AseParameters, frozen=True):
+class TbliteParameters(RelaxParameters, frozen=True):
     """The `[engine]` table of `tblite`."""
 
     method: Literal["GFN2-xTB", "GFN1-xTB"] = "GFN2-xTB"
@@ -62,15 +57,15 @@ class TbliteEngine:
 
     def render(self, calculation: Calculation, parameters: TbliteParameters) -> Rendered:
         """`input.json`."""
-        return render_input(calculation, parameters)
+        return render(calculation, parameters)
 
     def read(self, directory: Path, exit: Exit, parameters: TbliteParameters) -> Outcome:  # noqa: A002
-        """The outcome from `result.json`."""
-        return read_result(directory, exit, parameters)
+        """The outcome from what the attempt left."""
+        return read(directory, exit, parameters)
 
     def outputs(self, parameters: TbliteParameters) -> tuple[str, ...]:
-        """`result.json`, `stderr` and, of an optimisation, `trajectory.xyz`."""
-        return result_files(parameters)
+        """What the task leaves."""
+        return task_files(parameters)
 
     def load(self) -> None:
         """Import tblite; ImportError tells how to install it."""
@@ -95,12 +90,11 @@ class TbliteEngine:
             max_iterations=parameters.max_iterations,
             verbosity=1,
         )
-        atoms = build_atoms(data.geometry)
         counter = _CycleCounter()
         with contextlib.redirect_stdout(counter):
-            result = solve(directory, atoms, calculator, parameters)
-        found = calculator.results
-        properties: dict[str, Any] = {"mulliken_charges_e": found["charges"].tolist()}
+            result = run_task(directory, data, calculator)
+        found, atoms = calculator.results, build_atoms(data.geometry)
+        properties = result.properties | {"mulliken_charges_e": found["charges"].tolist()}
         if not atoms.pbc.any():
             properties["dipole_e_angstrom"] = found["dipole"].tolist()
         write_result(directory, msgspec.structs.replace(result, scf_cycles=counter.cycles, properties=properties))
