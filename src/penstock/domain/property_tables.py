@@ -68,11 +68,13 @@ class DiffusionTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PhaseDiagramTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[phase_diagram]`: which structures are stable against decay into others.
 
-    `references_ev_per_atom` are energies of elements that are not among the structures. `refine`: engine parameters
+    `energies_ev_per_atom` are phases that are known from elsewhere, by formula, on the same footing;
+    `references_ev_per_atom` what elements are measured against instead of the lowest of them that is there. `refine`: engine parameters
     with which those at most `refine_below_ev_per_atom` above the hull are calculated once more.
     """
 
     relax: Literal["cell", "ions", "none"] = "cell"
+    energies_ev_per_atom: dict[str, float] = {}
     references_ev_per_atom: dict[str, float] = {}
     error_ev_per_atom: float = 0.0  # of an energy, one standard error
     refine_below_ev_per_atom: float | None = None
