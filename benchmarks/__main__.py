@@ -17,6 +17,7 @@ NAMES: Final = (
     "cold_start",
     "commands",
     "emt_points",
+    "hull",
     "idle_workflows",
     "ingestion",
     "memory",
