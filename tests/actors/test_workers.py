@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import signal
@@ -22,14 +23,17 @@ from penstock.actors.worker_tasks import (
     CheckWork,
     Collect,
     CollectItem,
+    KeepSource,
     PlanSource,
     ReadChunk,
     Render,
     RenderItem,
+    SourceFile,
     SourcePlan,
     StepInputs,
 )
 from penstock.actors.workers import WorkerLostError, WorkerPool, WorkerStuckError
+from penstock.domain.build_table import BuildTable
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import BusyError, SpecError
 from penstock.domain.spec import StructureSource
@@ -85,6 +89,31 @@ async def test_a_worker_reads_renders_and_collects(pool: WorkerPool, water: Path
     [(position, outcome)] = await pool.run(Collect("command", PARAMETERS, [ended]))
     assert (position, outcome.failure) == (0, FailureClass.EXIT_CODE)
     assert len(worker_pids(pool)) == 1
+
+
+async def test_what_is_built_is_planned_kept_and_read_like_a_file(pool: WorkerPool, tmp_path: Path) -> None:
+    source = StructureSource(build=BuildTable(elements=("Ni", "Al"), prototypes=("B2", "L1_2")))
+    await pool.run(CheckWork(source, "", "command", STEPS))
+    plan = await pool.run(PlanSource(source, "", "command", STEPS))
+    assert (plan.jobs, plan.rejected, plan.examples["calculate"].argv) == (3, 0, ["echo", "NiAl-B2"])
+    kept = [await pool.run(KeepSource(source, "", str(tmp_path))) for _ in range(2)]
+    assert kept[0] == kept[1]
+    assert (kept[0].path, [file.path for file in kept[0].files]) == ("source/built.extxyz", ["source/built.extxyz"])
+    path = tmp_path / "source" / "built.extxyz"
+    written = path.read_bytes()
+    assert kept[0].files == [SourceFile("source/built.extxyz", len(written), hashlib.sha256(written).hexdigest())]
+    chunk = await pool.run(ReadChunk(source, str(path), "", 10))
+    assert (chunk.count, chunk.done, chunk.rejected) == (3, True, [])
+    assert [row[2] for row in msgspec.json.decode(chunk.rows)] == ["NiAl-B2", "Ni3Al-L1_2", "NiAl3-L1_2"]
+
+
+async def test_what_cannot_be_built_or_written_is_told(pool: WorkerPool, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="SiO2 has no prototype") as caught:
+        await pool.run(PlanSource(StructureSource(build=BuildTable("SiO2")), "", "command", STEPS))
+    assert caught.value.key == "structures.build.system"
+    (tmp_path / "source").write_text("in the way")
+    with pytest.raises(SpecError, match=r"cannot be written: .*; the work directory must be writable"):
+        await pool.run(KeepSource(StructureSource(build=BuildTable("Si")), "", str(tmp_path)))
 
 
 async def test_an_error_comes_back_as_what_it_was_and_the_worker_stays(pool: WorkerPool, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ TABLE_COLUMNS = ("material", "natoms", "SP", "SP.energy_hartree", "SP.band_gap_e
 EXECUTION = ExecutionInfo("a-1", EVIL, EVIL, EVIL, EVIL, EVIL, None, None, None, EVIL, {EVIL: EVIL}, 0, 5)
 ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Submit: messages.Accepted("g2", "/w/.penstock/g2"),
-    messages.Plan: messages.Planned(None, (STEP,), 40, (REJECTED,), 1, 40.0),
+    messages.Plan: messages.Planned(None, (STEP,), 40, (REJECTED,), 1, 40.0, 40),
     messages.ListWorkflows: messages.Workflows((INFO, msgspec.structs.replace(INFO, id="gold"))),
     messages.GetStatus: WorkflowStatus(INFO, (JOB,), (REJECTED,)),
     messages.ListJobs: messages.Jobs((JOB,), 9),

@@ -244,7 +244,7 @@ def test_a_dry_run_plans_and_submits_nothing(daemon: ScriptedDaemon, run: Callab
     assert ran.code == 0
     assert [type(request) for request in daemon.script.seen] == [messages.Plan]
     assert "nothing was submitted" in ran.out
-    assert "40 jobs, at most 40.0 core hours, 1 records rejected" in ran.out
+    assert "40 structures: 40 jobs, at most 40.0 core hours, 1 records rejected" in ran.out
     assert "first job's run.inp:\n    evil \\x1b[31mred\\x07\n    forged line\\u202e" in ran.out
 
 

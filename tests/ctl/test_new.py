@@ -56,6 +56,23 @@ def test_every_recipe_engine_and_isolation_is_asked_for() -> None:
     assert set(ISOLATION) == {str(mode) for mode in Mode}
 
 
+def test_structures_that_are_built_are_not_asked_for(run: Run) -> None:
+    build = ("--set", "structures.build.system=Cu", "--set", "structures.build.a_angstrom=3.6")
+    ran = run("new", "n.toml", "--engine", "emt", *build)
+    assert ran.code == 0, ran.err
+    assert "structures  built: 1 records" in ran.out
+    assert spec()["structures"] == {"build": {"system": "Cu", "a_angstrom": 3.6}}
+    assert "# of the conventional cell" in Path("n.toml").read_text()
+    check_spec(Path("n.toml").read_text(), Path("n.toml").absolute())
+    for wrong, message in {"Qq": "there is no element 'Qq'", "SiO2": "has no prototype here"}.items():
+        ran = run("new", "m.toml", "--engine", "emt", "--set", f"structures.build.system={wrong}")
+        assert ran.code == 2
+        assert message in ran.err
+    ran = run("new", "m.toml", "--engine", "emt", *build, "--structures", "m.csv")
+    assert "--structures: give a source or [structures.build], not both" in ran.err
+    assert "m.toml" not in names_here()
+
+
 def test_options_and_defaults_make_a_spec(run: Run) -> None:
     ran = run("new", "n.toml", "--structures", "m.csv", "--engine", "tblite", "--slots", "4", "--set", "priority=-1")
     assert ran.code == 0, ran.err

@@ -106,6 +106,13 @@ def test_a_saved_template_has_nothing_of_its_workflows_own() -> None:
     assert list(tables["template"]["asks"]) == ["structures.source", "engine.command", 'engine.templates."job.inp"']
 
 
+def test_what_is_built_is_saved_and_not_asked_for() -> None:
+    for build in ({"system": "Si"}, {"elements": ["Cu", "Au"], "lattices": ["fcc"], "references": True}):
+        tables = msgspec.toml.decode(template_text(stored(SPEC | {"structures": {"build": build}}), ""))
+        assert tables["structures"] == {"build": build}
+        assert "structures.source" not in tables["template"]["asks"]
+
+
 def test_of_what_was_imported_or_made_by_a_program_only_what_runs_is_saved() -> None:
     imported = SPEC | {"structures": {"source": "/old/workflow.db", "format": "imported"}}
     assert "imported" not in template_text(stored(imported), "ours")

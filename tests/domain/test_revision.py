@@ -73,6 +73,62 @@ def test_another_source_is_refused_by_its_name() -> None:
     assert raised.value.key == "structures.source"
 
 
+BUILT = SPEC.replace(
+    '[structures]\nsource = "source/m.csv"', '[structures.build]\nelements = ["Cu", "Au"]\nlattices = ["fcc"]'
+)
+
+
+def built() -> Any:
+    return decode_spec(parse_toml(BUILT, "f"), BUILT, "f")
+
+
+def test_what_is_built_stays_whether_the_file_says_it_again_or_not() -> None:
+    again = BUILT.replace("slots = 2", "slots = 3").replace(
+        "[structures.build]", "[structures.build]\nreferences = false"
+    )
+    for text in (again, "slots = 3"):
+        revised = revise(built(), parse_toml(text, "f"), {}, text, "f")
+        assert [change.key for change in differences(built(), revised)] == ["slots"]
+        assert revised.structures == built().structures
+    assert revise(built(), {}, {"structures.build.lattices": ["fcc"]}, "", "f") == built()
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"structures.build.lattices": ["bcc"]}, "structures.build.lattices"),
+        ({"structures.build.max_atoms": 5}, "structures.build.max_atoms"),
+        ({"structures.source": "m.csv"}, "structures.source"),
+        ({"structures.build": {"system": "Cu"}}, "structures.build.system"),
+    ],
+)
+def test_what_is_built_cannot_change(values: dict[str, Any], key: str) -> None:
+    with pytest.raises(SpecError, match=r"cannot .*what has been read of the source is jobs already") as raised:
+        revise(built(), {}, values, "", "command line")
+    assert raised.value.key == key
+
+
+@pytest.mark.parametrize(
+    "structures", ['source = "m.csv"', 'build = { system = "Cu" }', "build.max_atoms = 3", "build = 3"]
+)
+def test_a_file_cannot_change_what_is_built(structures: str) -> None:
+    text = BUILT.replace(
+        '[structures.build]\nelements = ["Cu", "Au"]\nlattices = ["fcc"]', f"[structures]\n{structures}"
+    )
+    with pytest.raises(SpecError, match=r"structures\.(source|build): cannot change from"):
+        revise(built(), parse_toml(text, "f"), {}, text, "f")
+
+
+@pytest.mark.parametrize("key", ["structures.build", "structures.build.system"])
+def test_what_was_read_from_a_file_cannot_be_built(key: str) -> None:
+    value: Any = "Si" if key.endswith("system") else {"system": "Si"}
+    with pytest.raises(SpecError, match="cannot be set: what has been read"):
+        revise(stored(), {}, {key: value}, "", "command line")
+    text = SPEC.replace('[structures]\nsource = "source/m.csv"', '[structures.build]\nsystem = "Si"')
+    with pytest.raises(SpecError, match=r"structures\.build: cannot change from nothing to"):
+        revise(stored(), parse_toml(text, "f"), {}, text, "f")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.budget import Batch
+from penstock.domain.build_table import BuildTable
 from penstock.domain.calculation import FailureClass
 from penstock.domain.errors import SpecError
 from penstock.domain.remedy import Remedy, RemedyTable, decide_remedy
@@ -65,6 +66,15 @@ def test_the_smallest_spec() -> None:
     assert (spec.retry.max_attempts, spec.needs().walltime_s) == (1, 3600)
 
 
+def test_what_is_built_instead_of_read() -> None:
+    text = 'recipe = "campaign"\nengine.name = "emt"\n[structures.build]\nsystem = "Si"\na_angstrom = 5'
+    spec = decode(text)
+    assert spec.structures.build == BuildTable(system="Si", a_angstrom=5.0)
+    assert (spec.structures.source, spec.structures.kept) == ("", "source/built.extxyz")
+    assert decode(GOOD).structures.kept == "molecules.csv"
+    assert msgspec.json.decode(msgspec.json.encode(spec), type=WorkflowSpec) == spec
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "key", "message"),
     [
@@ -94,6 +104,48 @@ def test_the_smallest_spec() -> None:
             "'alone' is no isolation mode; use isolated, shared, hybrid",
         ),
         ('source = "molecules.csv"', "", 7, "structures.source", "missing; add it"),
+        (
+            'source = "molecules.csv"',
+            'source = "molecules.csv"\nbuild = { system = "Si" }',
+            8,
+            "structures.source",
+            "give a source or [structures.build], not both",
+        ),
+        (
+            'source = "molecules.csv"',
+            'build.system = "Si"',
+            9,
+            "structures.charge_column",
+            "is about files, and [structures.build] reads none",
+        ),
+        (
+            'source = "molecules.csv"\ncharge_column = "charge"',
+            'build.systen = "Si"',
+            8,
+            "structures.build.systen",
+            "did you mean 'system'?",
+        ),
+        (
+            'charge_column = "charge"',
+            "[structures.build]\nmax_atoms = 2.5",
+            10,
+            "structures.build.max_atoms",
+            "expected `int | null`, got `float`",
+        ),
+        (
+            'source = "molecules.csv"\ncharge_column = "charge"',
+            '[structures.build]\nelements = ["Cu", 3]',
+            9,
+            "structures.build.elements[1]",
+            "expected `str`, got `int`",
+        ),
+        (
+            'source = "molecules.csv"\ncharge_column = "charge"',
+            '[structures.build]\nsystem = "Si"\na_angstrom = -5',
+            10,
+            "structures.build.a_angstrom",
+            "is a length in Å between 0.5 and 100, not -5",
+        ),
         ("charge_column", "charges_column", 9, "structures.charges_column", "did you mean 'charge_column'?"),
         ('charge_column = "charge"', "charge = 1.5", 9, "structures.charge", "expected `int`, got `float`"),
         ('charge_column = "charge"', "multiplicity = 0", 9, "structures.multiplicity", "is between 1 and"),

@@ -69,7 +69,7 @@ class Errands:
     async def read_source(self, reading: Reading, cursor: str) -> None:
         """Reads the source from `cursor` on until its end, or until it is not wanted any more."""
         source = self._ledger.spec.structures
-        path = str(self._ledger.directory / source.source)
+        path = str(self._ledger.directory / source.kept)
         shares = self._ledger.shares_results
         engine, steps = self._ledger.spec.engine_name, self._ledger.steps.values()
         by_name = shares and any(engines.depends_on_name(engine, step.parameters) for step in steps)

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import io
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
@@ -37,6 +38,7 @@ from penstock.actors.archive_tasks import (
 from penstock.actors.derive_tasks import Conclude, Unfold
 from penstock.actors.directories import look_through
 from penstock.actors.task import Task
+from penstock.domain.build_table import BUILT, BuildTable
 from penstock.domain.calculation import (
     Calculation,
     Exit,
@@ -145,7 +147,7 @@ class CheckWork(Task[None], frozen=True):
 
     def run(self) -> None:
         """Raises SpecError."""
-        structures.check_source(self.source, Path(self.path))
+        structures.check_source(self.source, structures.place_of(self.path))
         if not self.runs_here:
             return
         engine = engines.get(self.engine)
@@ -161,7 +163,7 @@ class CheckWork(Task[None], frozen=True):
 
     def _check_program(self, engine: engines.Engine[Any]) -> None:
         """Looks for the programs as the first structure asks for them; one in the attempt's directory comes later."""
-        structure = structures.first_structure(self.source, Path(self.path))
+        structure = structures.first_structure(self.source, structures.place_of(self.path))
         for step in self.steps:
             if (rendered := step.render(engine, structure)) is not None:
                 self._check_found(rendered.argv[0] if rendered.argv else "")
@@ -174,7 +176,7 @@ class CheckWork(Task[None], frozen=True):
 
 
 class KeepSource(Task[KeptSource], frozen=True):
-    """Copies a source's files to `directory`/source, each by rename, with checksums."""
+    """Copies a source's files to `directory`/source, or writes what is built there; each by rename, with checksums."""
 
     source: StructureSource
     path: str
@@ -184,6 +186,8 @@ class KeepSource(Task[KeptSource], frozen=True):
 
     def run(self) -> KeptSource:
         """The kept files; running it again gives the same."""
+        if self.source.build is not None:
+            return self._keep_built(self.source.build)
         path = Path(self.path)
         files = []
         for found in structures.source_files(self.source, path):
@@ -194,6 +198,15 @@ class KeepSource(Task[KeptSource], frozen=True):
                 reason = f"{error.strerror or error}; the work directory must be writable and have room"
                 raise SpecError(f"{found.path} cannot be copied: {reason}") from error
         return KeptSource(files[0].path if path.is_file() else _SOURCE_FOLDER, files)
+
+    def _keep_built(self, table: BuildTable) -> KeptSource:
+        text = structures.render_built(structures.build_structures(table)).encode()
+        try:
+            file = SourceFile(BUILT, *_write_with_checksum(io.BytesIO(text), Path(self.directory, BUILT)))
+        except OSError as error:
+            reason = f"{error.strerror or error}; the work directory must be writable and have room"
+            raise SpecError(f"{BUILT} cannot be written: {reason}") from error
+        return KeptSource(BUILT, [file])
 
 
 class ReadChunk(Task[PackedChunk], frozen=True):
@@ -348,7 +361,7 @@ class PlanSource(Task[SourcePlan], frozen=True):
 
     def run(self) -> SourcePlan:
         """The plan."""
-        structures.check_source(self.source, Path(self.path))
+        structures.check_source(self.source, structures.place_of(self.path))
         engine = engines.get(self.engine)
         jobs = rejected = 0
         shown: list[tuple[int, int, str]] = []
@@ -498,18 +511,25 @@ AnyTask = (
 
 
 def copy_with_checksum(source: Path, target: Path) -> tuple[int, str]:
-    """Copies a file by way of a temporary name; returns its size and SHA-256."""
+    """Copies a file, with its times, by way of a temporary name; returns its size and SHA-256."""
+    with source.open("rb") as reader:
+        return _write_with_checksum(reader, target, source)
+
+
+def _write_with_checksum(reader: BinaryIO, target: Path, like: Path | None = None) -> tuple[int, str]:
+    """Writes what `reader` has by way of a temporary name, with the times and mode of `like`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
     digest, size = hashlib.sha256(), 0
-    with source.open("rb") as reader, partial.open("wb") as writer:
+    with partial.open("wb") as writer:
         while block := reader.read(_COPY_BYTES):
             digest.update(block)
             writer.write(block)
             size += len(block)
         writer.flush()
         os.fsync(writer.fileno())
-    shutil.copystat(source, partial)
+    if like is not None:
+        shutil.copystat(like, partial)
     partial.replace(target)
     return size, digest.hexdigest()
 

@@ -106,7 +106,10 @@ class Accepted(Message, frozen=True):
 
 
 class Planned(Message, frozen=True):
-    """What a submission would do. `core_hours_limit` is jobs x cores x walltime, an upper bound."""
+    """What a submission would do with the `structures` of its source.
+
+    `core_hours_limit` is jobs x cores x walltime, an upper bound.
+    """
 
     id: str | None
     steps: tuple[StepPlan, ...]
@@ -114,6 +117,7 @@ class Planned(Message, frozen=True):
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
     rejected_total: int
     core_hours_limit: float
+    structures: int = 0
 
 
 class SweepStatus(Message, frozen=True):

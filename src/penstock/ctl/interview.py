@@ -16,6 +16,7 @@ from penstock.ctl.questions import COLUMNS, Question, option_for
 from penstock.ctl.spec_check import check_tables
 from penstock.ctl.spec_document import drop, parse_value, plain, put, value_at
 from penstock.ctl.text import clean
+from penstock.domain.build_table import KEY as BUILD
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import StructureSource, nearest
 from penstock.recipes.structures.survey import Survey, columns_at, guess_columns, survey
@@ -74,8 +75,13 @@ class Interview:
                 raise click.UsageError(f"{option_for(key)} is missing: {question.text}{_listed(question.choices)}")
 
     def settle_source(self, question: str) -> Survey:
-        """Ask where the structures are until they can be read, and for the columns of a table; what was found."""
+        """Ask where the structures are until they can be read, and for the columns of a table; what was found.
+
+        Nothing is asked where the document says what is to be built.
+        """
         key = "structures.source"
+        if self.value(BUILD) is not None:
+            return self._survey_built()
         while True:
             self.settle(Question(key, question, kind="file"))
             try:
@@ -90,6 +96,16 @@ class Interview:
             if self._asks:
                 self._ctl.note(f"  {found}")
             return found
+
+    def _survey_built(self) -> Survey:
+        try:
+            check_tables(_over(_UNDER, plain(self.document)), "", self.file)
+            found = survey(self._source(), None)
+        except SpecError as error:
+            raise click.UsageError(f"{option_for(error.key or BUILD)}: {error.message}") from error
+        if self._asks:
+            self._ctl.note(f"  {found}")
+        return found
 
     # ---- one question -----------------------------------------------------------------------------------------------
 
@@ -214,5 +230,5 @@ def _over(under: Mapping[str, Any], tables: Mapping[str, Any]) -> dict[str, Any]
         if key == "engine" and isinstance(own, dict) and own.get("name") not in (None, "command"):
             merged[key] = own
         elif isinstance(own, dict):
-            merged[key] = under[key] | own
+            merged[key] = own if "build" in own else under[key] | own
     return merged

@@ -225,7 +225,7 @@ def _summarise(
     pairs = [
         ("spec", str(file)),
         ("recipe", spec["recipe"] + (f": {steps}" if steps else "")),
-        ("structures", f"{spec['structures']['source']}: {found}"),
+        ("structures", f"{spec['structures'].get('source', 'built')}: {found}"),
         ("engine", engine["name"] + (f": {what}" if what else "")),
         ("cluster", spec.get("cluster", "local")),
         ("slots", str(spec.get("slots", 1))),

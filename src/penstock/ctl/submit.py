@@ -90,7 +90,8 @@ def _show_plan(ctl: Ctl, plan: Planned) -> None:
         return
     ctl.line(f"dry run{f' of {plan.id}' if plan.id else ''}: nothing was submitted")
     ctl.line(
-        f"{plan.jobs} jobs, at most {plan.core_hours_limit:.1f} core hours, {plan.rejected_total} records rejected"
+        f"{plan.structures} structures: {plan.jobs} jobs, at most {plan.core_hours_limit:.1f} core hours, "
+        f"{plan.rejected_total} records rejected"
     )
     ctl.line()
     rows = ((step.key, step.kind, step.engine, str(step.jobs), ", ".join(step.after) or "-") for step in plan.steps)

@@ -12,6 +12,7 @@ from penstock.ctl.questions import names_file
 from penstock.ctl.spec_document import document_of, drop, quoted, render, split_key
 from penstock.ctl.spec_words import MEANINGS
 from penstock.ctl.template_files import HEADER
+from penstock.domain.build_table import BuildTable
 from penstock.domain.errors import ConflictError
 from penstock.domain.spec import IMPORTED, StructureSource, WorkflowSpec
 from penstock.recipes.registry import ONLY_KEPT
@@ -20,24 +21,27 @@ _ITS_OWN: Final = ("id", "metadata")
 _PATH: Final = re.compile(r"""(?:^|[\s'"=:])[/~]\w""")
 _OF_STEP: Final = re.compile(r"^steps\.[^.]+\.")
 _SOURCE: Final = "structures.source"
-_EMPTY: Final = msgspec.to_builtins(WorkflowSpec("", StructureSource(""), {}))
-"""What a spec that says nothing has."""
+_EMPTY: Final = msgspec.json.decode(
+    msgspec.json.encode(WorkflowSpec("", StructureSource(build=BuildTable()), {})), type=dict[str, Any]
+)
+"""What a spec that says nothing has, down to what is built."""
 
 
 def template_text(spec: Mapping[str, Any], description: str) -> str:
     """The template that says what the stored `spec` says.
 
-    Its name, its metadata and the place of its structures stay behind, and so do paths: what has one is asked for.
+    Its name, its metadata and the place of its structures stay behind, and so do paths: what has one is asked for. What
+    is built is built again.
     ConflictError where it does not say how to run anything.
     """
     if spec["recipe"] in ONLY_KEPT:
         raise ConflictError("its spec does not say how to run anything; take a workflow that was submitted")
     said = _said({key: value for key, value in spec.items() if key not in _ITS_OWN}, _EMPTY)
-    said["structures"].pop("source")
+    said["structures"].pop("source", None)
     if said["structures"].get("format") == IMPORTED:
         said["structures"].pop("format")
     document = document_of({"recipe": said.pop("recipe"), **said})
-    asks = {_SOURCE: "Structures: a file, a folder or a glob"}
+    asks = {} if "build" in said["structures"] else {_SOURCE: "Structures: a file, a folder or a glob"}
     for key, value in [*_leaves("engine", said["engine"]), *_leaves("steps", said.get("steps", {}))]:
         if names_file(_OF_STEP.sub("", key)) or _holds_path(value):
             asks[key] = _question(key)

@@ -52,7 +52,7 @@ async def adopt(
     context = msgspec.structs.replace(context, workflow_id=workflow_id, namespace=workflow_id)
     if spec.recipe not in ONLY_KEPT:  # what is needed to run its jobs need not be here
         steps = tuple(get_recipe(spec.recipe).steps(View(spec, ())))
-        source = directory / spec.structures.source
+        source = directory / spec.structures.kept
         wish = Request(context, spec, arrival.parameters.encode(), source, arrival.slots_origin, steps)
         refuse_impossible(spec, wish.needs())
         await workflows.check(wish, clusters)

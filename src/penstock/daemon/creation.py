@@ -51,7 +51,7 @@ class Request(msgspec.Struct, frozen=True):
     context: Context
     spec: WorkflowSpec
     parameters: bytes  # the engine's, JSON
-    source: Path
+    source: Path | None  # None: its structures are to be built
     slots_origin: str
     steps: tuple[Step, ...]
 
@@ -59,6 +59,11 @@ class Request(msgspec.Struct, frozen=True):
     def workflow_id(self) -> str:
         """Its name."""
         return self.context.workflow_id
+
+    @property
+    def place(self) -> str:
+        """The path of the source as tasks take it: empty where there is none."""
+        return str(self.source or "")
 
     @property
     def directory(self) -> Path:
@@ -109,7 +114,7 @@ def check_request(
         context=plan_context(Mode(spec.isolation), str(root), workflow_id),
         spec=spec,
         parameters=msgspec.json.encode(parameters),
-        source=base / Path(spec.structures.source).expanduser(),
+        source=None if spec.structures.build else base / Path(spec.structures.source).expanduser(),
         slots_origin=slots_origin,
         steps=tuple(steps),
     )
@@ -189,7 +194,7 @@ def check_fits(needs: Resources, cluster: ClusterInfo) -> None:
 def check_task(request: Request, cluster: ClusterInfo) -> CheckWork:
     """What only a worker process can check: that the source can be read, and that the engine or program is there."""
     spec, here = request.spec, cluster.kind == LOCAL
-    return CheckWork(spec.structures, str(request.source), spec.engine_name, request.inputs(), here)
+    return CheckWork(spec.structures, request.place, spec.engine_name, request.inputs(), here)
 
 
 Build = Callable[[Path], Awaitable[WorkflowInfo]]
@@ -321,8 +326,10 @@ async def build_aside(
     """
     context = request.context
     await anyio.to_thread.run_sync(lay_out, aside, context)
-    kept = await workers.run(KeepSource(request.spec.structures, str(request.source), str(aside)))
-    structures = msgspec.structs.replace(request.spec.structures, source=kept.path)
+    kept = await workers.run(KeepSource(request.spec.structures, request.place, str(aside)))
+    structures = request.spec.structures
+    if structures.build is None:  # what is built stays as it was described, and so may be built elsewhere again
+        structures = msgspec.structs.replace(structures, source=kept.path)
     spec = msgspec.structs.replace(request.spec, id=request.workflow_id, structures=structures)
     now = clock.time()
     row = WorkflowRow(

@@ -44,7 +44,7 @@ def check_offline(text: str, file: str, into: Path, layers: tuple[Layer, ...]) -
         spec = decode_spec(settings.apply(tables, [settings.built_in_layer(), *layers]), text, file)
         _refuse_shared(spec)
         wish = check_request(spec, str(into), file, file, None)
-        CheckWork(spec.structures, str(wish.source), spec.engine_name, wish.inputs(), runs_here=False).run()
+        CheckWork(spec.structures, wish.place, spec.engine_name, wish.inputs(), runs_here=False).run()
     except SpecError as error:
         raise in_file(error, text, file) from error
     context = alone_in(into / wish.workflow_id, wish.workflow_id)

@@ -63,7 +63,7 @@ def plan_revision(
     revised = revise(stored, tables, request.values, request.text, request.file if request.text else COMMAND_LINE)
     root = str(Path(info.directory).parent)
     wish = check_request(revised, root, request.file, standing.slots_origin, clusters)
-    wish = msgspec.structs.replace(wish, source=Path(info.directory, revised.structures.source))
+    wish = msgspec.structs.replace(wish, source=Path(info.directory, revised.structures.kept))
     parameters = wish.parameters.decode()
     changes = differences(stored, revised)
     if not any(change.key.startswith("engine.") for change in changes):  # a template may have another text by now

@@ -274,7 +274,7 @@ class Service:
         rejected = tuple(RejectedInfo(*shown) for shown in source.rejected_shown)
         hours = sum(source.jobs * needs.cores_in_all * needs.walltime_s / 3600 for needs in wish.needs())
         jobs = source.jobs * len(steps)
-        return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours)
+        return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours, source.jobs)
 
     async def _import(self, request: m.Import) -> m.Imported:
         wish: Request | None = None

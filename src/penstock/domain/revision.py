@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock.domain.build_table import BuildTable
 from penstock.domain.errors import SpecError
 from penstock.domain.settings import overlay
 from penstock.domain.spec import WorkflowSpec, decode_spec
@@ -73,6 +74,7 @@ def revise(
     source = given.pop("structures", None)
     if source is not None:
         _refuse_other_source(spec, source)
+    _refuse_other_kind(spec, values)
     merged = assign(overlay(msgspec.to_builtins(spec), given), values)
     revised = decode_spec(merged, text, file)
     for change in differences(spec, revised):
@@ -90,13 +92,31 @@ def _refuse_other_source(spec: WorkflowSpec, given: Any) -> None:
         return
     for key, value in given.items():
         kept = known.get(key)
-        if key == "source" and isinstance(value, str) and isinstance(kept, str):
+        if key == "build":
+            same = _as_built(value) == _as_built(kept)
+        elif key == "source" and isinstance(value, str) and isinstance(kept, str) and spec.structures.build is None:
             same = "/" not in kept or kept.rpartition("/")[2] == value.rpartition("/")[2]
         else:
             same = value == kept
         if not same:
             message = f"cannot change from {_shown(kept)} to {_shown(value)}: {_FIXED['structures']}"
             raise SpecError(message, key=f"structures.{key}")
+
+
+def _as_built(table: Any) -> Any:
+    """A table of what is built with all its keys, so that the same said in another way is the same."""
+    try:
+        return msgspec.convert(table, BuildTable)
+    except msgspec.ValidationError:
+        return table
+
+
+def _refuse_other_kind(spec: WorkflowSpec, values: Mapping[str, Any]) -> None:
+    """What is built cannot be read from a file from now on, nor the other way round."""
+    other = "structures.build" if spec.structures.build is None else "structures.source"
+    for key in values:
+        if key == other or key.startswith(f"{other}."):
+            raise SpecError(f"cannot be set: {_FIXED['structures']}", key=key)
 
 
 def differences(old: WorkflowSpec, new: WorkflowSpec) -> tuple[SpecChange, ...]:

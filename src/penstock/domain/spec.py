@@ -13,6 +13,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.domain.budget import Batch
+from penstock.domain.build_table import BUILT, BuildTable, check_build
+from penstock.domain.build_table import KEY as BUILD
 from penstock.domain.calculation import FailureClass
 from penstock.domain.completion import CompletionAction, check_actions
 from penstock.domain.context import Mode
@@ -37,14 +39,15 @@ IMPORTED: Final = "imported"
 
 
 class StructureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a campaign's structures come from; `source` may be a file, a folder or a glob.
+    """Where a campaign's structures come from: a `source`, which may be a file, a folder or a glob, or a `build`.
 
     `format` is guessed from the name when absent. Column names apply to CSV, Parquet and, as keys of
-    `key_value_pairs`/comment lines, to ASE databases and ext-XYZ.
+    `key_value_pairs`/comment lines, to ASE databases and ext-XYZ; `select` to ASE databases.
     """
 
-    source: str
-    format: str | None = None  # csv, parquet, xyz, extxyz, cif, ase, d12
+    source: str = ""
+    format: str | None = None  # csv, parquet, xyz, extxyz, cif, vasp, ase, d12
+    select: str | None = None  # rows, as ASE writes it: "id=3"
     geometry_column: str | None = None
     charge_column: str | None = None
     unpaired_column: str | None = None
@@ -52,6 +55,12 @@ class StructureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name_column: str | None = None
     charge: int = 0  # used where no column says otherwise
     multiplicity: int | None = None
+    build: BuildTable | None = None
+
+    @property
+    def kept(self) -> str:
+        """What the daemon reads once the workflow is made: the copy, or what was built, below its directory."""
+        return self.source if self.build is None else BUILT
 
 
 class ResourceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -371,6 +380,7 @@ def unknown_key(given: str, known: list[str], where: str = "") -> SpecError:
 def _refuse_unknown(tables: dict[str, Any]) -> None:
     for where, struct in _TABLE_OF.items():
         _refuse_unknown_in(tables if not where else tables.get(where, {}), struct, where)
+    _refuse_unknown_in(dict(_entries(tables.get("structures"))).get("build"), BuildTable, BUILD)
     for name, step in _entries(tables.get("steps")):
         _refuse_unknown_in(step, StepTable, f"steps.{name}")
     for number, action in _entries(tables.get("on_complete")):
@@ -431,13 +441,32 @@ def _check_values(spec: WorkflowSpec) -> None:
         raise SpecError(f"must be between 1 and {BATCH_MAX}, not {spec.batch.size}", key="batch.size")
     spec.scheduler.options()
     _check_checkpoint(spec)
-    if spec.structures.unpaired_column and spec.structures.multiplicity_column:
-        raise SpecError("give unpaired_column or multiplicity_column, not both", key="structures.multiplicity_column")
-    if spec.structures.multiplicity is not None and not 1 <= spec.structures.multiplicity <= CHARGE_MAX:
-        raise SpecError(f"a multiplicity (2S+1) is between 1 and {CHARGE_MAX}", key="structures.multiplicity")
-    if abs(spec.structures.charge) > CHARGE_MAX:
-        raise SpecError(f"must be between -{CHARGE_MAX} and {CHARGE_MAX}", key="structures.charge")
+    _check_structures(spec.structures)
     spec.needs()
+
+
+def _check_structures(table: StructureSource) -> None:
+    if table.build is not None:
+        _check_built(table)
+        check_build(table.build)
+    elif not table.source:
+        message = f"missing; add it, or a table [{BUILD}] that says what is built"
+        raise SpecError(message, key="structures.source")
+    if table.unpaired_column and table.multiplicity_column:
+        raise SpecError("give unpaired_column or multiplicity_column, not both", key="structures.multiplicity_column")
+    if table.multiplicity is not None and not 1 <= table.multiplicity <= CHARGE_MAX:
+        raise SpecError(f"a multiplicity (2S+1) is between 1 and {CHARGE_MAX}", key="structures.multiplicity")
+    if abs(table.charge) > CHARGE_MAX:
+        raise SpecError(f"must be between -{CHARGE_MAX} and {CHARGE_MAX}", key="structures.charge")
+
+
+def _check_built(table: StructureSource) -> None:
+    """SpecError where what is built is to be read from a file as well."""
+    if table.source:
+        raise SpecError(f"give a source or [{BUILD}], not both", key="structures.source")
+    for key in ("format", "select", *(name for name in StructureSource.__struct_fields__ if name.endswith("_column"))):
+        if getattr(table, key) is not None:
+            raise SpecError(f"is about files, and [{BUILD}] reads none; remove it", key=f"structures.{key}")
 
 
 def _check_limits(table: LimitTable) -> None:

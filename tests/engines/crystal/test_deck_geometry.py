@@ -18,7 +18,7 @@ from penstock.domain.geometry import Geometry, format_geometry, parse_geometry
 from penstock.engines.crystal.deck import Deck, parse_deck, render_deck
 from penstock.engines.crystal.deck_geometry import FinalGeometry, at_geometry, deck_of_geometry, geometry_block
 from penstock.engines.crystal.symmetry import layer_setting, operations
-from penstock.recipes.structures.cif_frames import read_cif_frames
+from penstock.recipes.structures.ase_frames import read_cif_frames
 from penstock.recipes.structures.frame import Place
 
 from .decks import EXPLICIT, FREQUENCIES, OPTIMISATION, SLAB, sample_texts, with_samples

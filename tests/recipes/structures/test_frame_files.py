@@ -2,11 +2,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ase.build import bulk
+from ase.io.vasp import write_vasp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.calculation import Rejected, Structure
 from penstock.domain.errors import SpecError
+from penstock.domain.geometry import parse_geometry
 from penstock.domain.spec import StructureSource
 from penstock.recipes.structures import check_source, read_chunk, xyz_frames
 
@@ -190,6 +193,20 @@ _atom_site_occupancy
 Na1 Na 0 0 0 1
 Cl1 Cl 0.5 0.5 0.5 1
 """
+
+
+def test_poscar_files(tmp_path: Path) -> None:
+    copper = bulk("Cu", cubic=True)
+    for name in ("a.vasp", "b.poscar", "POSCAR"):
+        write_vasp(tmp_path / name, copper)
+    (tmp_path / "c.vasp").write_text("not one\n")
+    chunk = read_chunk(StructureSource("x"), str(tmp_path), "", 10)
+    assert [(s.name, s.natoms) for s in chunk.structures] == [("a", 4), ("b", 4)]
+    assert chunk.rejected[0].reason.startswith("c.vasp: ASE cannot read it as POSCAR: ")
+    [alone] = read_chunk(StructureSource("x"), str(tmp_path / "POSCAR"), "", 10).structures
+    assert parse_geometry(alone.geometry).positions == [tuple(position) for position in copper.positions.tolist()]
+    with pytest.raises(SpecError, match="a POSCAR file has no value 'q' to take"):
+        check_source(StructureSource("x", charge_column="q"), tmp_path / "a.vasp")
 
 
 @pytest.mark.parametrize("limit", [1, 100])

@@ -45,9 +45,10 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> Non
         ("notes.txt", {}, "structures.source", "cannot tell the format"),
         ("b.xyz", {"format": "xzy"}, "structures.format", "did you mean 'xyz'?"),
         ("b.xyz", {"format": "magic"}, "structures.format", "known: csv, parquet"),
-        ("*.sdf", {}, "structures.source", "no .xyz, .extxyz, .exyz, .cif, .d12 file in"),
+        ("*.sdf", {}, "structures.source", "no .xyz, .extxyz, .exyz, .cif, .d12, .vasp, .poscar file in"),
         (".git", {"format": "cif"}, "structures.source", "no .xyz"),
         ("*.txt", {}, "structures.source", "notes.txt is matched"),
+        ("b.xyz", {"select": "id=1"}, "structures.select", "only rows of an ASE database"),
     ],
 )
 def test_a_source_that_is_not_there_is_refused(

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from penstock.domain.build_table import BuildTable
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import StructureSource
 from penstock.recipes.structures.survey import SAMPLE, columns_at, guess, guess_columns, survey
@@ -65,6 +66,13 @@ def test_a_folder_is_told_by_its_formats_and_counted_in_part(tmp_path: Path) -> 
     found = survey(StructureSource(str(tmp_path)), tmp_path)
     assert columns_at(StructureSource(str(tmp_path)), tmp_path) == []
     assert str(found) == f"2 files, taken for d12 and xyz: more than {SAMPLE} records"
+
+
+def test_what_is_built_is_counted() -> None:
+    source = StructureSource(build=BuildTable(elements=("Ni", "Al"), prototypes=("B2", "L1_2")))
+    assert str(survey(source, None)) == "3 records"
+    with pytest.raises(SpecError, match="SiO2 has no prototype"):
+        survey(StructureSource(build=BuildTable("SiO2")), None)
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

@@ -75,6 +75,40 @@ def test_ase_database_that_lacks_something(database: Path, tmp_path: Path) -> No
         check_source(StructureSource("x"), empty)
 
 
+@pytest.mark.parametrize(
+    ("select", "numbers"),
+    [("id=2", [4]), ("formula=OH", [2]), ("uhf=2", [1]), ("natoms>1,q<0", [2]), ("Cu", [4]), ("id<4,natoms>1", [2, 4])],
+)
+@pytest.mark.parametrize("limit", [1, 100])
+def test_rows_of_an_ase_database_are_selected(database: Path, select: str, numbers: list[int], limit: int) -> None:
+    source = StructureSource("x", select=select)
+    check_source(source, database)
+    structures, rejected = read(database, source, limit)
+    assert ([s.natoms for s in structures], rejected) == (numbers, [])
+    assert [s.orig_index for s in structures] == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        ("id=17", "has no row with id=17; 'ase db"),
+        ("id=two", "ASE cannot select 'id=two'"),
+        ("formula>3", "ASE cannot select 'formula>3'"),
+        ("q=1=2", "ASE cannot select 'q=1=2'"),
+        ("", "'' selects no rows; write it like"),
+        ("id=1; DROP TABLE systems", "selects no rows; write it like"),
+        ("label='x'", "selects no rows; write it like"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_refused(database: Path, select: str, message: str) -> None:
+    before = database.read_bytes()
+    with pytest.raises(SpecError) as raised:
+        check_source(StructureSource("x", select=select), database)
+    assert raised.value.key == "structures.select"
+    assert message in raised.value.message
+    assert database.read_bytes() == before
+
+
 @pytest.mark.parametrize("limit", [1, 3, 100])
 @pytest.mark.parametrize("group", [1, 3, 100])
 def test_parquet(tmp_path: Path, limit: int, group: int) -> None:

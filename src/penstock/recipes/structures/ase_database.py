@@ -1,18 +1,24 @@
-"""Structures from an ASE database (SQLite); the cursor is the last row's id and the records before the next."""
+"""Structures from an ASE database (SQLite); the cursor is the last row's id and the records before the next.
+
+Rows are selected in ASE's own words, whose values reach SQLite as parameters only.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from penstock.domain.calculation import StructureChunk
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import SYMBOLS, format_geometry
 from penstock.domain.spec import StructureSource
 from penstock.recipes.structures.record import ChunkBuilder, find_column, value_columns
+
+_SELECTION: Final = re.compile(r"[\w.+=<>!,: -]{1,200}")
 
 
 class AseDatabase:
@@ -34,6 +40,22 @@ class AseDatabase:
             raise SpecError(f"{self._path} has no rows", key="structures.source")
         for key, column in value_columns(self._source).items():
             find_column(column, keys, f"structures.{key}", str(self._path))
+        if self._source.select is not None:
+            self._check_selection(self._source.select)
+
+    def _check_selection(self, select: str) -> None:
+        from ase.db import connect
+
+        key = "structures.select"
+        if _SELECTION.fullmatch(select) is None:
+            raise SpecError(f'{select!r} selects no rows; write it like "id=3" or "formula=Si2,energy<0"', key=key)
+        with connect(str(self._path), type="db", use_lock_file=False) as database:
+            try:
+                rows = list(database.select(select, limit=1, include_data=False))
+            except (ValueError, KeyError, AssertionError, sqlite3.Error) as error:
+                raise SpecError(f"ASE cannot select {select!r} in {self._path}: {error}", key=key) from error
+        if not rows:
+            raise SpecError(f"{self._path} has no row with {select}; 'ase db {self._path}' lists them", key=key)
 
     def read(self, cursor: str, limit: int) -> StructureChunk:
         """At most `limit` rows from `cursor` on."""
@@ -42,7 +64,8 @@ class AseDatabase:
         last_id, row_number = map(int, cursor.split(":")) if cursor else (0, 0)
         chunk = ChunkBuilder(self._source, limit)
         with connect(str(self._path), type="db", use_lock_file=False) as database:
-            for row in database.select(f"id>{last_id}", sort="id", limit=limit, include_data=False):
+            wanted = ",".join(filter(None, [self._source.select, f"id>{last_id}"]))
+            for row in database.select(wanted, sort="id", limit=limit, include_data=False):
                 if chunk.full:
                     break
                 self._add(chunk, row_number, row)

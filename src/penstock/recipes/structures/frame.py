@@ -1,4 +1,4 @@
-"""What the files of one structure or more (XYZ, ext-XYZ, CIF, CRYSTAL decks) are read into."""
+"""What the files of one structure or more (XYZ, ext-XYZ, CIF, POSCAR, CRYSTAL decks) are read into."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Final
 from penstock.domain.calculation import StructureChunk
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import StructureSource
-from penstock.recipes.structures.cif_frames import read_cif_frames
+from penstock.recipes.structures.ase_frames import read_cif_frames, read_vasp_frames
 from penstock.recipes.structures.d12_decks import read_d12_frames
 from penstock.recipes.structures.frame import Frame, Place
 from penstock.recipes.structures.record import ChunkBuilder, find_column, value_columns
@@ -22,19 +22,27 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".exyz": "xyz",
     ".cif": "cif",
     ".d12": "d12",
+    ".vasp": "vasp",
+    ".poscar": "vasp",
 }
+VASP_NAMES: Final = frozenset({"POSCAR", "CONTCAR"})
+"""Files that are known by their whole names, where they are the source themselves."""
 _READERS: Final[Mapping[str, Callable[[Path, Place], Iterator[Frame]]]] = {
     "xyz": read_xyz_frames,
     "cif": read_cif_frames,
     "d12": read_d12_frames,
+    "vasp": read_vasp_frames,
 }
-_WITHOUT_VALUES: Final = {"cif": "a CIF file", "d12": "a CRYSTAL deck"}
+_WITHOUT_VALUES: Final = {"cif": "a CIF file", "d12": "a CRYSTAL deck", "vasp": "a POSCAR file"}
 _LOOKED_AT: Final = 100
 """So many frames are searched at submission for the comment keys that the spec names."""
 
 
 class FrameFiles:
-    """XYZ, ext-XYZ, CIF files and CRYSTAL decks; `names` are how people know them (empty for a source of one file)."""
+    """XYZ, ext-XYZ, CIF, POSCAR files and CRYSTAL decks.
+
+    `names` are how people know them; empty for a source of one file.
+    """
 
     def __init__(self, source: StructureSource, paths: list[Path], names: list[str], file_format: str | None) -> None:
         self._source = source

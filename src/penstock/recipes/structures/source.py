@@ -3,6 +3,9 @@
 At submission `check_source` looks at the user's files and `source_files` lists what to copy; from then on
 `read_chunk` reads the copies. A source of one file is copied as that file; a folder or a glob becomes a folder that
 holds the files under their names in `SourceFile`, and that folder is the path given to `read_chunk`.
+
+Where the table says what is to be built, there is no path (None, or an empty one) until it is built and written; from
+then on what was written is a source like others.
 """
 
 from __future__ import annotations
@@ -15,12 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from penstock.domain.calculation import Structure, StructureChunk
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import StructureSource, nearest
 from penstock.recipes.structures.ase_database import AseDatabase
+from penstock.recipes.structures.build import NAME, BuiltStructures
 from penstock.recipes.structures.csv_table import CsvTable
-from penstock.recipes.structures.frame_files import SUFFIXES, FrameFiles
+from penstock.recipes.structures.frame_files import SUFFIXES, VASP_NAMES, FrameFiles
 from penstock.recipes.structures.parquet_table import ParquetTable
 
 _FORMATS: Final = {
@@ -30,6 +36,7 @@ _FORMATS: Final = {
     "extxyz": "xyz",
     "cif": "cif",
     "d12": "d12",
+    "vasp": "vasp",
     "ase": "ase",
 }
 _SUFFIXES: Final = {**SUFFIXES, ".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".db": "ase"}
@@ -54,17 +61,17 @@ class SourceFile(NamedTuple):
     name: str
 
 
-def check_source(source: StructureSource, path: Path) -> None:
-    """SpecError unless `path` (what `source.source` points to) can be read as the spec says.
+def check_source(source: StructureSource, path: Path | None) -> None:
+    """SpecError unless `path` (what `source.source` points to) can be read, or built, as the spec says.
 
-    Cheap: looks at headers and first records only, but loads pyarrow or ASE, so call it in a worker process.
+    Looks at headers and first records only, but loads pyarrow or ASE, so call it in a worker process.
     """
-    with _readable(path):
+    with _readable(path or Path()):
         open_source(source, path).check()
         first_structure(source, path)
 
 
-def first_structure(source: StructureSource, path: Path) -> Structure:
+def first_structure(source: StructureSource, path: Path | None) -> Structure:
     """The first structure of a source that has records; SpecError where none of the first `_LOOKED_AT` is one."""
     reader = open_source(source, path)
     chunk = reader.read("", 1)
@@ -74,17 +81,22 @@ def first_structure(source: StructureSource, path: Path) -> Structure:
         return chunk.structures[0]
     first, count = chunk.rejected[0], len(chunk.rejected)
     which = f"none of the {count} records" if chunk.done else f"none of the first {count} records"
-    message = f"{which} of {path} can be taken in; line {first.line}: {first.reason}"
+    message = f"{which} of {path or 'what is built'} can be taken in; line {first.line}: {first.reason}"
     raise SpecError(message, key="structures.source")
 
 
 def read_chunk(source: StructureSource, path: str, cursor: str, limit: int) -> StructureChunk:
-    """At most `limit` records of the source at `path` from `cursor` on ("" is the beginning).
+    """At most `limit` records of the source at `path` (empty: to be built) from `cursor` on ("" is the beginning).
 
     The same chunks come out of any process. A chunk may hold fewer records than `limit`; only `done` says that
     nothing follows.
     """
-    return open_source(source, Path(path)).read(cursor, limit)
+    return open_source(source, place_of(path)).read(cursor, limit)
+
+
+def place_of(path: str) -> Path | None:
+    """The path of a source; None for the empty one, of structures that are to be built."""
+    return Path(path) if path else None
 
 
 def formats_of(source: StructureSource, path: Path) -> list[str]:
@@ -101,14 +113,20 @@ def table_of(source: StructureSource, path: Path) -> CsvTable | ParquetTable | N
     return reader if isinstance(reader, CsvTable | ParquetTable) else None
 
 
-def open_source(source: StructureSource, path: Path) -> Reader:
+def open_source(source: StructureSource, path: Path | None) -> Reader:
     """The reader for `path`: a file, a folder or a glob. SpecError for what is missing or of no known format."""
+    if path is None:
+        return BuiltStructures(source)
     file_format = _chosen_format(source)
     files = source_files(source, path)
+    if source.build is not None:
+        return FrameFiles(msgspec.structs.replace(source, name_column=NAME), [path], [], "xyz")
     if path.is_file():
         file_format = file_format or _format_by_name(path)
     if source.geometry_column is not None and file_format not in _TABLES:
         raise SpecError("only CSV and Parquet have geometry columns; remove it", key="structures.geometry_column")
+    if source.select is not None and file_format != "ase":
+        raise SpecError("only rows of an ASE database can be selected; remove it", key="structures.select")
     match file_format:
         case "csv":
             return CsvTable(source, path)
@@ -122,7 +140,7 @@ def open_source(source: StructureSource, path: Path) -> Reader:
 
 
 def _format_by_name(path: Path) -> str:
-    file_format = _SUFFIXES.get(path.suffix.lower())
+    file_format = "vasp" if path.name in VASP_NAMES else _SUFFIXES.get(path.suffix.lower())
     if file_format is None:
         message = f"cannot tell the format of {path} by its name; set format to one of {', '.join(_FORMATS)}"
         raise SpecError(message, key="structures.source")

@@ -32,10 +32,10 @@ class Survey(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        files = "1 file" if self.files == 1 else f"{self.files} files"
+        where = f"{'1 file' if self.files == 1 else f'{self.files} files'}, taken for {' and '.join(self.formats)}: "
         count = f"{self.records} records" if self.is_all else f"more than {self.records} records"
         bad = f"; {self.rejected} of them cannot be taken in, the first: {self.reason}" if self.rejected else ""
-        return f"{files}, taken for {' and '.join(self.formats)}: {count}{bad}"
+        return f"{where if self.files else ''}{count}{bad}"
 
 
 def columns_at(source: StructureSource, path: Path) -> list[str]:
@@ -65,13 +65,16 @@ def guess(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def survey(source: StructureSource, path: Path) -> Survey:
-    """What the first records come to; SpecError where the source cannot be used as `source` says."""
+def survey(source: StructureSource, path: Path | None) -> Survey:
+    """What the first records come to; SpecError where the source cannot be used as `source` says.
+
+    Without a path it is what is built, of no file and no format.
+    """
     check_source(source, path)
-    chunk = read_chunk(source, str(path), "", SAMPLE)
+    chunk = read_chunk(source, str(path or ""), "", SAMPLE)
     return Survey(
-        formats=tuple(formats_of(source, path)),
-        files=len(source_files(source, path)),
+        formats=tuple(formats_of(source, path) if path else ()),
+        files=len(source_files(source, path)) if path else 0,
         records=len(chunk.structures) + len(chunk.rejected),
         rejected=len(chunk.rejected),
         is_all=chunk.done,

@@ -1,4 +1,4 @@
-"""The structures of a CIF file, through ASE (imported on first use, in a worker process)."""
+"""The structures of a CIF or POSCAR file, through ASE (imported on first use, in a worker process)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ if TYPE_CHECKING:
 
 def read_cif_frames(path: Path, place: Place) -> Iterator[Frame]:
     """The structures of `path` from `place` on; a file that ASE cannot read is one bad frame."""
+    return _read_frames(path, place, "cif", "CIF")
+
+
+def read_vasp_frames(path: Path, place: Place) -> Iterator[Frame]:
+    """The structure of a POSCAR or CONTCAR; a file that ASE cannot read is one bad frame."""
+    return _read_frames(path, place, "vasp", "POSCAR")
+
+
+def _read_frames(path: Path, place: Place, ase_format: str, name: str) -> Iterator[Frame]:
     from ase.io import read
 
     try:
         with warnings.catch_warnings(action="ignore"):
-            images = read(path, index=":", format="cif")
+            images = read(path, index=":", format=ase_format)
     except Exception as error:  # noqa: BLE001 - the reader raises whatever a broken file leads it to
         if place.frame == 0:
-            yield Frame(1, "", {}, f"ASE cannot read it as CIF: {type(error).__name__}: {error}", Place(1))
+            yield Frame(1, "", {}, f"ASE cannot read it as {name}: {type(error).__name__}: {error}", Place(1))
         return
     for number in range(place.frame, len(images)):
         yield _frame(cast("Atoms", images[number]), number)
