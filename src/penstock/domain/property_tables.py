@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.domain.errors import SpecError
+from penstock.domain.formula import read_formula
 from penstock.domain.geometry import ATOMIC_NUMBERS
 
 STRAIN_MAX: Final = 0.1
@@ -157,6 +158,11 @@ def _check_diffusion(table: DiffusionTable) -> None:
 
 def _check_phase_diagram(table: PhaseDiagramTable) -> None:
     _check_elements("phase_diagram.references_ev_per_atom", table.references_ev_per_atom)
+    for formula in table.energies_ev_per_atom:
+        try:
+            read_formula(formula)
+        except ValueError as error:
+            raise SpecError(str(error), key="phase_diagram.energies_ev_per_atom") from None
     _check_within("phase_diagram", table, {"error_ev_per_atom": (0.0, 10.0)})
     if table.refine_below_ev_per_atom is not None:
         _check_within("phase_diagram", table, {"refine_below_ev_per_atom": (0.0, 10.0)})

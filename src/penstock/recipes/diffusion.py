@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from penstock.domain.errors import SpecError
+from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.domain.property_tables import DiffusionTable
 from penstock.domain.spec import WorkflowSpec
+from penstock.domain.subject import JobRecord, Subject, Unfolded
+from penstock.engines.dynamics import POSITIONS, read_description
 from penstock.engines.engine import Role
 from penstock.recipes.property_steps import check_step_names, job_step
 from penstock.recipes.recipe import ANALYSIS, Step, View
 
-START = "start"
-ANALYSE = "diffusion"
+if TYPE_CHECKING:
+    from penstock.analysis.diffusion import Diffusion as Coefficient
+    from penstock.analysis.trajectory import Trajectory
+
+START: Final = "start"
+ANALYSE: Final = "diffusion"
+_AXES: Final = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+_WARM: Final = 0.05  # of the temperature asked for: a mean further away is worth a remark
 
 
 def equilibration(temperature_k: float) -> str:
@@ -39,6 +51,193 @@ class Diffusion:
             steps += _at_temperature(spec, table, temperature_k)
         check_step_names(spec, [step.key for step in steps])
         return [*steps, Step(ANALYSE, ANALYSIS, steps[-1].key)]
+
+    def unfold(
+        self,
+        spec: WorkflowSpec,  # noqa: ARG002
+        step: str,  # noqa: ARG002
+        subject: Subject,  # noqa: ARG002
+        parent: JobRecord | None,  # noqa: ARG002
+    ) -> list[Unfolded]:
+        """Nothing: the plan has no such step."""
+        return []
+
+    def conclude(
+        self,
+        spec: WorkflowSpec,
+        step: str,  # noqa: ARG002 - there is one
+        subject: Subject,
+    ) -> Conclusion:
+        """Diffusion coefficients by species and temperature, and the activation energies that follow from them."""
+        return _Analysis(spec, subject).conclude()
+
+
+class _Analysis:
+    """The analysis of one material's trajectories."""
+
+    def __init__(self, spec: WorkflowSpec, subject: Subject) -> None:
+        self._spec = spec
+        self._table = spec.diffusion
+        self._subject = subject
+        self._notes: list[str] = []
+        self._failures: list[str] = []
+        self._properties: list[PropertyResult] = []
+        self._figures: list[Figure] = []
+
+    def conclude(self) -> Conclusion:
+        found: dict[str, dict[float, Coefficient]] = {}
+        attempts: dict[float, tuple[str, ...]] = {}
+        for temperature_k in self._table.temperatures_k:
+            segments = self._segments(temperature_k)
+            if not segments:
+                continue
+            attempts[temperature_k] = tuple(job.attempt_name for job in segments)
+            for name, coefficient in self._coefficients(temperature_k, segments).items():
+                found.setdefault(name, {})[temperature_k] = coefficient
+        for name, by_temperature in found.items():
+            self._activation(name, by_temperature, attempts)
+        if not self._properties:
+            raise ValueError("; ".join(self._failures) or "there is no trajectory")
+        return Conclusion(
+            tuple(self._properties), tuple(self._figures), tuple(self._notes), "; ".join(self._failures) or None
+        )
+
+    def _segments(self, temperature_k: float) -> list[JobRecord]:
+        """The segments of a temperature that follow one another without a gap."""
+        jobs = [
+            job
+            for number in range(1, self._table.segments + 1)
+            for job in self._subject.of_step(production(temperature_k, number))
+        ]
+        done = list(itertools.takewhile(lambda job: job.is_completed, jobs))
+        if len(done) < len(jobs):
+            broken = jobs[len(done)]
+            said = f"{temperature_k:g} K: segment {len(done) + 1} of {len(jobs)} ({broken.step}): {broken.failure}"
+            (self._notes if done else self._failures).append(said)
+        return done
+
+    def _coefficients(self, temperature_k: float, segments: Sequence[JobRecord]) -> dict[str, Coefficient]:
+        from penstock.analysis.diffusion import fit_diffusion
+        from penstock.analysis.msd import compute_msd
+        from penstock.analysis.plots.diffusion import figure_msd
+
+        self._look_at_temperature(temperature_k, segments)
+        try:
+            msd = compute_msd(load_trajectory(segments), self._table.species or None)
+        except ValueError as error:
+            self._failures.append(f"{temperature_k:g} K: {error}")
+            return {}
+        directions = [_AXES[axis] for axis in self._table.dimensions]
+        found: dict[str, Coefficient] = {}
+        for name, displacement in msd.items():
+            try:
+                found[name] = fit_diffusion(displacement, directions)
+            except ValueError as error:
+                self._failures.append(f"{name} at {temperature_k:g} K: {error}")
+        for name, coefficient in found.items():
+            self._coefficient(name, temperature_k, coefficient, segments)
+        title = f"{self._subject.name}, {temperature_k:g} K"
+        self._figures.append(figure_msd(msd, found, f"msd_{temperature_k:g}K", title))
+        return found
+
+    def _look_at_temperature(self, temperature_k: float, segments: Sequence[JobRecord]) -> None:
+        known = [job.properties["temperature_k"] for job in segments if "temperature_k" in job.properties]
+        mean = sum(known) / len(known) if known else temperature_k
+        if abs(mean - temperature_k) > _WARM * temperature_k:
+            self._notes.append(f"{temperature_k:g} K: the mean temperature was {mean:.4g} K; equilibrate for longer")
+
+    def _coefficient(
+        self, name: str, temperature_k: float, coefficient: Coefficient, segments: Sequence[JobRecord]
+    ) -> None:
+        low, high = coefficient.interval_m2_s
+        conditions: dict[str, float | int | str | bool] = {
+            "species": name,
+            "temperature_k": temperature_k,
+            "dimension": coefficient.dimension,
+            "lower_95": low,
+            "upper_95": high,
+        }
+        attempts = tuple(job.attempt_name for job in segments)
+        method = f"mean-squared displacement, generalised least squares, engine {self._spec.engine_name}"
+        self._properties.append(
+            PropertyResult(
+                "diffusion_coefficient",
+                self._subject.name,
+                coefficient.d_m2_s,
+                "m²/s",
+                coefficient.standard_error_m2_s,
+                conditions,
+                method,
+                attempts,
+            )
+        )
+        self._properties.append(
+            PropertyResult(
+                "diffusion_tensor",
+                self._subject.name,
+                coefficient.tensor_m2_s.tolist(),
+                "m²/s",
+                coefficient.tensor_standard_error_m2_s.tolist(),
+                {"species": name, "temperature_k": temperature_k},
+                method,
+                attempts,
+            )
+        )
+        self._notes += [f"{name} at {temperature_k:g} K: {note}" for note in coefficient.notes]
+
+    def _activation(self, name: str, found: dict[float, Coefficient], attempts: dict[float, tuple[str, ...]]) -> None:
+        from penstock.analysis.arrhenius import fit_arrhenius
+        from penstock.analysis.plots.diffusion import figure_arrhenius
+
+        temperatures = sorted(found)
+        values = [found[t].d_m2_s for t in temperatures]
+        errors = [found[t].standard_error_m2_s for t in temperatures]
+        try:
+            fit = fit_arrhenius(temperatures, values, errors)
+        except ValueError as error:
+            self._notes.append(f"no activation energy of {name}: {error}")
+            return
+        rests_on = tuple(attempt for t in temperatures for attempt in attempts[t])
+        conditions: dict[str, float | int | str | bool] = {
+            "species": name,
+            "from_k": temperatures[0],
+            "to_k": temperatures[-1],
+        }
+        method = f"Arrhenius fit to {len(temperatures)} temperatures, engine {self._spec.engine_name}"
+        for label, value, unit, error in (
+            ("activation_energy", fit.activation_energy_ev, "eV", fit.activation_energy_error_ev),
+            ("diffusion_prefactor", fit.d0_m2_s, "m²/s", fit.d0_error_m2_s),
+        ):
+            self._properties.append(
+                PropertyResult(label, self._subject.name, value, unit, error, conditions, method, rests_on)
+            )
+        self._notes += [f"{name}: {note}" for note in fit.notes]
+        self._figures.append(figure_arrhenius(fit, temperatures, values, errors, f"arrhenius_{name}", name))
+
+
+def load_trajectory(segments: Sequence[JobRecord]) -> Trajectory:
+    """The trajectory of segments that follow one another; nothing of it is read yet. ValueError where it is gone."""
+    import numpy as np
+
+    from penstock.analysis.trajectory import make_trajectory
+
+    arrays, cells = [], None
+    for job in segments:
+        try:
+            directory = Path(job.directory or "")
+            description = read_description(directory)
+            arrays.append(np.load(directory / POSITIONS, mmap_mode="r"))
+        except OSError as error:
+            raise ValueError(f"the trajectory of job {job.id} cannot be read: {error}; retry it") from error
+        cells = description.cell_angstrom
+    return make_trajectory(
+        arrays,
+        description.symbols,
+        description.timestep_fs * description.sample_every,
+        cells=cells,
+        periodic=tuple(description.pbc),
+        masses_u=description.masses_amu,
+    )
 
 
 def _at_temperature(spec: WorkflowSpec, table: DiffusionTable, temperature_k: float) -> list[Step]:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.domain.errors import SpecError
+from penstock.domain.formula import read_formula
 from penstock.domain.geometry import parse_geometry
 from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.domain.property_tables import PhaseDiagramTable
@@ -41,7 +42,9 @@ class PhaseDiagramRecipe:
         ]
         if table.refine_below_ev_per_atom is not None:
             if "task" in table.refine:
-                raise SpecError("refining does what was done before, better; leave it out", key="phase_diagram.refine.task")
+                raise SpecError(
+                    "refining does what was done before, better; leave it out", key="phase_diagram.refine.task"
+                )
             extra = table.refine
             steps += [
                 job_step(
@@ -108,15 +111,9 @@ def _diagram(table: PhaseDiagramTable, jobs: list[JobRecord]) -> tuple[PhaseDiag
     entries += [
         Entry(f"{formula} (given)", counts, energy * sum(counts.values()), None)
         for formula, energy in table.energies_ev_per_atom.items()
-        for counts in [_counts(formula)]
+        for counts in [read_formula(formula)]
     ]
     return compute_phase_diagram(entries, table.references_ev_per_atom or None), done, left_out
-
-
-def _counts(formula: str) -> dict[str, int]:
-    from ase.formula import Formula
-
-    return dict(Formula(formula).count())
 
 
 def _uncertainty(diagram: PhaseDiagram, table: PhaseDiagramTable) -> HullUncertainty | None:

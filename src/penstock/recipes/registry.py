@@ -9,11 +9,12 @@ from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
 from penstock.recipes.crystal import CrystalChain
 from penstock.recipes.library import Library
+from penstock.recipes.phase_diagram import PhaseDiagramRecipe
 from penstock.recipes.recipe import PropertyRecipe, Recipe
 from penstock.recipes.record import Record
 
 _RECIPES: Final[dict[str, Recipe]] = {
-    recipe.name: recipe for recipe in (Campaign(), CrystalChain(), Record(), Library())
+    recipe.name: recipe for recipe in (Campaign(), CrystalChain(), PhaseDiagramRecipe(), Record(), Library())
 }
 
 
