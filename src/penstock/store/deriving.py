@@ -248,7 +248,10 @@ async def forget_conclusions(db: aiosqlite.Connection, workflow_id: str, jobs: S
 
 
 async def draw_again(db: aiosqlite.Connection, workflow_id: str, *, everything: bool) -> bool:
-    """Whether anything is to be derived once more: what failed, or `everything` that is no job, with another spec."""
+    """Whether anything is to be derived once more: what failed, or `everything`, with another spec.
+
+    What is unfolded once more makes only those jobs that are not there yet.
+    """
     failed = "" if everything else " AND failure IS NOT NULL"
     again = list(
         await db.execute_fetchall(
@@ -257,9 +260,9 @@ async def draw_again(db: aiosqlite.Connection, workflow_id: str, *, everything: 
     )
     for step_id, subject in again:
         await _forget(db, step_id, subject)
+    failed = "" if everything else " AND (trouble IS NOT NULL OR parent_id = 0)"
     freed = await db.execute_fetchall(
-        "DELETE FROM unfolding WHERE workflow_id = ? AND (trouble IS NOT NULL OR parent_id = 0) RETURNING step_id",
-        (workflow_id,),
+        f"DELETE FROM unfolding WHERE workflow_id = ?{failed} RETURNING step_id", (workflow_id,)
     )
     return bool(again or list(freed))
 
