@@ -1,0 +1,136 @@
+"""Which symmetry a crystal has, and its operations as rotations in space."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import spglib
+
+from penstock.analysis.voigt import Floats
+from penstock.domain.geometry import ATOMIC_NUMBERS, Geometry
+
+_LAUE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "triclinic": {"-1": ("1", "-1")},
+    "monoclinic": {"2/m": ("2", "m", "2/m")},
+    "orthorhombic": {"mmm": ("222", "mm2", "mmm")},
+    "tetragonal": {"4/m": ("4", "-4", "4/m"), "4/mmm": ("422", "4mm", "-42m", "4/mmm")},
+    "trigonal": {"-3": ("3", "-3"), "-3m": ("32", "3m", "-3m")},
+    "hexagonal": {"6/m": ("6", "-6", "6/m"), "6/mmm": ("622", "6mm", "-6m2", "6/mmm")},
+    "cubic": {"m-3": ("23", "m-3"), "m-3m": ("432", "-43m", "m-3m")},
+}
+_CLASSES: Final = {
+    point_group: (laue_class, system)
+    for system, classes in _LAUE.items()
+    for laue_class, point_groups in classes.items()
+    for point_group in point_groups
+}
+
+
+class CrystalSymmetry(NamedTuple):
+    """The symmetry of a crystal.
+
+    `operations` (n, 3, 3) are the point group's rotations and reflections, orthogonal to rounding, in the Cartesian
+    frame of the cell that was given. `to_standard` (3, 3) turns that frame into the one of the conventional cell: its
+    a along x, its b in the plane of x and y, c with z above it (monoclinic: b, the unique axis, is y).
+    """
+
+    space_group: str
+    number: int
+    point_group: str
+    laue_class: str
+    system: str
+    operations: Floats
+    to_standard: Floats
+
+
+def find_symmetry(geometry: Geometry, symprec: float = 1e-3) -> CrystalSymmetry:
+    """The symmetry of `geometry` (Å) as spglib finds it within `symprec` (Å): from elements and positions only.
+
+    A magnetic or charge order that lowers the symmetry is not seen. ValueError if the geometry is not periodic in all
+    three directions, or if there is no symmetry to be found (atoms in one place).
+    """
+    cell = crystal_cell(geometry)
+    scaled = np.asarray(geometry.positions, dtype=float) @ np.linalg.inv(cell)
+    numbers = [ATOMIC_NUMBERS[symbol] for symbol in geometry.symbols]
+    dataset = _dataset((cell, scaled, numbers), symprec)
+    laue_class, system = _CLASSES[dataset.pointgroup.strip()]
+    return CrystalSymmetry(
+        space_group=dataset.international,
+        number=int(dataset.number),
+        point_group=dataset.pointgroup.strip(),
+        laue_class=laue_class,
+        system=system,
+        operations=_cartesian(np.unique(dataset.rotations, axis=0).astype(float), cell),
+        to_standard=_proper(np.asarray(dataset.std_rotation_matrix, dtype=float)),
+    )
+
+
+def crystal_cell(geometry: Geometry) -> Floats:
+    """The cell vectors (3, 3) of a crystal, one a row, in Å; ValueError if the geometry is none."""
+    if geometry.lattice is None or not all(geometry.pbc):
+        raise ValueError(
+            "elastic constants are those of a crystal: the geometry must be periodic in all three directions, with a "
+            "Lattice and pbc T T T"
+        )
+    return np.array(geometry.lattice, dtype=float)
+
+
+def turn_crystal(geometry: Geometry, rotation: Floats) -> Geometry:
+    """The same crystal, turned as a whole by `rotation` (3, 3): atoms and cell vectors v become rotation · v."""
+    turned = crystal_cell(geometry) @ rotation.T
+    positions = np.asarray(geometry.positions, dtype=float) @ rotation.T
+    return as_geometry(geometry.symbols, positions, turned)
+
+
+def as_geometry(symbols: list[str], positions: Floats, cell: Floats) -> Geometry:
+    """A crystal's geometry from arrays: positions (n, 3) and cell vectors (3, 3) in Å."""
+    a, b, c = ((float(x), float(y), float(z)) for x, y, z in cell)
+    return Geometry(symbols, [(float(x), float(y), float(z)) for x, y, z in positions], (a, b, c), (True, True, True))
+
+
+def _dataset(cell: tuple[Any, ...], symprec: float) -> Any:
+    # spglib 2.7 and 2.8 warn at every call that errors will be exceptions one day
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        try:
+            dataset = spglib.get_symmetry_dataset(cell, symprec)
+        except Exception as error:  # its own kind of exception is new, and older versions have none
+            raise ValueError(f"spglib finds no symmetry within {symprec} Å: {error}") from error
+    if dataset is None:
+        raise ValueError(f"spglib finds no symmetry within {symprec} Å; are two atoms at the same place?")
+    return dataset
+
+
+def _cartesian(rotations: Floats, cell: Floats) -> Floats:
+    """Operations in space from those on fractional coordinates (n, 3, 3).
+
+    A cell has its symmetry within a tolerance only, so that its operations are not quite orthogonal. The nearest cell
+    that has it exactly is found by averaging the metric over the group.
+    """
+    vectors = cell.T
+    metric = np.einsum("nki,kl,nlj->ij", rotations, vectors.T @ vectors, rotations) / len(rotations)
+    exact = np.linalg.cholesky(metric).T
+    exact = _nearest_rotation(vectors @ np.linalg.inv(exact)) @ exact
+    operations: Floats = exact @ rotations @ np.linalg.inv(exact)
+    return operations
+
+
+def _nearest_rotation(matrix: Floats) -> Floats:
+    left, _, right = np.linalg.svd(matrix)
+    nearest: Floats = left @ right
+    return nearest
+
+
+def _proper(matrix: Floats) -> Floats:
+    """The nearest rotation without reflection: a reflected axis is the same axis for an elastic tensor."""
+    nearest = _nearest_rotation(matrix)
+    return nearest if np.linalg.det(nearest) > 0 else -nearest
+
+
+def little_group(operations: Floats, matrix: Floats) -> Floats:
+    """Those of `operations` (n, 3, 3) that leave a symmetric `matrix` (3, 3) as it is."""
+    turned = operations @ matrix @ np.swapaxes(operations, 1, 2)
+    kept = np.abs(turned - matrix).max(axis=(1, 2)) <= 1e-4 * np.abs(matrix).max()
+    remaining: Floats = operations[kept]
+    return remaining
