@@ -15,7 +15,7 @@ from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.errors import SpecError
 from penstock.domain.geometry import bare_atoms
 from penstock.domain.remedy import Rule
-from penstock.engines.engine import ReadFile, Role, check_table, split_command
+from penstock.engines.engine import Ability, ReadFile, Role, check_table, split_command
 from penstock.engines.program_output import ResultRules, check_rules, read_program
 
 _PLACEHOLDERS: Final[dict[str, Callable[[Calculation], str]]] = {
@@ -60,6 +60,7 @@ class CommandEngine:
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = frozenset()
     roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
+    abilities: frozenset[Ability] = frozenset()
     rules: tuple[Rule, ...] = ()
     parameters_type = CommandParameters
 
@@ -80,6 +81,10 @@ class CommandEngine:
         for name in filter(None, (rules.file, rules.source)):
             _check_file_name(name, "engine.results")
         return CommandParameters(_check_argv(given.command), templates, rules, given.keep)
+
+    def comparable(self, parameters: CommandParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Nothing: what the program does with a cell is its own affair."""
+        return {}
 
     def render(self, calculation: Calculation, parameters: CommandParameters) -> Rendered:
         """The template files and the command line with the placeholders filled in."""

@@ -13,7 +13,7 @@ from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import INPUT, Input, InputError, load_ase, write_result
 from penstock.engines.ase_tasks import ASE_ROLES, TASKS, read, render, run_task, task_files
 from penstock.engines.cell_relaxation import RelaxParameters
-from penstock.engines.engine import ReadFile, Role, check_table
+from penstock.engines.engine import Ability, ReadFile, Role, check_table
 
 
 class EmtParameters(RelaxParameters, frozen=True):
@@ -30,12 +30,17 @@ class EmtEngine:
     kind: Literal["python"] = "python"
     tasks = TASKS
     roles: Mapping[Role, Mapping[str, Any]] = ASE_ROLES
+    abilities: frozenset[Ability] = frozenset({Ability.ENERGY, Ability.FORCES})
     rules: tuple[Rule, ...] = ()
     parameters_type = EmtParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> EmtParameters:  # noqa: ARG002
         """The checked `[engine]` table; SpecError says what is wrong with it."""
         return check_table(table, EmtParameters)
+
+    def comparable(self, parameters: EmtParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Nothing: nothing depends on the cell by steps."""
+        return {}
 
     def render(self, calculation: Calculation, parameters: EmtParameters) -> Rendered:
         """`input.json`."""

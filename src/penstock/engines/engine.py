@@ -39,13 +39,26 @@ class Role(StrEnum):
     """What a recipe may ask of any engine; each engine says with which parameters of its own it does it.
 
     What stands behind a role is in the outcome: its energy; `max_force_hartree_per_bohr`; of crystals the property
-    `stress_gpa`, nine numbers row by row, positive where the crystal wants to expand.
+    `stress_gpa`, nine numbers row by row, positive where the crystal wants to expand. The energy is of the atoms of the
+    geometry, or of as many as the property `atoms` says. A role's parameters, like those of `Engine.comparable`, go
+    over the checked ones (what `Engine.parameters` returns), not over the table.
     """
 
     SINGLE_POINT = "single_point"  # energy, forces and stress of the geometry as it is
     RELAX_IONS = "relax_ions"  # the positions relaxed in the cell as it is; also `initial_stress_gpa`, of the beginning
     RELAX_CELL = "relax_cell"  # positions and cell relaxed
     DYNAMICS = "dynamics"  # molecular dynamics, as `engines.dynamics` says
+
+
+class Ability(StrEnum):
+    """What an engine's outcomes hold, or what it can do, so that a recipe knows before anything runs."""
+
+    ENERGY = "energy"
+    FORCES = "forces"
+    STRESS = "stress"  # of crystals: `stress_gpa`
+    CELL = "cell"  # relaxing a cell together with the atoms in it
+    PRESSURE = "pressure"  # the same under a pressure: `pressure_gpa` over the parameters
+    DYNAMICS = "dynamics"  # molecular dynamics
 
 
 class Engine(Protocol[P]):
@@ -72,11 +85,23 @@ class Engine(Protocol[P]):
         """The parameters that do what a recipe asks for; a role that is not there is one that the engine cannot do."""
 
     @property
+    def abilities(self) -> frozenset[Ability]:
+        """What its outcomes can hold and what it can do, whatever the structure; a parameter may still forbid it."""
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """What a failed attempt is followed by, as a table; the first rule that still changes something is taken."""
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> P:
         """The checked parameters of the spec's `[engine]` table (without `name`); SpecError says what is wrong."""
+
+    def comparable(self, parameters: P, geometry: str) -> Mapping[str, Any]:
+        """Parameters, to put over `parameters`, with which cells a little different from `geometry` are comparable.
+
+        What depends on the cell by steps, such as a grid of k-points from a spacing, is held as it is for `geometry` (a
+        block). Ask once, for the cell that a workflow begins with, and put it over the parameters of all its steps.
+        SpecError for a structure that cannot be calculated.
+        """
 
     def render(self, calculation: Calculation, parameters: P) -> Rendered:
         """The files and the command line of one attempt. Pure."""

@@ -12,7 +12,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
 from penstock.domain.errors import SpecError
 from penstock.domain.remedy import Rule
-from penstock.engines.engine import ReadFile, Role, fail
+from penstock.engines.engine import Ability, ReadFile, Role, fail
 
 _MESSAGE = "nothing says how to run it: the workflow was imported without a spec"
 
@@ -28,12 +28,17 @@ class NoEngine:
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = frozenset()
     roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
+    abilities: frozenset[Ability] = frozenset()
     rules: tuple[Rule, ...] = ()
     parameters_type = NoParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> NoParameters:  # noqa: ARG002
         """SpecError: nobody can choose it."""
         raise SpecError("'none' is the engine of imported records; name the engine that is to run", key="engine.name")
+
+    def comparable(self, parameters: NoParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Nothing: nothing is calculated."""
+        return {}
 
     def render(self, calculation: Calculation, parameters: NoParameters) -> Rendered:  # noqa: ARG002
         """SpecError."""

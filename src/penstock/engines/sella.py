@@ -34,7 +34,7 @@ from penstock.engines.ase_calculation import (
     solve,
     write_result,
 )
-from penstock.engines.engine import ReadFile, Role, check_table, read_output
+from penstock.engines.engine import Ability, ReadFile, Role, check_table, read_output
 from penstock.engines.orca.engine import OrcaEngine
 from penstock.engines.orca.engrad import read_engrad
 from penstock.engines.orca.parameters import OrcaParameters
@@ -111,7 +111,8 @@ class SellaEngine:
     name = "orca-sella"
     kind: Literal["python"] = "python"
     tasks = frozenset({"optimize"})
-    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
+    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({Role.RELAX_IONS: {"task": "optimize", "order": 0}})
+    abilities: frozenset[Ability] = frozenset({Ability.ENERGY, Ability.FORCES})
     rules: tuple[Rule, ...] = (
         *(_prefixed(rule) for rule in _ORCA.rules if rule.on is not FailureClass.GEOMETRY_NOT_CONVERGED),
         Rule(
@@ -130,6 +131,10 @@ class SellaEngine:
         orca = _orca_parameters(given.orca, read_file)
         values = {name: getattr(given, name) for name in given.__struct_fields__}
         return SellaParameters(**{**values, "orca": orca})
+
+    def comparable(self, parameters: SellaParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Nothing: ORCA knows no cells."""
+        return {}
 
     def render(self, calculation: Calculation, parameters: SellaParameters) -> Rendered:
         """`input.json`, and the orbitals of an earlier attempt."""

@@ -24,7 +24,7 @@ from penstock.engines.ase_calculation import (
 )
 from penstock.engines.ase_tasks import ASE_ROLES, TASKS, read, render, run_task, task_files
 from penstock.engines.cell_relaxation import RelaxParameters
-from penstock.engines.engine import ReadFile, Role, check_table
+from penstock.engines.engine import Ability, ReadFile, Role, check_table
 
 _CYCLE: Final = re.compile(r"\s*\d+\s+-?\d+\.\d+\s+\S+E[-+]\d+\s+\S+E[-+]\d+")
 
@@ -48,12 +48,17 @@ class TbliteEngine:
     kind: Literal["python"] = "python"
     tasks = TASKS
     roles: Mapping[Role, Mapping[str, Any]] = ASE_ROLES
+    abilities: frozenset[Ability] = frozenset({Ability.ENERGY, Ability.FORCES})
     rules: tuple[Rule, ...] = ()
     parameters_type = TbliteParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> TbliteParameters:  # noqa: ARG002
         """The checked `[engine]` table; SpecError says what is wrong with it."""
         return check_table(table, TbliteParameters)
+
+    def comparable(self, parameters: TbliteParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Nothing: it knows the gamma point alone."""
+        return {}
 
     def render(self, calculation: Calculation, parameters: TbliteParameters) -> Rendered:
         """`input.json`."""

@@ -2,7 +2,7 @@ import pytest
 
 from penstock.engines.crystal.deck import Entry, parse_deck, render_deck
 from penstock.engines.crystal.deck_edit import as_task, with_guess, with_restart
-from penstock.engines.crystal.deck_task import Task
+from penstock.engines.crystal.deck_task import Relaxed, Task, relaxing
 
 from .decks import ALL, EXPLICIT, FREQUENCIES, OPTIMISATION, SLAB
 
@@ -28,6 +28,24 @@ def test_a_cell_is_relaxed_where_there_is_one() -> None:
     slab, molecule = as_task(parse_deck(SLAB), "opt"), as_task(parse_deck(EXPLICIT), "opt")
     assert [entry.name for entry in slab.keywords[0].entries] == ["FULLOPTG", "MAXCYCLE"]
     assert [entry.name for entry in molecule.keywords[0].entries] == ["MAXCYCLE"]
+
+
+@pytest.mark.parametrize(
+    "before", ["FULLOPTG", "CELLONLY", "ATOMONLY\nCVOLOPT", "ITATOCEL", "INTREDUN", "TOLDEG\n0.0001"]
+)
+@pytest.mark.parametrize(("relaxed", "first"), [("cell", ["FULLOPTG"]), ("ions", [])])
+def test_what_is_relaxed_can_be_chosen_whatever_the_deck_says(before: str, relaxed: Relaxed, first: list[str]) -> None:
+    deck = relaxing(parse_deck(OPTIMISATION.replace("FULLOPTG", before)), relaxed)
+    others = ["TOLDEG", "MAXCYCLE"] if "TOLDEG" in before else ["MAXCYCLE"]
+    assert [entry.name for entry in deck.keywords[0].entries] == [*first, *others]
+    assert relaxing(deck, relaxed) == deck
+    assert parse_deck(render_deck(deck)) == deck
+
+
+def test_only_what_optimises_relaxes_and_only_what_has_a_cell_relaxes_it() -> None:
+    assert relaxing(parse_deck(FREQUENCIES), "cell") == parse_deck(FREQUENCIES)
+    with pytest.raises(ValueError, match="a molecule has no cell"):
+        relaxing(parse_deck(EXPLICIT), "cell")
 
 
 @pytest.mark.parametrize("text", ALL)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.engines.crystal import outputs as out
 from tests.engines.crystal.decks import OPTIMISATION
@@ -12,6 +13,7 @@ from penstock.domain.errors import SpecError
 from penstock.domain.spec import is_file_name
 from penstock.engines.crystal.engine import CrystalEngine
 from penstock.engines.crystal.parameters import CrystalParameters
+from penstock.engines.engine import Role
 
 ENGINE = CrystalEngine()
 DECK = OPTIMISATION.replace(
@@ -40,6 +42,50 @@ def read(directory: Path, text: str, end: Exit = WELL, **table: Any) -> Outcome:
     (directory / "stdout").write_text(text)
     (directory / "DECK").write_text(DECK)
     return ENGINE.read(directory, end, parameters(**table))
+
+
+def in_role(role: Role, **table: Any) -> CrystalParameters:
+    checked = msgspec.to_builtins(parameters(**table))
+    return msgspec.convert(checked | ENGINE.roles[role], CrystalParameters)
+
+
+# ---- what recipes ask for ----
+
+
+def test_roles_relax_the_atoms_or_the_cell_too_in_the_structure_s_own_deck() -> None:
+    cell = ENGINE.render(calculation(), in_role(Role.RELAX_CELL)).files
+    ions = ENGINE.render(calculation(), in_role(Role.RELAX_IONS)).files
+    point = ENGINE.render(calculation(), in_role(Role.SINGLE_POINT)).files
+    assert "OPTGEOM\nFULLOPTG\nMAXCYCLE\n100\n" in cell["INPUT"]
+    assert "OPTGEOM\nMAXCYCLE\n100\n" in ions["INPUT"]
+    assert "MAXCYCLE\n100\n" not in point["INPUT"]
+    assert cell["DECK"] == ions["DECK"]  # what further attempts start from stays the structure's own
+
+
+def test_a_cell_that_a_molecule_has_not_is_refused() -> None:
+    helium = Calculation("helium", "1\n\nHe 0 0 0\n", 0, 1, 1, 1000)
+    with pytest.raises(SpecError, match="a molecule has no cell"):
+        ENGINE.render(helium, in_role(Role.RELAX_CELL, hamiltonian={}))
+
+
+def test_the_mesh_that_a_cell_gets_is_kept_for_those_like_it() -> None:
+    lattice = 'Lattice="0 {h} {h} {h} 0 {h} {h} {h} 0" pbc="T T T"'
+    block = "2\n" + lattice + "\nC 0 0 0\nC {q} {q} {q}\n"
+    given = parameters(hamiltonian={}, scf={"toldee": 9})
+    small, large = (ENGINE.comparable(given, block.format(h=h, q=h / 2)) for h in (1.785, 1.9))
+    assert (small["scf"]["shrink"], large["scf"]["shrink"]) == ((12, 24), (11, 22))
+    held = msgspec.convert(msgspec.to_builtins(given) | small, CrystalParameters)
+    assert held == msgspec.structs.replace(given, scf=msgspec.structs.replace(given.scf, shrink=(12, 24)))
+    assert ENGINE.comparable(held, block.format(h=1.9, q=0.95)) == {}
+    assert ENGINE.comparable(parameters(), block.format(h=1.9, q=0.95)) == {}  # a deck has its own
+    assert ENGINE.comparable(given, "1\n\nHe 0 0 0\n") == {}
+
+
+def test_no_mesh_for_what_is_no_crystal() -> None:
+    flat = '2\nLattice="3 0 0 0 3 0 0 0 3" pbc="T T T"\nC 0 0 0\nC 0 0 0\n'
+    with pytest.raises(SpecError) as raised:
+        ENGINE.comparable(parameters(hamiltonian={}), flat)
+    assert raised.value.key == "structures"
 
 
 # ---- the table ----

@@ -27,7 +27,13 @@ def test_a_single_point(tmp_path: Path) -> None:
     assert (found.energy_hartree, found.scf_cycles) == (-76.217192491426, 6)
     assert found.optimization is None
     assert (found.band_gap_ev, found.band_gap_kind, found.max_gradient_hartree_per_bohr) == (None, None, None)
-    assert found.properties == {"volume_angstrom3": 11.137269, "orbitals": 36, "electrons": 12, "warnings": 0}
+    assert found.properties == {
+        "volume_angstrom3": 11.137269,
+        "orbitals": 36,
+        "electrons": 12,
+        "atoms": 2,  # of the primitive cell, which the energy is of
+        "warnings": 0,
+    }
     assert parse_geometry(found.geometry or "").symbols == ["C", "C"]
 
 

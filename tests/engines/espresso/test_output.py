@@ -124,6 +124,53 @@ def test_a_cell_in_units_of_its_own_and_positions_cut_short_keep_the_step_before
     assert geometry.lattice[0][0] == pytest.approx(5.29177, abs=1e-4)
 
 
+def stress(xx: float) -> str:
+    """A tensor as pw.x prints it: in Ry/bohr³, then in kbar with fewer digits."""
+    rows = ((xx, -0.5e-4, 0.0), (-0.5e-4, 2e-4, 0.0), (0.0, 0.0, 3e-4))
+    lines = "".join(
+        "".join(f"{value:14.8f}" for value in row) + "        1.00        2.00        3.00\n" for row in rows
+    )
+    return f"\n          total   stress  (Ry/bohr**3)                   (kbar)     P=        0.28\n{lines}\n"
+
+
+BFGS = "\n     BFGS Geometry Optimization\n     number of scf cycles    =   {step}\n"
+BFGS_END = "\n     bfgs converged in   3 scf cycles and   2 bfgs steps\n\n     Final energy   =     -31.5000000000 Ry\n"
+RY_BOHR3_GPA = 14710.5078
+
+
+def test_a_relaxation_has_the_stress_of_its_first_and_of_its_last_geometry(tmp_path: Path) -> None:
+    steps = [
+        SCF + stress(xx) + BFGS.format(step=number) + POSITIONS.format(unit="crystal", x=0.25)
+        for number, xx in enumerate((1e-4, 7e-4), 1)
+    ]
+    found = read(tmp_path, SUMMARY, *steps, SCF, stress(9e-4), BFGS_END, POSITIONS.format(unit="crystal", x=0.25), END)
+    assert found["failure"] is None
+    properties = found["properties"]
+    assert isinstance(properties, dict)
+    row = [-0.5e-4 * RY_BOHR3_GPA, 2e-4 * RY_BOHR3_GPA, 0.0, 0.0, 0.0, 3e-4 * RY_BOHR3_GPA]
+    assert properties["initial_stress_gpa"] == pytest.approx([1e-4 * RY_BOHR3_GPA, row[0], 0.0, *row])
+    assert properties["stress_gpa"] == pytest.approx([9e-4 * RY_BOHR3_GPA, row[0], 0.0, *row])
+    assert properties["pressure_gpa"] == pytest.approx(14e-4 / 3 * RY_BOHR3_GPA)
+
+
+def test_a_stress_that_came_after_the_first_step_is_not_of_the_beginning(tmp_path: Path) -> None:
+    moved = BFGS.format(step=1) + POSITIONS.format(unit="crystal", x=0.25)
+    properties = read(tmp_path, SUMMARY, SCF, moved, SCF, stress(9e-4), BFGS_END, END)["properties"]
+    assert isinstance(properties, dict)
+    assert "stress_gpa" in properties
+    assert "initial_stress_gpa" not in properties
+
+
+def test_one_geometry_has_one_stress_and_a_torn_one_is_none(tmp_path: Path) -> None:
+    properties = read(tmp_path, SUMMARY, SCF, stress(1e-4), END)["properties"]
+    assert isinstance(properties, dict)
+    assert ["stress_gpa" in properties, "initial_stress_gpa" in properties] == [True, False]
+    torn = stress(1e-4).replace("    0.00010000", "   ***********")
+    properties = read(tmp_path, SUMMARY, SCF, torn, END)["properties"]
+    assert isinstance(properties, dict)
+    assert "stress_gpa" not in properties
+
+
 @pytest.mark.parametrize(
     ("routine", "text", "expected"),
     [

@@ -14,6 +14,7 @@ from penstock.domain.errors import SpecError
 from penstock.domain.geometry import parse_geometry
 from penstock.domain.remedy import NoRemedy, Remedy, decide_remedy
 from penstock.domain.resources import Resources
+from penstock.engines.engine import Role
 from penstock.engines.espresso import EspressoEngine
 from penstock.engines.espresso.parameters import EspressoParameters
 from penstock.engines.espresso.pseudopotentials import read_header
@@ -110,7 +111,59 @@ def test_parameters_survive_json(folder: Path) -> None:
 
 def test_k_points_are_no_further_apart_than_asked() -> None:
     geometry = parse_geometry('1\nLattice="3 0 0 0 6 0 0 0 20" pbc="T T F"\nC 0 0 0\n')
-    assert kpoint_counts(geometry, 0.3) == [7, 4, 1]
+    assert geometry.lattice is not None
+    assert kpoint_counts(geometry.lattice, geometry.pbc, 0.3) == (7, 4, 1)
+
+
+def test_cells_a_little_different_get_the_k_points_of_the_first(folder: Path) -> None:
+    given = parameters(folder, kspacing_per_angstrom=0.3142)
+    long = SALT.replace('0 0 5"', '0 0 4.9"')
+    assert "K_POINTS automatic\n4 4 4 0 0 0" in job(given)
+    assert "K_POINTS automatic\n4 4 5 0 0 0" in job(given, long)
+    over = ENGINE.comparable(given, SALT)
+    held = msgspec.convert(msgspec.to_builtins(given) | over, EspressoParameters)
+    assert "K_POINTS automatic\n4 4 4 0 0 0" in job(held, long)
+    assert ENGINE.comparable(held, long) == over
+
+
+def test_a_shifted_mesh_compares_nothing(folder: Path) -> None:
+    with pytest.raises(SpecError, match="may lack symmetry of the lattice") as raised:
+        ENGINE.comparable(parameters(folder, kpoints_shift=[0, 0, 1]), SALT)
+    assert raised.value.key == "engine.kpoints_shift"
+
+
+@pytest.mark.parametrize("geometry", ["1\n\nNa 0 0 0\n", '1\nLattice="5 0 0 5 0 0 0 0 5" pbc="T T F"\nNa 0 0 0\n'])
+def test_there_are_no_k_points_without_a_cell(folder: Path, geometry: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        ENGINE.comparable(parameters(folder), geometry)
+    assert raised.value.key == "structures"
+
+
+def test_roles_are_tight_where_the_table_says_nothing_itself(folder: Path) -> None:
+    checked = msgspec.to_builtins(parameters(folder, electrons={"conv_thr": 1e-6}, control={"forc_conv_thr": 1e-3}))
+    cell, ions, point = (
+        job(msgspec.convert(checked | ENGINE.roles[role], EspressoParameters))
+        for role in (Role.RELAX_CELL, Role.RELAX_IONS, Role.SINGLE_POINT)
+    )
+    for text in (cell, ions, point):
+        assert "tstress = .true." in text
+        assert "tprnfor = .true." in text
+        assert "conv_thr = 1e-06" in text
+        assert "etot_conv_thr = 1e-07" in text  # of two atoms
+        assert "forc_conv_thr = 0.001" in text
+    assert ["calculation = 'vc-relax'" in cell, "press_conv_thr = 0.05" in cell] == [True, True]
+    assert ["calculation = 'relax'" in ions, "press_conv_thr" in ions] == [True, False]
+    assert "calculation = 'scf'" in point
+    usual = job(msgspec.convert(checked | {"electrons": {}, "tight": True}, EspressoParameters))
+    assert "conv_thr = 1e-10" in usual
+
+
+def test_pressure_is_in_kilobar_to_pw_and_needs_a_cell_that_moves(folder: Path) -> None:
+    assert "press = 25.0" in job(parameters(folder, task="vc-relax", pressure_gpa=2.5))
+    assert "press = 3.0" in job(parameters(folder, task="vc-relax", cell={"press": 3.0}))
+    assert "press =" not in job(parameters(folder, task="relax", pressure_gpa=2.5))
+    over = msgspec.to_builtins(parameters(folder, task="vc-relax", cell={"press": 3.0})) | {"pressure_gpa": 0.0}
+    assert "press = 0.0" in job(msgspec.convert(over, EspressoParameters))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +191,9 @@ def test_k_points_are_no_further_apart_than_asked() -> None:
         ({"ecutwfc_ry": -1}, "engine.ecutwfc_ry", "above 0"),
         ({"ecutwfc_ry": 50, "ecutrho_ry": 100}, "engine.ecutrho_ry", "less than 4 times"),
         ({"degauss_ry": 0.01}, "engine.degauss_ry", "smearing"),
+        ({"pressure_gpa": float("nan")}, "engine.pressure_gpa", "nan is not a number"),
+        ({"pressure_gpa": -2e6}, "engine.pressure_gpa", "from -1e+06 to 1e+06"),
+        ({"pressure_gpa": 1.0, "cell": {"PRESS": 5}}, "engine.pressure_gpa", "not both"),
         ({"spin": "free"}, "engine.spin", "free magnetisation"),
         ({"control": {"outdir": "/tmp"}}, "engine.control.outdir", "Penstock's to write"),
         ({"system": {"ecutwfc": 30}}, "engine.system.ecutwfc", "use ecutwfc_ry"),

@@ -83,6 +83,15 @@ def build_deck(
     return parse_deck(text)
 
 
+def mesh_for(geometry: GeometryInput) -> tuple[int, int] | None:
+    """IS and ISP by the cell's size; None for a molecule."""
+    if geometry.dimensionality == 0:
+        return None
+    period = shortest_period(geometry)
+    factor = max(1, math.ceil(_MESH_ANGSTROM / period - 0.5)) if period else 8
+    return factor, 2 * factor
+
+
 def _basis(choice: BasisChoice, hamiltonian: Hamiltonian) -> Basis:
     if choice.name is not None and choice.text is not None:
         raise ValueError("give the name of a basis or its text, not both")
@@ -158,10 +167,8 @@ def _shrink(geometry: GeometryInput, given: tuple[int, ...] | None) -> str | Non
         if given is not None:
             raise ValueError("a molecule has no reciprocal space; leave shrink out")
         return None
-    if given is None:
-        period = shortest_period(geometry)
-        factor = max(1, math.ceil(_MESH_ANGSTROM / period - 0.5)) if period else 8
-        return f"{factor} {2 * factor}"
+    given = given or mesh_for(geometry)
+    assert given is not None
     if len(given) not in {2, 4} or min(given) < 1:
         raise ValueError("shrink is IS and ISP, or IS1, IS2, IS3 and ISP, each at least 1")
     if len(given) == 2:

@@ -10,11 +10,14 @@ from penstock.engines.crystal.deck_keywords import TASK_BLOCKS
 from penstock.engines.crystal.deck_model import Deck, Entry
 
 Task = Literal["opt", "sp", "freq"]
+Relaxed = Literal["ions", "cell"]
 
 _BLOCK: Final = {"opt": "OPTGEOM", "sp": "", "freq": "FREQCALC"}
 _FREQUENCIES: Final = Entry("FREQCALC", entries=(Entry("NUMDERIV", ("2",)),), end="ENDFREQ")
 _OPTIMISATION: Final = Entry("OPTGEOM", entries=(Entry("MAXCYCLE", ("800",)),), end="ENDOPT")
 _FULL_OPTIMISATION: Final = Entry("OPTGEOM", entries=(Entry("FULLOPTG"), Entry("MAXCYCLE", ("800",))), end="ENDOPT")
+_RELAXATIONS: Final = frozenset({"FULLOPTG", "CELLONLY", "ATOMONLY", "ITATOCEL", "INTREDUN", "CVOLOPT"})
+"""What an OPTGEOM relaxes; with none of them the atoms, in the cell as it is."""
 
 
 def as_task(deck: Deck, task: Task) -> Deck:
@@ -27,6 +30,16 @@ def as_task(deck: Deck, task: Task) -> Deck:
     if wanted and all(entry.name != wanted for entry in kept):
         kept.append(_new_block(deck, task))
     return msgspec.structs.replace(deck, keywords=tuple(kept))
+
+
+def relaxing(deck: Deck, relaxed: Relaxed) -> Deck:
+    """`deck`, whose OPTGEOM block relaxes the atoms in their cell, or atoms and cell, whatever it relaxed before.
+
+    ValueError where the cell of a molecule is to be relaxed.
+    """
+    if relaxed == "cell" and deck.geometry.dimensionality == 0:
+        raise ValueError("a molecule has no cell that could be relaxed")
+    return msgspec.structs.replace(deck, keywords=tuple(_relaxing(entry, relaxed) for entry in deck.keywords))
 
 
 def with_guess(deck: Deck) -> Deck:
@@ -57,3 +70,11 @@ def _restarted(entry: Entry) -> Entry:
     if not is_wanted or any(inner.name == "RESTART" for inner in entry.entries):
         return entry
     return msgspec.structs.replace(entry, entries=(Entry("RESTART"), *entry.entries))
+
+
+def _relaxing(entry: Entry, relaxed: Relaxed) -> Entry:
+    if not entry.is_block or entry.name != "OPTGEOM":
+        return entry
+    kept = (inner for inner in entry.entries if inner.name not in _RELAXATIONS)
+    entries = (*((Entry("FULLOPTG"),) if relaxed == "cell" else ()), *kept)
+    return msgspec.structs.replace(entry, entries=entries)

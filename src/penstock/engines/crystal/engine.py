@@ -11,10 +11,13 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.domain.calculation import Calculation, Evidence, Exit, FailureClass, Outcome, Rendered
+from penstock.domain.errors import SpecError
 from penstock.domain.remedy import Rule
 from penstock.domain.report import Report
 from penstock.engines.crystal import output
+from penstock.engines.crystal.deck_build import mesh_for
 from penstock.engines.crystal.failures import classify_error
+from penstock.engines.crystal.geometry_input import deck_of_geometry
 from penstock.engines.crystal.handed_on import deck_for_next_step, deck_for_retry
 from penstock.engines.crystal.parameters import DECK_TASKS, PROPERTIES_TASKS, CrystalParameters, check_parameters
 from penstock.engines.crystal.printed_geometry import PrintedGeometry
@@ -27,7 +30,7 @@ from penstock.engines.crystal.render import (
     render,
 )
 from penstock.engines.crystal.rules import RULES
-from penstock.engines.engine import ReadFile, Role, classify_exhausted, fail, read_tail
+from penstock.engines.engine import Ability, ReadFile, Role, classify_exhausted, fail, read_tail
 from penstock.engines.marker_scan import read_head
 from penstock.engines.program_report import conclude, present
 
@@ -46,6 +49,13 @@ _ERRORS: Final = "fort.87"
 """Under MPI some versions write their errors there and nowhere else."""
 _ERROR: Final = re.compile(r"ERROR \*{4}.*")
 _UNNAMED: Final = frozenset({FailureClass.TRUNCATED, FailureClass.MODULE_CRASH, FailureClass.MPI_ERROR})
+ROLES: Final[Mapping[Role, Mapping[str, Any]]] = MappingProxyType(
+    {
+        Role.SINGLE_POINT: {"task": "sp"},
+        Role.RELAX_IONS: {"task": "opt", "relax": "ions"},
+        Role.RELAX_CELL: {"task": "opt", "relax": "cell"},
+    }
+)
 
 
 class CrystalEngine:
@@ -54,13 +64,25 @@ class CrystalEngine:
     name = "crystal"
     kind: Literal["program"] = "program"
     tasks = DECK_TASKS | PROPERTIES_TASKS
-    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
+    roles: Mapping[Role, Mapping[str, Any]] = ROLES
+    abilities: frozenset[Ability] = frozenset({Ability.ENERGY, Ability.CELL})
     rules: tuple[Rule, ...] = RULES
     parameters_type = CrystalParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> CrystalParameters:
         """The checked `[engine]` table, its deck template read; SpecError says what is wrong with it."""
         return check_parameters(table, read_file)
+
+    def comparable(self, parameters: CrystalParameters, geometry: str) -> Mapping[str, Any]:
+        """The mesh that settings leave to the cell's size; nothing for decks, which have theirs."""
+        scf = parameters.scf
+        if not parameters.is_built or scf.shrink is not None:
+            return {}
+        try:
+            mesh = mesh_for(deck_of_geometry("structure", geometry))
+        except ValueError as error:
+            raise SpecError(str(error), key="structures") from error
+        return {} if mesh is None else {"scf": msgspec.to_builtins(msgspec.structs.replace(scf, shrink=mesh))}
 
     def render(self, calculation: Calculation, parameters: CrystalParameters) -> Rendered:
         """The deck of the structure, of the template or of the settings, for the task; SpecError."""

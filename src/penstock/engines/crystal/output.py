@@ -219,6 +219,7 @@ def _properties(run: PrintedRun, geometry: PrintedGeometry | None) -> dict[str, 
         "wavefunction_energy_hartree": _number_in(_WAVEFUNCTION, run.wavefunction_energy),
         "orbitals": _count_in(_ORBITALS, run.orbitals),
         "electrons": _count_in(_ELECTRONS, run.electrons),
+        "atoms": sum(atom[0] != 0 for atom in geometry.primitive.atoms) if geometry else None,
         "warnings": run.warnings,
     }
     known = {name: value for name, value in found.items() if value is not None}

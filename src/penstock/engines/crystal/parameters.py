@@ -13,6 +13,7 @@ from penstock.engines.crystal.deck import parse_deck
 from penstock.engines.crystal.deck_build import BasisChoice, Hamiltonian, ScfSettings, build_deck
 from penstock.engines.crystal.deck_edit import Edit
 from penstock.engines.crystal.deck_model import Atom, GeometryInput, Record
+from penstock.engines.crystal.deck_task import Relaxed
 from penstock.engines.engine import ReadFile, check_table, split_command
 
 DeckTask = Literal["opt", "sp", "freq"]
@@ -77,6 +78,7 @@ class CrystalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hamiltonian: Hamiltonian = Hamiltonian()
     scf: ScfSettings = ScfSettings()
     edits: list[dict[str, Any]] = []
+    relax: Relaxed | None = None
     guess: bool = True
     resume: bool = True
     band: Band = Band()
@@ -103,6 +105,7 @@ class CrystalParameters(msgspec.Struct, frozen=True):
     hamiltonian: Hamiltonian = Hamiltonian()
     scf: ScfSettings = ScfSettings()
     edits: list[Edit] = []
+    relax: Relaxed | None = None  # of task opt: what an OPTGEOM block relaxes, in place of what it says
     guess: bool = True  # begin the SCF with the wavefunction of a run before
     resume: bool = True  # go on with an optimisation or with frequencies that were interrupted
     band: Band = Band()
@@ -149,7 +152,7 @@ def check_parameters(table: Mapping[str, Any], read_file: ReadFile) -> CrystalPa
         deck=None if given.deck is None else _template(given.deck, read_file),
         is_built=any(name in table for name in _SETTINGS),
         edits=[_edit(edit, number) for number, edit in enumerate(given.edits)],
-        **{name: getattr(given, name) for name in (*_TABLES, "task", "input", "guess", "resume")},
+        **{name: getattr(given, name) for name in (*_TABLES, "task", "input", "relax", "guess", "resume")},
     )
 
 

@@ -9,7 +9,7 @@ from penstock.domain.errors import SpecError
 from penstock.engines.crystal.deck import render_deck
 from penstock.engines.crystal.deck_edit import Edit, edited, with_uniform_shrink
 from penstock.engines.crystal.deck_model import Deck
-from penstock.engines.crystal.deck_task import as_task, with_guess, with_restart
+from penstock.engines.crystal.deck_task import as_task, relaxing, with_guess, with_restart
 from penstock.engines.crystal.parameters import DECK_TASKS, CrystalParameters, DeckTask
 from penstock.engines.crystal.properties_input import render_properties
 from penstock.engines.crystal.source_deck import source_deck
@@ -51,7 +51,10 @@ def remedied(deck: Deck, parameters: CrystalParameters) -> Deck:
 def _render_deck(calculation: Calculation, parameters: CrystalParameters) -> Rendered:
     source = source_deck(calculation, parameters)
     task = _deck_task(parameters)
-    deck = _without_begin(as_task(source, task))
+    deck = as_task(source, task)
+    if parameters.relax is not None:
+        deck = relaxing(deck, parameters.relax)
+    deck = _without_begin(deck)
     deck = remedied(edited(deck, parameters.edits), parameters)
     carry: dict[str, str] = {}
     wavefunction = _first_of(WAVEFUNCTIONS, calculation.previous)

@@ -10,13 +10,14 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
+from penstock.domain.errors import SpecError
 from penstock.domain.geometry import format_geometry, normalise, parse_geometry
 from penstock.domain.remedy import Rule
 from penstock.domain.report import Report
-from penstock.engines.engine import ReadFile, Role, fail, read_output
+from penstock.engines.engine import Ability, ReadFile, Role, fail, read_output
 from penstock.engines.espresso import output
 from penstock.engines.espresso.parameters import TASKS, EspressoParameters, check_parameters
-from penstock.engines.espresso.render import INPUT, render_input
+from penstock.engines.espresso.render import INPUT, kpoints_for, render_input
 from penstock.engines.espresso.rules import RULES
 from penstock.engines.program_report import conclude
 
@@ -25,9 +26,9 @@ _CRASH: Final = "CRASH"
 _INPUT_MAX: Final = 64 << 20
 ROLES: Final[Mapping[Role, Mapping[str, Any]]] = MappingProxyType(
     {
-        Role.SINGLE_POINT: {"task": "gradient", "stress": True},
-        Role.RELAX_IONS: {"task": "relax", "stress": True},
-        Role.RELAX_CELL: {"task": "vc-relax"},
+        Role.SINGLE_POINT: {"task": "gradient", "stress": True, "tight": True},
+        Role.RELAX_IONS: {"task": "relax", "stress": True, "tight": True},
+        Role.RELAX_CELL: {"task": "vc-relax", "tight": True},
     }
 )
 
@@ -39,12 +40,26 @@ class EspressoEngine:
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = TASKS
     roles: Mapping[Role, Mapping[str, Any]] = ROLES
+    abilities: frozenset[Ability] = frozenset(Ability) - {Ability.DYNAMICS}
     rules: tuple[Rule, ...] = RULES
     parameters_type = EspressoParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> EspressoParameters:  # noqa: ARG002
         """The checked `[engine]` table, its pseudopotentials chosen; SpecError says what is wrong with it."""
         return check_parameters(table)
+
+    def comparable(self, parameters: EspressoParameters, geometry: str) -> Mapping[str, Any]:
+        """The mesh of this cell, in place of a spacing; SpecError for a shifted one.
+
+        A mesh through the origin has the symmetry of the lattice. A shifted one may not have it, as in a face-centred
+        lattice: pw.x then completes it by the symmetry that each cell has left, and under a strain stresses jump.
+        """
+        if any(parameters.kpoints_shift):
+            message = (
+                "a shifted mesh may lack symmetry of the lattice, and strained cells get other k-points; leave it out"
+            )
+            raise SpecError(message, key="engine.kpoints_shift")
+        return {"kpoints": list(kpoints_for(parameters, parse_geometry(geometry)))}
 
     def render(self, calculation: Calculation, parameters: EspressoParameters) -> Rendered:
         """`job.in` at the calculation's geometry. pw.x would go on from folders only, so it starts anew."""

@@ -101,19 +101,34 @@ def _properties(run: Run) -> dict[str, float | list[float]]:
         "smearing_energy_hartree": rydberg_hartree(run.line(Mark.SMEARING)),
         "enthalpy_hartree": rydberg_hartree(run.line(Mark.FINAL_ENTHALPY)),
         "volume_angstrom3": run.volume_angstrom3(),
-        **_stress(run),
+        **_stresses(run),
     }
     if len(magnetization) == 1:
         found["total_magnetization_bohr_magneton"] = magnetization[0]
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _stress(run: Run) -> dict[str, float | list[float] | None]:
-    rows = [_values(line) for line in run.stress]
-    if len(rows) < 3 or any(len(row) < 3 for row in rows):
+def _stresses(run: Run) -> dict[str, float | list[float] | None]:
+    """The stress of the last geometry, and of an optimisation that of the first."""
+    stress = _tensor(run.stress)
+    if stress is None:
         return {}
-    stress = [value * RY_BOHR3_GPA for row in rows[:3] for value in row[:3]]
-    return {"stress_gpa": stress, "pressure_gpa": (stress[0] + stress[4] + stress[8]) / 3}
+    initial = _tensor(run.initial_stress) if run.is_optimization else None
+    return {
+        "stress_gpa": stress,
+        "pressure_gpa": (stress[0] + stress[4] + stress[8]) / 3,
+        "initial_stress_gpa": initial,
+    }
+
+
+def _tensor(lines: list[str]) -> list[float] | None:
+    """Nine numbers in GPa, by row; None where one cannot be read: the kbar beside it must not be taken for it."""
+    try:
+        rows = [[number(text) for text in line.split()[:3]] for line in lines]
+    except ValueError:
+        return None
+    whole = [len(row) for row in rows] == [3, 3, 3]
+    return [value * RY_BOHR3_GPA for row in rows for value in row] if whole else None
 
 
 def _largest_force(run: Run) -> float | None:

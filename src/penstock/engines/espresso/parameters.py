@@ -23,6 +23,7 @@ Spin = Literal["structure", "none", "free"]
 Namelist = dict[str, Any]
 
 TASKS: Final = frozenset({"energy", "gradient", "relax", "vc-relax"})
+PRESSURE_MAX_GPA: Final = 1e6
 NAMELISTS: Final = ("control", "system", "electrons", "ions", "cell")
 _OURS: Final = {
     "control": {
@@ -87,6 +88,8 @@ class EspressoTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     degauss_ry: float | None = None
     spin: Spin = "structure"
     stress: bool = False
+    tight: bool = False
+    pressure_gpa: float | None = None
     pseudo_dir: str = ""
     pseudopotentials: dict[str, str] = {}
     functional: str | None = None
@@ -100,7 +103,8 @@ class EspressoTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EspressoParameters(msgspec.Struct, frozen=True):
     """The checked table. `pseudopotentials`: the candidates of every element there is a file for, one where it is sure.
 
-    `ecutrho_factor` multiplies the cut-off of the density, given or suggested; a remedy raises it.
+    `ecutrho_factor` multiplies the cut-off of the density, given or suggested; a remedy raises it. `tight`: thresholds
+    for differences of stresses, where the namelists give none. `pressure_gpa` goes before `cell.press`.
     """
 
     command: list[str]
@@ -118,6 +122,8 @@ class EspressoParameters(msgspec.Struct, frozen=True):
     degauss_ry: float | None = None
     spin: Spin = "structure"
     stress: bool = False
+    tight: bool = False
+    pressure_gpa: float | None = None
     control: Namelist = {}
     system: Namelist = {}
     electrons: Namelist = {}
@@ -133,6 +139,7 @@ def check_parameters(table: Mapping[str, Any]) -> EspressoParameters:
     _check_cutoffs(given)
     _check_kpoints(given)
     _check_occupations(given)
+    _check_pressure(given)
     return EspressoParameters(
         command=_check_command(given.command),
         pseudo_dir=given.pseudo_dir,
@@ -237,3 +244,14 @@ def _check_occupations(given: EspressoTable) -> None:
     if given.spin == "free" and given.occupations in {None, "fixed"}:
         message = 'a free magnetisation needs occupations = "smearing" or tetrahedra'
         raise SpecError(message, key="engine.spin")
+
+
+def _check_pressure(given: EspressoTable) -> None:
+    pressure = given.pressure_gpa
+    if pressure is None:
+        return
+    if not -PRESSURE_MAX_GPA <= pressure <= PRESSURE_MAX_GPA:
+        message = f"{pressure!r} is not a number from -{PRESSURE_MAX_GPA:g} to {PRESSURE_MAX_GPA:g}"
+        raise SpecError(message, key="engine.pressure_gpa")
+    if any(name.lower() == "press" for name in given.cell):
+        raise SpecError("give pressure_gpa or cell.press (in kbar), not both", key="engine.pressure_gpa")

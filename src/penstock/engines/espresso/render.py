@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from penstock.domain.calculation import Calculation
 from penstock.domain.errors import SpecError
-from penstock.domain.geometry import Geometry, Lattice, Vector, bare_atoms, parse_geometry
+from penstock.domain.geometry import Geometry, Lattice, Periodicity, Vector, bare_atoms, parse_geometry
 from penstock.engines.espresso.parameters import EspressoParameters, Namelist
 from penstock.engines.espresso.pseudopotentials import Pseudopotential, check_functionals
 
 INPUT: Final = "job.in"
 _CALCULATIONS: Final = {"energy": "scf", "gradient": "scf", "relax": "relax", "vc-relax": "vc-relax"}
+_GPA_KBAR: Final = 10.0
 _ULTRASOFT_FACTOR: Final = 8.0
 """The cut-off of the density over that of the wave functions, where an ultrasoft or PAW file suggests none."""
 _VARIED: Final = {"structure": None, "none": 1, "free": 2}
@@ -22,22 +23,22 @@ _VARIED: Final = {"structure": None, "none": 1, "free": 2}
 def render_input(calculation: Calculation, parameters: EspressoParameters) -> str:
     """The text of `job.in`; SpecError where the structure cannot be calculated with these parameters."""
     geometry = parse_geometry(calculation.geometry)
-    if geometry.lattice is None:
-        raise SpecError("pw.x needs a cell, and this structure has none; give it a Lattice", key="structures")
+    lattice = _lattice(geometry)
     elements = list(dict.fromkeys(geometry.symbols))
     chosen = {element: _pseudopotential(element, parameters) for element in elements}
     check_functionals(chosen, "engine.pseudo_dir")
+    tight = _tight(len(geometry.symbols)) if parameters.tight else {}
     namelists = {
-        "control": _control(parameters),
+        "control": {**tight.get("control", {}), **_control(parameters)},
         "system": _system(calculation, geometry, chosen, parameters),
-        "electrons": parameters.electrons,
+        "electrons": {**tight.get("electrons", {}), **parameters.electrons},
     }
     if parameters.task in {"relax", "vc-relax"}:
         namelists["ions"] = parameters.ions
     if parameters.task == "vc-relax":
-        namelists["cell"] = parameters.cell
+        namelists["cell"] = {**tight.get("cell", {}), **parameters.cell, **_pressure(parameters)}
     parts = [_namelist(name, values, elements) for name, values in namelists.items()]
-    parts += [_species(chosen), _kpoints(geometry, parameters), _cell(geometry.lattice)]
+    parts += [_species(chosen), _kpoints(geometry, parameters), _cell(lattice)]
     return "\n".join([*parts, "ATOMIC_POSITIONS angstrom", bare_atoms(calculation.geometry)])
 
 
@@ -80,6 +81,22 @@ def _pseudopotential(element: str, parameters: EspressoParameters) -> Pseudopote
         )
         raise SpecError(message, key=f"engine.pseudopotentials.{element}")
     return candidates[0]
+
+
+def _tight(natoms: int) -> dict[str, Namelist]:
+    """Thresholds with which stresses are good to about 0.01 GPa. Those of energies are of the whole cell, so they grow.
+
+    pw.x's own (1e-4 Ry, 1e-3 Ry/bohr, 1e-6 Ry, 0.5 kbar) may end a relaxation of a strained cell before its first step.
+    """
+    return {
+        "control": {"etot_conv_thr": 5e-8 * natoms, "forc_conv_thr": 1e-5},
+        "electrons": {"conv_thr": 5e-11 * natoms},
+        "cell": {"press_conv_thr": 0.05},
+    }
+
+
+def _pressure(parameters: EspressoParameters) -> Namelist:
+    return {} if parameters.pressure_gpa is None else {"press": parameters.pressure_gpa * _GPA_KBAR}
 
 
 def _control(parameters: EspressoParameters) -> Namelist:
@@ -162,27 +179,38 @@ def _cell(lattice: Lattice) -> str:
     return "\n".join(["CELL_PARAMETERS angstrom", *(" ".join(map(repr, vector)) for vector in lattice)])
 
 
+def kpoints_for(parameters: EspressoParameters, geometry: Geometry) -> tuple[int, int, int]:
+    """The k-points along the reciprocal vectors; SpecError for a structure without a cell, or a cell without volume."""
+    return parameters.kpoints or kpoint_counts(_lattice(geometry), geometry.pbc, parameters.kspacing_per_angstrom)
+
+
+def _lattice(geometry: Geometry) -> Lattice:
+    if geometry.lattice is None:
+        raise SpecError("pw.x needs a cell, and this structure has none; give it a Lattice", key="structures")
+    return geometry.lattice
+
+
 def _kpoints(geometry: Geometry, parameters: EspressoParameters) -> str:
     shift = " ".join(map(str, parameters.kpoints_shift))
-    counts = parameters.kpoints or kpoint_counts(geometry, parameters.kspacing_per_angstrom)
+    counts = kpoints_for(parameters, geometry)
     is_gamma = set(counts) == {1} and not any(parameters.kpoints_shift)
     if is_gamma and not parameters.system.get("noncolin"):  # wave functions of a spinor are never real
         return "K_POINTS gamma"
     return f"K_POINTS automatic\n{' '.join(map(str, counts))} {shift}"
 
 
-def kpoint_counts(geometry: Geometry, spacing: float) -> Sequence[int]:
+def kpoint_counts(lattice: Lattice, pbc: Periodicity, spacing: float) -> tuple[int, int, int]:
     """k-points along the reciprocal vectors (with 2π), at most `spacing` 1/Å apart; 1 where it is not periodic."""
-    assert geometry.lattice is not None
-    a, b, c = geometry.lattice
+    a, b, c = lattice
     volume = abs(_dot(a, _cross(b, c)))
     if volume < 1e-6:
         raise SpecError("the cell has no volume; pw.x needs three vectors", key="structures")
     lengths = [2 * math.pi * _norm(_cross(*pair)) / volume for pair in ((b, c), (c, a), (a, b))]
-    return [
+    first, second, third = (
         max(1, math.ceil(length / spacing - 1e-9)) if periodic else 1
-        for length, periodic in zip(lengths, geometry.pbc, strict=True)
-    ]
+        for length, periodic in zip(lengths, pbc, strict=True)
+    )
+    return first, second, third
 
 
 def _cross(a: Vector, b: Vector) -> Vector:

@@ -57,6 +57,7 @@ class Run:
         self.accuracy_missed = False  # the last SCF counts as converged, but is further off than it had to be
         self.forces: list[str] = []
         self.stress: list[str] = []
+        self.initial_stress: list[str] = []  # of the geometry that the run was given
         self._threshold: float | None = None
         self._places: dict[int, Place] = {}
         self._steps = 0
@@ -212,8 +213,10 @@ class Run:
         self.forces = whole[1].splitlines() if whole else []
 
     def take_stress(self, hit: Hit) -> None:
-        """The three rows of the tensor."""
+        """The three rows of the tensor; before any position was printed they are of the geometry it began with."""
         self.stress = _lines(hit, 3)
+        if self._positions is None and not self.initial_stress:
+            self.initial_stress = self.stress
 
     def take_axes(self, hit: Hit) -> None:
         """The cell vectors of the beginning."""

@@ -13,7 +13,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome, Rendered
 from penstock.domain.remedy import Rule
 from penstock.domain.report import Report
-from penstock.engines.engine import ReadFile, Role, fail, read_verdict
+from penstock.engines.engine import Ability, ReadFile, Role, fail, read_verdict
 from penstock.engines.orca import output
 from penstock.engines.orca.engrad import Engrad, read_engrad
 from penstock.engines.orca.parameters import OrcaParameters, Task, check_parameters
@@ -26,6 +26,9 @@ _STDERR: Final = "stderr"
 _ENGRAD: Final = "job.engrad"
 _RESULTS: Final = ("job.xyz", _ENGRAD, "job_trj.xyz", ORBITALS, *HESSIANS)
 _OPTIMISES: Final = frozenset({"opt", "opt+freq"})
+ROLES: Final[Mapping[Role, Mapping[str, Any]]] = MappingProxyType(
+    {Role.SINGLE_POINT: {"task": "gradient"}, Role.RELAX_IONS: {"task": "opt"}}
+)
 
 
 class OrcaEngine:
@@ -34,13 +37,18 @@ class OrcaEngine:
     name = "orca"
     kind: Literal["program"] = "program"
     tasks: frozenset[str] = frozenset(get_args(Task))
-    roles: Mapping[Role, Mapping[str, Any]] = MappingProxyType({})
+    roles: Mapping[Role, Mapping[str, Any]] = ROLES
+    abilities: frozenset[Ability] = frozenset({Ability.ENERGY, Ability.FORCES})
     rules: tuple[Rule, ...] = RULES
     parameters_type = OrcaParameters
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> OrcaParameters:
         """The checked `[engine]` table, its template read; SpecError says what is wrong with it."""
         return check_parameters(table, read_file)
+
+    def comparable(self, parameters: OrcaParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Nothing: ORCA knows no cells."""
+        return {}
 
     def render(self, calculation: Calculation, parameters: OrcaParameters) -> Rendered:
         """The input and the command line; SpecError for a periodic structure or a hook that gives no input."""
