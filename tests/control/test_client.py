@@ -24,13 +24,17 @@ from penstock.control.framing import encode
 from penstock.control.messages import AnyItem, Fail, Pong, Watch, Welcome, WorkflowStatus
 from penstock.control.session import error_of, fail_of, retry_delays_s
 from penstock.domain import errors
+from penstock.domain.properties import PropertyResult
 from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
+    AnalysisInfo,
     ArchiveInfo,
+    ConclusionInfo,
     EventInfo,
     ExecutionInfo,
+    FigureInfo,
     Filter,
     Finding,
     JobInfo,
@@ -99,6 +103,13 @@ CHANGED = messages.Changed(2, 1, "note")
 DETAIL = messages.JobDetail(JOB, "3\n", None, (), {"a": [1.0]}, ("f",), ())
 REVIEWED = messages.Reviewed(9, 7, 1, {"truncated": 1}, (messages.LeftAlone(3, "truncated", "jobs/0000/3/1: cut"),))
 EXECUTION = ExecutionInfo("a", None, None, None, None, "failed", None, None, None, None, None, None, 0)
+RESULTS = messages.Results(
+    *("g2", "elastic", "completed", None),
+    (PropertyResult("p", "Cu", [[1.5, 2.0]], "GPa", None, {"pressure_gpa": 0.0, "species": "Cu"}, "m", ("1.1",)),),
+    1,
+    (ConclusionInfo("elastic", "Cu", None, ("n",), (FigureInfo("k", "n", "t", "c"),), 1, "2026-01-01"),),
+    *(1, {"p": 1}, (AnalysisInfo("elastic", 1, 1, 0),), 0),
+)
 VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, messages.AnyReply]] = {
     "ping": ((), {}, messages.Ping(), Pong(1, "x", 0.5)),
     "submit": (
@@ -168,6 +179,12 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         messages.Summary(INFO, {"walltime": 1}, NOTHING, NOTHING, NOTHING, NOTHING),
     ),
     "table": (("g2",), {"limit": 5}, messages.Tabulate("g2", 5), messages.Table(INFO, ("material",), (("a",),), 1)),
+    "results": (
+        ("g2", ("elastic_tensor",)),
+        {"order": "-value", "conclusions_offset": 3},
+        messages.ListResults("g2", ("elastic_tensor",), order="-value", conclusions_offset=3),
+        RESULTS,
+    ),
     "export": (
         ("g2", "csv"),
         {"overwrite": True},

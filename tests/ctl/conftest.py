@@ -16,13 +16,17 @@ from tests.control.reported import HPC, MERGED, REPORT
 from penstock.control import messages
 from penstock.control.messages import AnyItem, WorkflowStatus
 from penstock.ctl.main import main
+from penstock.domain.properties import PropertyResult
 from penstock.domain.views import (
+    AnalysisInfo,
     AttemptInfo,
     ClusterInfo,
     CompletionInfo,
+    ConclusionInfo,
     EventInfo,
     ExecutionInfo,
     ExecutionStepInfo,
+    FigureInfo,
     Finding,
     ImportRemark,
     JobInfo,
@@ -88,18 +92,30 @@ CLUSTER = ClusterInfo("local", "local", "up", None, 4, 2, 8000, 2000, 2, 38)
 TABLE_COLUMNS = ("material", "natoms", "SP", "SP.energy_hartree", "SP.band_gap_ev", "SP.band_gap_kind")
 
 
+RESULTS = messages.Results(
+    *("g2", "elastic", "failed", EVIL),
+    (PropertyResult("bulk_modulus_vrh", EVIL, 140.6, EVIL, 0.13, {EVIL: EVIL}, EVIL, (EVIL,)),),
+    1,
+    (ConclusionInfo("elastic", EVIL, EVIL, (EVIL,), (FigureInfo("k", EVIL, EVIL, EVIL),), 1, "2026-01-01"),),
+    *(1, {"bulk_modulus_vrh": 1}, (AnalysisInfo("elastic", 2, 1, 1),), 0),
+)
 EXECUTION = ExecutionInfo("a-1", EVIL, EVIL, EVIL, EVIL, EVIL, None, None, None, EVIL, {EVIL: EVIL}, 0, 5)
 ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Submit: messages.Accepted("g2", "/w/.penstock/g2"),
     messages.Plan: messages.Planned(None, (STEP,), 40, (REJECTED,), 1, 40.0, 40),
     messages.ListWorkflows: messages.Workflows((INFO, msgspec.structs.replace(INFO, id="gold"))),
-    messages.GetStatus: WorkflowStatus(INFO, (JOB,), (REJECTED,)),
+    messages.GetStatus: WorkflowStatus(
+        *(INFO, (JOB,), (REJECTED,)), analyses=RESULTS.analyses, failed_analyses=RESULTS.conclusions
+    ),
     messages.ListJobs: messages.Jobs((JOB,), 9),
     messages.GetJob: messages.JobDetail(
-        JOB, f"3\n{EVIL}", None, (ATTEMPT,), {"dipole": [1.0, 2.0]}, ("out",), (EVENT,)
+        *(JOB, f"3\n{EVIL}", None, (ATTEMPT,), {"dipole": [1.0, 2.0]}, ("out",), (EVENT,)),
+        made_from=3,
+        label={EVIL: EVIL},
     ),
     messages.Summarize: messages.Summary(INFO, {"walltime": 1}, *[STATISTIC] * 4),
     messages.Tabulate: messages.Table(INFO, TABLE_COLUMNS, ((EVIL, 2, "completed", -76.5, 5.5, "direct"),), 40),
+    messages.ListResults: RESULTS,
     messages.Explain: messages.Why(JOB, EVIL, (EVIL,), (EVENT,)),
     messages.ListClusters: messages.Clusters((CLUSTER, msgspec.structs.replace(HPC, reason=EVIL, connected=False))),
     messages.ReportCluster: messages.ClusterReported(REPORT),

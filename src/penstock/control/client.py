@@ -94,6 +94,7 @@ class Client:
     repeat_completion = _verb(messages.RepeatCompletion)
     summary = _verb(messages.Summarize)
     table = _verb(messages.Tabulate)
+    results = _verb(messages.ListResults)
     export = _verb(messages.Export)
     backup = _verb(messages.Backup)
     merge = _verb(messages.Merge)

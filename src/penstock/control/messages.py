@@ -11,15 +11,18 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
+from penstock.domain.properties import PropertyResult
 from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
 from penstock.domain.states import Resolution
 from penstock.domain.views import (
+    AnalysisInfo,
     ArchiveInfo,
     AttemptInfo,
     ClusterInfo,
     ClusterReport,
     CompletionInfo,
+    ConclusionInfo,
     DatabaseInfo,
     EventInfo,
     ExecutionInfo,
@@ -147,6 +150,8 @@ class WorkflowStatus(Message, frozen=True):
     rejected: tuple[RejectedInfo, ...]  # at most the first 1000
     database: DatabaseInfo | None = None  # None: its file system does not answer, or an older daemon
     completions: tuple[CompletionInfo, ...] = ()  # what was done at its newest end, or will be
+    analyses: tuple[AnalysisInfo, ...] = ()
+    failed_analyses: tuple[ConclusionInfo, ...] = ()  # at most the first 10
 
 
 class Jobs(Message, frozen=True):
@@ -167,6 +172,8 @@ class JobDetail(Message, frozen=True):
     files: tuple[str, ...]
     events: tuple[EventInfo, ...]
     units: dict[str, str] = {}  # of those properties whose names do not say it
+    made_from: int | None = None  # the job whose result it was made from
+    label: dict[str, Any] = {}  # what its recipe made it with
 
 
 class LockList(Message, frozen=True):
@@ -235,6 +242,26 @@ class Table(Message, frozen=True):
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     total: int
+
+
+class Results(Message, frozen=True):
+    """A page of what a workflow's analyses have said, and how far they are.
+
+    `total` counts all properties that were asked for, `conclusions_total` all conclusions (those that failed come
+    first), `names` the properties of the whole workflow by name. `open_jobs`: what is still to be calculated.
+    """
+
+    workflow: str
+    recipe: str
+    state: str
+    reason: str | None
+    properties: tuple[PropertyResult, ...]
+    total: int
+    conclusions: tuple[ConclusionInfo, ...]
+    conclusions_total: int
+    names: dict[str, int]
+    analyses: tuple[AnalysisInfo, ...]
+    open_jobs: int
 
 
 class BackupWritten(Message, frozen=True):
@@ -702,6 +729,23 @@ class Tabulate(Request[Table], frozen=True):
     reply = Table
 
 
+class ListResults(Request[Results], frozen=True):
+    """A page of a workflow's properties and one of its conclusions, each as long as `limit` and a frame have room for.
+
+    `names` are those of properties, `subject` a text that is in the subject's name. `order`: value, uncertainty, name
+    or subject, `-order` for falling; without it, subject by subject.
+    """
+
+    id: str
+    names: tuple[str, ...] = ()
+    subject: str | None = None
+    limit: int = 100
+    offset: int = 0
+    order: str = ""
+    conclusions_offset: int = 0
+    reply = Results
+
+
 class Export(Request[Exported], frozen=True):
     """Write results to `path` (absolute; None = the workflow's own directory)."""
 
@@ -918,6 +962,7 @@ AnyRequest = (
     | RepeatCompletion
     | Summarize
     | Tabulate
+    | ListResults
     | Export
     | Backup
     | Merge
@@ -958,6 +1003,7 @@ AnyReply = (
     | Reviewed
     | Summary
     | Table
+    | Results
     | Exported
     | BackupWritten
     | Merged

@@ -47,6 +47,7 @@ _MODULES: Final = {
     "show": "query",
     "summary": "query",
     "table": "query",
+    "results": "results",
     "why": "query",
     "logs": "follow",
     "watch": "follow",

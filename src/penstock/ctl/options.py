@@ -97,15 +97,31 @@ def id_argument(*, required: bool = True) -> Callable[[Callable[P, T]], Callable
 
 def job_argument(function: Callable[..., T]) -> Callable[..., T]:
     """`[ID] JOB`, given to the function as `id` and `job`."""
+    return _with_target(function, "[ID] JOB", _target)
 
-    @click.argument("target", nargs=-1, metavar="[ID] JOB", shell_complete=complete_id)
+
+def optional_job_argument(function: Callable[..., T]) -> Callable[..., T]:
+    """`[ID] [JOB]`; without a job, which is a number, the function gets None for it."""
+    return _with_target(function, "[ID] [JOB]", _target_or_workflow)
+
+
+def _with_target(
+    function: Callable[..., T], metavar: str, find: Callable[[click.Context, Sequence[str]], tuple[str, int | None]]
+) -> Callable[..., T]:
+    @click.argument("target", nargs=-1, metavar=metavar, shell_complete=complete_id)
     @click.pass_context
     @functools.wraps(function)
     def wrapped(context: click.Context, /, *args: Any, target: tuple[str, ...], **kwargs: Any) -> T:
-        id, job = _target(context, target)
+        id, job = find(context, target)
         return context.invoke(function, *args, id=id, job=job, **kwargs)
 
     return wrapped
+
+
+def _target_or_workflow(context: click.Context, words: Sequence[str]) -> tuple[str, int | None]:
+    if len(words) == 1 and not words[0].isdecimal():
+        return words[0], None
+    return _target(context, words)
 
 
 def _target(context: click.Context, words: Sequence[str]) -> tuple[str, int]:

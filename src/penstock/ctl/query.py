@@ -9,8 +9,18 @@ from typing import Final
 import click
 
 from penstock.control.messages import JobDetail, Summary, Table, WorkflowStatus
-from penstock.ctl.options import Whole, command, complete_order, id_argument, job_argument, selection_options
+from penstock.ctl.measured import conditions
+from penstock.ctl.options import (
+    Whole,
+    command,
+    complete_order,
+    id_argument,
+    job_argument,
+    optional_job_argument,
+    selection_options,
+)
 from penstock.ctl.output import Ctl
+from penstock.ctl.results import counted_analyses, show_failed_analyses
 from penstock.ctl.text import (
     bar,
     clean_block,
@@ -23,7 +33,15 @@ from penstock.ctl.text import (
 )
 from penstock.domain.context import Mode
 from penstock.domain.states import JobState, WorkflowState
-from penstock.domain.views import CompletionInfo, EventInfo, JobInfo, RejectedInfo, Selection, Statistic, WorkflowInfo
+from penstock.domain.views import (
+    CompletionInfo,
+    EventInfo,
+    JobInfo,
+    RejectedInfo,
+    Selection,
+    Statistic,
+    WorkflowInfo,
+)
 
 _REJECTED_SHOWN: Final = 20
 _BAR_WIDTH: Final = 30
@@ -171,9 +189,12 @@ def _cell(value: object) -> str:
 
 
 @command("why")
-@job_argument
-def why(ctl: Ctl, id: str, job: int) -> None:
-    """Say why a job is in the state it is in."""
+@optional_job_argument
+def why(ctl: Ctl, id: str, job: int | None) -> None:
+    """Say why a job, or a workflow, is in the state it is in."""
+    if job is None:
+        _why_workflow(ctl, ctl.client.status(id))
+        return
     reply = ctl.client.why(id, job)
     if ctl.json:
         ctl.emit(reply)
@@ -186,6 +207,21 @@ def why(ctl: Ctl, id: str, job: int) -> None:
         _events(ctl, reply.events)
 
 
+def _why_workflow(ctl: Ctl, reply: WorkflowStatus) -> None:
+    """A workflow's state, and the analyses and jobs that failed."""
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    info = reply.workflow
+    ctl.line(f"{info.id} is {info.state}: {info.reason or counts(info.statuses)}")
+    for one in reply.failed_analyses:
+        ctl.line(f"  - analysis {one.step} of {one.subject}: {one.failure}")
+    for job in reply.failures:
+        ctl.line(f"  - job {job.id} ({job.name}) is {job.state}: {job.error_message or job.failure or '-'}")
+    if reply.failures:
+        ctl.line(f"  - more on a job: penstockctl why {info.id} JOB")
+
+
 def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
     """A workflow with its most recent failures and rejected records, for people."""
     info = reply.workflow
@@ -194,6 +230,7 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         ("state", info.state + (f": {info.reason}" if info.reason else "")),
         *([("now", info.operation)] if info.operation else []),
         ("jobs", f"{info.jobs} ({counts(info.statuses)})" + (", more are being read" if info.ingesting else "")),
+        *([("analyses", counted_analyses(reply.analyses))] if reply.analyses else []),
         ("recipe", f"{info.recipe}, engine {info.engine}"),
         ("cluster", f"{info.cluster}, slots {info.slots}, priority {info.priority}"),
         ("isolation", info.mode if info.mode == Mode.ISOLATED else f"{info.mode}, its rows are in {info.database}"),
@@ -213,6 +250,7 @@ def show_status(ctl: Ctl, reply: WorkflowStatus) -> None:
         columns = (">job", "name", "status", "failure", "message")
         rows = ((str(j.id), j.name, j.status, j.failure or "-", j.error_message or "-") for j in reply.failures)
         ctl.table(columns, rows)
+    show_failed_analyses(ctl, reply)
     show_rejected(ctl, reply.rejected, info.rejected)
     if reply.completions:
         ctl.line()
@@ -310,6 +348,8 @@ def _show_job(ctl: Ctl, detail: JobDetail) -> None:
             ("failure", f"{job.failure}: {job.error_message or '-'}" if job.failure else "-"),
             ("directory", job.job_dir or "-"),
             *([("taken from", f"workflow {job.origin['workflow']}, job {job.origin['job']}")] if job.origin else []),
+            *([("made from", f"the result of job {detail.made_from}")] if detail.made_from else []),
+            *([("label", conditions(detail.label))] if detail.label else []),
             ("source row", str(job.orig_index)),
             ("updated", local_time_of(job.updated_at)),
         ]

@@ -39,6 +39,7 @@ from penstock.daemon.imports import executions_of, import_databases, structures_
 from penstock.daemon.locks import LockDesk
 from penstock.daemon.merging import merge_results
 from penstock.daemon.metrics import Metrics
+from penstock.daemon.results import results_of
 from penstock.daemon.resuming import resume_revised
 from penstock.daemon.retention import WHOLE, Retention
 from penstock.daemon.reviews import review, word_on_job
@@ -51,11 +52,20 @@ from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, in_file, parse_toml
 from penstock.domain.states import JobState, WorkflowState
-from penstock.domain.views import ClusterReport, CompletionInfo, Finding, JobInfo, RejectedInfo, WorkflowInfo
+from penstock.domain.views import (
+    AnalysisInfo,
+    ClusterReport,
+    ConclusionInfo,
+    Finding,
+    RejectedInfo,
+    WorkflowInfo,
+)
 from penstock.recipes.recipe import Step
 from penstock.recipes.record import RECORD
+from penstock.recipes.registry import draws_conclusions
 from penstock.store import export, queries, table
 from penstock.store.completion import load_completions
+from penstock.store.result_pages import how_analyses_are
 
 _DEADLINE_S: Final = 60.0
 _FAILURES_SHOWN: Final = 10
@@ -212,6 +222,8 @@ class Service:
                 info = self._workflows.info(id_)
                 summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.database), id_)
                 return m.Summary(info, *msgspec.structs.astuple(summary))
+            case m.ListResults():
+                return await results_of(self._workflows, request)
             case m.Tabulate(id=id_, limit=limit, offset=offset):
                 return await self._table(id_, limit, offset)
             case m.Export():
@@ -310,10 +322,11 @@ class Service:
         info = self._workflows.info(workflow_id)
         database = await self._workflows.database(workflow_id)
         failed = info.statuses.get("failed", 0) + info.statuses.get("timeout", 0)
-        if info.state == WorkflowState.FAULTED or not (failed or info.rejected or info.completions):
+        derives = draws_conclusions(info.recipe)
+        if info.state == WorkflowState.FAULTED or not (failed or info.rejected or info.completions or derives):
             return m.WorkflowStatus(info, (), (), database)
-        failures, rejected, completions = await anyio.to_thread.run_sync(_what_became, info, failed)
-        return m.WorkflowStatus(info, tuple(failures), tuple(rejected), database, tuple(completions))
+        status = await anyio.to_thread.run_sync(_what_became, info, failed)
+        return msgspec.structs.replace(status, database=database)
 
     def _desk_for(self, cluster: str) -> ClusterDesk:
         info = self._board.clusters.get(cluster)
@@ -348,6 +361,8 @@ class Service:
             files=record.files,
             events=record.events,
             units=record.units,
+            made_from=record.made_from,
+            label=record.label,
         )
 
     async def _why(self, workflow_id: str, job: int) -> m.Why:
@@ -409,12 +424,24 @@ class Service:
                 yield finding
 
 
-def _what_became(info: WorkflowInfo, failed: int) -> tuple[list[JobInfo], list[RejectedInfo], list[CompletionInfo]]:
-    """The newest of `failed` jobs, the records that could not be taken in, and what was done at the end."""
+def _what_became(info: WorkflowInfo, failed: int) -> m.WorkflowStatus:
+    """The newest of `failed` jobs, the records that could not be taken in, what was done at the end, the analyses."""
     database = Path(info.database)
     failures = queries.recent_failures(database, info.id, _FAILURES_SHOWN) if failed else []
     rejected = queries.list_rejected(database, info.id, REJECTED_SHOWN) if info.rejected else []
-    return failures, rejected, load_completions(database, info.id) if info.completions else []
+    completions = load_completions(database, info.id) if info.completions else []
+    analyses: list[AnalysisInfo] = []
+    failed_analyses: list[ConclusionInfo] = []
+    if draws_conclusions(info.recipe):
+        analyses, failed_analyses = how_analyses_are(database, info.id, _FAILURES_SHOWN)
+    return m.WorkflowStatus(
+        info,
+        tuple(failures),
+        tuple(rejected),
+        completions=tuple(completions),
+        analyses=tuple(analyses),
+        failed_analyses=tuple(failed_analyses),
+    )
 
 
 def _command_of(request: m.Pause | m.Resume | m.Cancel | m.Retry | m.Mark | m.Resolve) -> JobCommand:

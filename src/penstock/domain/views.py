@@ -348,6 +348,36 @@ class ImportRemark(View, frozen=True):
     left_out: bool
 
 
+class FigureInfo(View, frozen=True):
+    """A figure that an analysis came to, without its data; `name` is that of its file, without suffix."""
+
+    kind: str
+    name: str
+    title: str
+    caption: str
+
+
+class ConclusionInfo(View, frozen=True):
+    """What an analysis said of a subject beside its properties. `failure`: why it could not say all, or nothing."""
+
+    step: str
+    subject: str
+    failure: str | None
+    notes: tuple[str, ...]
+    figures: tuple[FigureInfo, ...]
+    properties: int  # how many there are
+    at: str  # UTC
+
+
+class AnalysisInfo(View, frozen=True):
+    """How far an analysis step is: of how many of its subjects it has said something, and of how many not all."""
+
+    step: str
+    subjects: int
+    concluded: int
+    failed: int  # of those concluded
+
+
 class ExecutionInfo(View, frozen=True):
     """One execution of a protocol; times are as the tool wrote them."""
 

@@ -39,6 +39,11 @@ def get_property_recipe(name: str) -> PropertyRecipe:
     return recipe
 
 
+def draws_conclusions(name: str) -> bool:
+    """Whether the recipe called `name` derives anything from results."""
+    return isinstance(_RECIPES.get(name), PropertyRecipe)
+
+
 def recipe_names() -> list[str]:
     """The recipes that a spec can have: records are only ever imported, and a library user submits nothing."""
     return [name for name in _RECIPES if name not in ONLY_KEPT]

@@ -37,6 +37,8 @@ class JobRecord(msgspec.Struct, frozen=True):
     parent: JobInfo | None = None  # the job that it goes on from
     awaited: tuple[str, int] | None = None  # workflow and number of the job that calculates the same
     units: dict[str, str] = {}  # of properties whose names do not say it
+    made_from: int | None = None  # the job whose result it was made from
+    label: dict[str, Any] = {}  # what its recipe made it with
 
 
 class CampaignSummary(msgspec.Struct, frozen=True):
@@ -89,13 +91,14 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
     """Everything on one job; NotFoundError when there is none. `directory` is the workflow's."""
     with reading(database) as db:
         row = db.execute(
-            f"SELECT {_JOB_COLUMNS}, geometry, final_geometry, not_before, blamed, blameless, parent_id FROM job "
-            "WHERE id = ? AND workflow_id = ?",
+            f"SELECT {_JOB_COLUMNS}, geometry, final_geometry, not_before, blamed, blameless, parent_id, "
+            "unfolded_from, label FROM job WHERE id = ? AND workflow_id = ?",
             (job_id, workflow_id),
         ).fetchone()
         if row is None:
             raise NotFoundError(f"workflow {workflow_id} has no job {job_id}; see 'penstockctl jobs {workflow_id}'")
-        parent = db.execute(f"SELECT {_JOB_COLUMNS} FROM job WHERE id = ?", (row[-1],)).fetchone()
+        *job, geometry, final_geometry, not_before, blamed, blameless, parent_id, made_from, label = row
+        parent = db.execute(f"SELECT {_JOB_COLUMNS} FROM job WHERE id = ?", (parent_id,)).fetchone()
         awaited = db.execute(_AWAITED, (job_id,)).fetchone()
         attempts = db.execute(
             f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE job_id = ? ORDER BY number",
@@ -106,7 +109,6 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         ).fetchall()
         files = db.execute("SELECT path FROM file WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
         events = db.execute(f"{_EVENTS} WHERE job_id = ? AND job_id > 0 ORDER BY seq", (job_id,)).fetchall()
-    *job, geometry, final_geometry, not_before, blamed, blameless, _ = row
     return JobRecord(
         _job(job),
         geometry,
@@ -121,6 +123,8 @@ def load_job(database: Path, directory: Path, workflow_id: str, job_id: int) -> 
         _job(parent) if parent else None,
         awaited,
         {name: unit for name, _, unit in properties if unit},
+        made_from,
+        msgspec.json.decode(label) if label else {},
     )
 
 

@@ -63,7 +63,7 @@ def read_conclusions(db: sqlite3.Connection, workflow_id: str) -> list[Concluded
     cursor = db.cursor()
     cursor.row_factory = sqlite3.Row
     for row in cursor.execute(_RESULTS, (workflow_id,)):
-        properties.setdefault((row["step_id"], row["subject"]), []).append(_property(row))
+        properties.setdefault((row["step_id"], row["subject"]), []).append(property_of(row))
     return [
         Concluded(
             key,
@@ -81,7 +81,8 @@ def read_conclusions(db: sqlite3.Connection, workflow_id: str) -> list[Concluded
     ]
 
 
-def _property(row: sqlite3.Row) -> PropertyResult:
+def property_of(row: sqlite3.Row) -> PropertyResult:
+    """The property that a row of `result` holds."""
     return PropertyResult(
         row["name"],
         row["about"],

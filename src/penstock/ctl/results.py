@@ -1,0 +1,163 @@
+"""The commands results and report: what a workflow's analyses have found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import click
+import msgspec
+
+from penstock.control.messages import Results, WorkflowStatus
+from penstock.ctl.measured import conditions, is_small, lines_of, measured
+from penstock.ctl.options import Whole, command, id_argument
+from penstock.ctl.output import Ctl
+from penstock.domain.properties import PropertyResult
+from penstock.domain.states import WorkflowState
+from penstock.domain.views import AnalysisInfo, ConclusionInfo
+
+_PAGE: Final = 100
+_WHOLE_PAGE: Final = 5000
+_NOTED: Final = 10
+_UNENDED: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
+_ORDERS: Final = ("value", "uncertainty", "name", "subject")
+
+
+@command("results")
+@id_argument()
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Only properties of this name; may be repeated.")
+@click.option("--subject", metavar="TEXT", help="Only subjects with this text in their name.")
+@click.option("--order", default="", metavar="ORDER", help=f"{', '.join(_ORDERS)}; -ORDER for falling.")
+@click.option("--limit", type=Whole(1, 10_000), help=f"Properties on a page.  [default: {_PAGE}; with --json: all]")
+@click.option("--offset", type=Whole(0), default=0, help="Properties to leave out before it.")
+def results(
+    ctl: Ctl, id: str, names: tuple[str, ...], subject: str | None, order: str, limit: int | None, offset: int
+) -> None:
+    """Show the properties that a workflow's analyses have found."""
+
+    def page(limit: int, offset: int, conclusions_offset: int) -> Results:
+        return ctl.client.results(id, names, subject, limit, offset, order, conclusions_offset)
+
+    if not ctl.json:
+        _show(ctl, page(limit or _PAGE, offset, 0), names, offset)
+    elif limit is not None:
+        ctl.emit(page(limit, offset, 0))
+    else:
+        ctl.emit(_whole(page, offset))
+
+
+def _whole(page: Callable[[int, int, int], Results], offset: int) -> Results:
+    """Everything from `offset` on, fetched page by page."""
+    first = reply = page(_WHOLE_PAGE, offset, 0)
+    properties, conclusions = list(reply.properties), list(reply.conclusions)
+    while offset + len(properties) < reply.total or len(conclusions) < reply.conclusions_total:
+        reply = page(_WHOLE_PAGE, offset + len(properties), len(conclusions))
+        if not reply.properties and not reply.conclusions:
+            break  # what was there is being calculated anew
+        properties += reply.properties
+        conclusions += reply.conclusions
+    return msgspec.structs.replace(first, properties=tuple(properties), conclusions=tuple(conclusions))
+
+
+def _show(ctl: Ctl, reply: Results, names: tuple[str, ...], offset: int) -> None:
+    _show_standing(ctl, reply)
+    failed = [one for one in reply.conclusions if one.failure is not None]
+    if failed:
+        ctl.line()
+        ctl.line("could not be concluded, or not all of it:")
+        _show_some(ctl, failed, lambda one: [one.failure or ""])
+    _show_scalars(ctl, [found for found in reply.properties if is_small(found.value)])
+    for found in (found for found in reply.properties if not is_small(found.value)):
+        ctl.line()
+        about = f" ({conditions(found.conditions)})" if found.conditions else ""
+        ctl.line(f"{found.name} of {found.subject}, {found.unit}{about}")
+        for line in lines_of(found):
+            ctl.line(f"  {line}")
+    _show_methods(ctl, reply.properties)
+    if noted := [one for one in reply.conclusions if one.notes]:
+        ctl.line()
+        ctl.line("notes:")
+        _show_some(ctl, noted, lambda one: one.notes)
+    _show_more(ctl, reply, names, offset)
+
+
+def _show_standing(ctl: Ctl, reply: Results) -> None:
+    """Where the workflow stands, and what is still to come."""
+    ctl.line(f"{reply.workflow}: {reply.recipe}, {reply.state}" + (f": {reply.reason}" if reply.reason else ""))
+    to_come = [f"{a.step} of {a.subjects - a.concluded}" for a in reply.analyses if a.concluded < a.subjects]
+    if reply.state in _UNENDED and (to_come or reply.open_jobs):
+        jobs = f"{reply.open_jobs} job{'' if reply.open_jobs == 1 else 's'} open"
+        ctl.line("still to come: " + "; ".join([*to_come, jobs]))
+
+
+def _show_some(ctl: Ctl, found: list[ConclusionInfo], said: Callable[[ConclusionInfo], Iterable[str]]) -> None:
+    for one in found[:_NOTED]:
+        for text in said(one):
+            ctl.line(f"  {one.step} of {one.subject}: {text}")
+    if len(found) > _NOTED:
+        ctl.line(f"  ... and {len(found) - _NOTED} more; --subject TEXT narrows, --json has all")
+
+
+def _show_scalars(ctl: Ctl, found: list[PropertyResult]) -> None:
+    if not found:
+        return
+    ctl.line()
+    has_conditions = any(one.conditions for one in found)
+    last = ("conditions",) if has_conditions else ()
+    rows = (
+        (
+            *(one.subject, one.name, measured(one.value, one.uncertainty), "" if one.unit == "1" else one.unit),
+            *((conditions(one.conditions),) if has_conditions else ()),
+        )
+        for one in found
+    )
+    ctl.table(("subject", "property", ">value", "unit", *last), rows)
+
+
+def _show_methods(ctl: Ctl, found: Iterable[PropertyResult]) -> None:
+    """How they were found, each way once."""
+    by_method: dict[str, dict[str, None]] = {}
+    for one in found:
+        if one.method:
+            by_method.setdefault(one.method, {})[one.name] = None
+    if by_method:
+        ctl.line()
+        for method, named in by_method.items():
+            ctl.line(f"{', '.join(named)}: {method}")
+
+
+def _show_more(ctl: Ctl, reply: Results, names: tuple[str, ...], offset: int) -> None:
+    last = offset + len(reply.properties)
+    if unknown := [name for name in names if name not in reply.names]:
+        there = ", ".join(reply.names) or "none yet"
+        ctl.note(f"there is no property {unknown[0]!r}; there are: {there}")
+    elif not reply.properties and reply.total:
+        ctl.note(f"there are {reply.total} properties, and none on this page")
+    elif len(reply.properties) < reply.total:
+        more = f"; the next: --offset {last}" if last < reply.total else ""
+        ctl.note(f"properties {offset + 1} to {last} of {reply.total}{more}")
+    elif not reply.total:
+        ctl.note("no properties yet" if reply.state in _UNENDED else "no properties")
+    if figures := sum(len(one.figures) for one in reply.conclusions):
+        ctl.note(f"{figures} figures: penstockctl report {reply.workflow}")
+
+
+def counted_analyses(analyses: tuple[AnalysisInfo, ...]) -> str:
+    """`3 of 4 concluded, 1 of them failed`."""
+    subjects, concluded, failed = (
+        sum(getattr(one, name) for one in analyses) for name in ("subjects", "concluded", "failed")
+    )
+    return f"{concluded} of {subjects} concluded" + (f", {failed} of them failed" if failed else "")
+
+
+def show_failed_analyses(ctl: Ctl, reply: WorkflowStatus) -> None:
+    """The first analyses that could not say all that was asked for."""
+    if not reply.failed_analyses:
+        return
+    ctl.line()
+    ctl.line(f"analyses that failed (all results: penstockctl results {reply.workflow.id}):")
+    for one in reply.failed_analyses:
+        ctl.line(f"  {one.step} of {one.subject}: {one.failure}")
+
+
+COMMANDS: Final = {"results": results}
