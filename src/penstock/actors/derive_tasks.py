@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from penstock.actors.task import Task
+from penstock.domain.errors import SpecError
 from penstock.domain.geometry import normalise
 from penstock.domain.properties import Conclusion
 from penstock.domain.sameness import calculation_key, material_key, method_key
@@ -118,7 +119,7 @@ def _attempted(derive: Callable[[], T]) -> tuple[T | None, str | None]:
     """What a recipe's function gives, or why it cannot. One poisonous result must not stop its workflow."""
     try:
         return derive(), None
-    except ValueError as error:
+    except (ValueError, SpecError) as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001
         return None, f"the analysis failed by itself, which is an error in Penstock: {type(error).__name__}: {error}"

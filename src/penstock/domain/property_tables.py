@@ -70,8 +70,8 @@ class PhaseDiagramTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """`[phase_diagram]`: which structures are stable against decay into others.
 
     `energies_ev_per_atom` are phases that are known from elsewhere, by formula, on the same footing;
-    `references_ev_per_atom` what elements are measured against instead of the lowest of them that is there. `refine`: engine parameters
-    with which those at most `refine_below_ev_per_atom` above the hull are calculated once more.
+    `references_ev_per_atom` what elements are measured against instead of the lowest of them that is there. `refine`:
+    engine parameters with which those at most `refine_below_ev_per_atom` above the hull are calculated once more.
     """
 
     relax: Literal["cell", "ions", "none"] = "cell"

@@ -18,14 +18,17 @@ from penstock.engines.ase_calculation import (
     solve,
 )
 from penstock.engines.cell_relaxation import RelaxParameters, relax
-from penstock.engines.engine import Role
+from penstock.engines.engine import Ability, Role
 
 TASKS: Final = frozenset({"energy", "gradient", "optimize", "relax"})
+ASE_ABILITIES: Final = frozenset(
+    {Ability.ENERGY, Ability.FORCES, Ability.STRESS, Ability.CELL, Ability.PRESSURE},
+)
 ASE_ROLES: Final[Mapping[Role, Mapping[str, Any]]] = MappingProxyType(
     {
         Role.SINGLE_POINT: {"task": "gradient"},
-        Role.RELAX_IONS: {"task": "optimize"},
-        Role.RELAX_CELL: {"task": "relax"},
+        Role.RELAX_IONS: {"task": "optimize", "fmax": 0.002},  # tight: stresses are compared afterwards
+        Role.RELAX_CELL: {"task": "relax", "fmax": 0.002, "smax_gpa": 0.002},
     },
 )
 

@@ -11,7 +11,7 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import INPUT, Input, InputError, load_ase, write_result
-from penstock.engines.ase_tasks import ASE_ROLES, TASKS, read, render, run_task, task_files
+from penstock.engines.ase_tasks import ASE_ABILITIES, ASE_ROLES, TASKS, read, render, run_task, task_files
 from penstock.engines.cell_relaxation import RelaxParameters
 from penstock.engines.engine import Ability, ReadFile, Role, check_table
 
@@ -30,7 +30,7 @@ class EmtEngine:
     kind: Literal["python"] = "python"
     tasks = TASKS
     roles: Mapping[Role, Mapping[str, Any]] = ASE_ROLES
-    abilities: frozenset[Ability] = frozenset({Ability.ENERGY, Ability.FORCES})
+    abilities: frozenset[Ability] = ASE_ABILITIES
     rules: tuple[Rule, ...] = ()
     parameters_type = EmtParameters
 

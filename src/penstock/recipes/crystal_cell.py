@@ -61,7 +61,7 @@ def conventional_cell(geometry: str, symprec_angstrom: float) -> tuple[list[floa
     symbols, positions, lattice, pbc = parse_geometry(geometry)
     if lattice is None or not all(pbc):
         raise ValueError("a lattice has parameters only if it is periodic in all three directions")
-    scaled = np.array(positions) @ np.linalg.inv(np.array(lattice))
+    scaled = (np.array(positions) @ np.linalg.inv(np.array(lattice))).tolist()
     numbers = [ATOMIC_NUMBERS[symbol] for symbol in symbols]
     found = spglib.standardize_cell((lattice, scaled, numbers), to_primitive=False, symprec=symprec_angstrom)
     cell = lattice if found is None else found[0]

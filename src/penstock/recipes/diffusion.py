@@ -12,8 +12,9 @@ from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.domain.property_tables import DiffusionTable
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
+from penstock.engines.abilities import refuse_missing
 from penstock.engines.dynamics import POSITIONS, read_description
-from penstock.engines.engine import Role
+from penstock.engines.engine import Ability, Role
 from penstock.recipes.property_steps import check_step_names, job_step
 from penstock.recipes.recipe import ANALYSIS, Step, View
 
@@ -46,6 +47,7 @@ class Diffusion:
     def steps(self, view: View) -> list[Step]:
         """Start, equilibrations and productions, and the analysis of them all."""
         spec, table = view.spec, view.spec.diffusion
+        refuse_missing(spec.engine_name, {Ability.DYNAMICS: "diffusion"})
         steps = [job_step(spec, START, Role.RELAX_CELL if table.relax else Role.SINGLE_POINT)]
         for temperature_k in table.temperatures_k:
             steps += _at_temperature(spec, table, temperature_k)
@@ -204,12 +206,12 @@ class _Analysis:
             "to_k": temperatures[-1],
         }
         method = f"Arrhenius fit to {len(temperatures)} temperatures, engine {self._spec.engine_name}"
-        for label, value, unit, error in (
+        for label, value, unit, deviation in (
             ("activation_energy", fit.activation_energy_ev, "eV", fit.activation_energy_error_ev),
             ("diffusion_prefactor", fit.d0_m2_s, "m²/s", fit.d0_error_m2_s),
         ):
             self._properties.append(
-                PropertyResult(label, self._subject.name, value, unit, error, conditions, method, rests_on)
+                PropertyResult(label, self._subject.name, value, unit, deviation, conditions, method, rests_on)
             )
         self._notes += [f"{name}: {note}" for note in fit.notes]
         self._figures.append(figure_arrhenius(fit, temperatures, values, errors, f"arrhenius_{name}", name))

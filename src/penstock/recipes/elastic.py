@@ -5,7 +5,6 @@ The strained crystals are in the frame of the conventional cell, and so is the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,9 +14,10 @@ from penstock.domain.geometry import Geometry, format_geometry, parse_geometry
 from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
-from penstock.engines.engine import Role
+from penstock.engines.abilities import refuse_missing
+from penstock.engines.engine import Ability, Role
 from penstock.recipes.crystal_cell import cell_properties
-from penstock.recipes.property_steps import check_step_names, job_step, needs_stress
+from penstock.recipes.property_steps import check_step_names, job_step
 from penstock.recipes.recipe import ANALYSIS, UNFOLD, Step, View
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ class Elastic:
     def steps(self, view: View) -> list[Step]:
         """The three steps; SpecError where the engine gives no stress or cannot relax."""
         spec, table = view.spec, view.spec.elastic
-        needs_stress(spec, "an elastic tensor")
+        needed = {Ability.STRESS: "an elastic tensor"}
+        needed |= {Ability.CELL: "relaxing a crystal before it is strained"} if table.relax else {}
+        needed |= {Ability.PRESSURE: "an elastic tensor under pressure"} if table.pressure_gpa else {}
+        refuse_missing(spec.engine_name, needed)
         role = Role.RELAX_CELL if table.relax else Role.SINGLE_POINT
         extra = {"pressure_gpa": table.pressure_gpa} if table.pressure_gpa else {}
         relax = job_step(spec, RELAX, role, extra=extra)
@@ -66,7 +69,7 @@ class Elastic:
         plan = plan_strains(symmetry if table.symmetry else None, amplitudes)
         engine = engines.get(spec.engine_name)
         parameters = msgspec.convert(parent.parameters, engine.parameters_type)
-        alike = dict(engine.comparable(parameters, _block(crystal)))
+        alike = dict(engine.comparable(parameters, parent.geometry))  # as it was for the relaxation
         return [
             Unfolded(
                 f"{parent.name} {strain.label}",
@@ -112,7 +115,7 @@ class _Fits:
         notes = [*fit.notes, *(f"left out: {job.name}: {job.failure or 'no stress'}" for job in self._failed)]
         properties = cell_properties(self._subject.name, self._relaxed, self._conditions(fit), self._method())
         properties += [self._tensor("elastic_tensor", fit)]
-        figures = [_figure_of(fit, self._done, self._subject.name)]
+        figures = [self._stress_strain(fit)]
         if fit.undetermined:
             missing = f"not determined: {', '.join(fit.undetermined)}, since strained crystals are missing"
             return Conclusion(tuple(properties), tuple(figures), tuple(notes), missing)
@@ -122,14 +125,22 @@ class _Fits:
         return Conclusion((*properties, *derived), (*figures, *more_figures), tuple(notes))
 
     def _fit(self, stress: str) -> ElasticFit:
-        import numpy as np
-
         from penstock.analysis.elastic.fit import fit_elastic
 
-        stresses = np.array([job.properties[stress] for job in self._done], dtype=float).reshape(-1, 3, 3)
-        strains = np.array([job.label["strain"] for job in self._done], dtype=float)
         operations = self._symmetry.operations if self._spec.elastic.symmetry else None
-        return fit_elastic(strains, stresses, "compression", operations, self._reference())
+        return fit_elastic(*self._data(stress), "compression", operations, self._reference())
+
+    def _data(self, stress: str) -> tuple[Floats, Floats]:
+        """Strains (n, 6) and stresses (n, 3, 3), positive where the crystal wants to expand."""
+        import numpy as np
+
+        strains = np.array([job.label["strain"] for job in self._done], dtype=float)
+        return strains, np.array([job.properties[stress] for job in self._done], dtype=float).reshape(-1, 3, 3)
+
+    def _stress_strain(self, fit: ElasticFit) -> Figure:
+        from penstock.analysis.elastic.figures import figure_stress_strain
+
+        return figure_stress_strain(fit, *self._data(_STRESS), "compression", self._subject.name, self._reference())
 
     def _reference(self) -> Floats | None:
         """The stress of the relaxed crystal, turned as it was; of one that was not relaxed it may be of other ions."""
@@ -173,9 +184,9 @@ class _Fits:
 
     def _derived(self, fit: ElasticFit, notes: list[str]) -> tuple[list[PropertyResult], list[Figure]]:
         """Moduli, anisotropy and sound; of a crystal that is not stable only that it is not."""
+        from penstock.analysis.elastic.figures import figure_elastic_surface, figure_elastic_tensor
         from penstock.analysis.elastic.moduli import compute_moduli, compute_stability, moduli_errors
         from penstock.analysis.elastic.sound import compute_sound, crystal_density
-        from penstock.analysis.plots.elastic import figure_elastic_surface, figure_elastic_tensor
 
         stability = compute_stability(fit.tensor_gpa, fit.covariance)
         conditions = self._conditions(fit)
@@ -226,11 +237,3 @@ def _block(crystal: Geometry) -> str:
 def _numbers(array: Floats) -> list[list[float | None]]:
     """A matrix as lists; what is not determined is null."""
     return [[float(value) if value == value else None for value in row] for row in array]  # noqa: PLR0124
-
-
-def _figure_of(fit: ElasticFit, done: Sequence[JobRecord], title: str) -> Figure:
-    from penstock.analysis.plots.elastic import figure_stress_strain
-
-    strains = [job.label["strain"] for job in done]
-    stresses = [job.properties[_STRESS] for job in done]
-    return figure_stress_strain(fit, strains, stresses, title)

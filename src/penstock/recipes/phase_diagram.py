@@ -12,7 +12,8 @@ from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.domain.property_tables import PhaseDiagramTable
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
-from penstock.engines.engine import Role
+from penstock.engines.abilities import refuse_missing
+from penstock.engines.engine import Ability, Role
 from penstock.recipes.property_steps import check_step_names, job_step
 from penstock.recipes.recipe import ANALYSIS, UNFOLD, Step, View
 
@@ -36,6 +37,9 @@ class PhaseDiagramRecipe:
     def steps(self, view: View) -> list[Step]:
         """The steps; SpecError where the engine cannot relax as it is told to."""
         spec, table = view.spec, view.spec.phase_diagram
+        needed = {Ability.ENERGY: "a phase diagram"}
+        needed |= {Ability.CELL: 'relax = "cell"'} if table.relax == "cell" else {}
+        refuse_missing(spec.engine_name, needed)
         steps = [
             job_step(spec, CALCULATE, _ROLES[table.relax], optional=True),
             Step(HULL, ANALYSIS, CALCULATE, whole=True),

@@ -28,6 +28,8 @@ def job_step(  # noqa: PLR0913 - a step, with all it may have
 ) -> Step:
     """A step whose jobs do `role`, with `extra` parameters, and over them what `[steps.KEY]` says.
 
+    How an engine does a role is a proposal, but for the task: what `[engine]` says counts more.
+
     SpecError where the engine has no such role, or where the spec says what only the recipe can.
     """
     engine = engines.get(spec.engine_name)
@@ -40,8 +42,9 @@ def job_step(  # noqa: PLR0913 - a step, with all it may have
     for where, given in (("engine", spec.engine), (f"steps.{key}.engine", own)):
         if "task" in given and "task" in decided:
             raise SpecError(f"recipe {spec.recipe!r} decides what each step does; leave it out", key=f"{where}.task")
+    proposed = {name: value for name, value in decided.items() if name not in spec.engine or name in extra}
     needs = spec.needs_of_step(key) if key in spec.steps else None
-    return Step(key, kind, after, {**decided, **own}, needs, optional, whole=whole)
+    return Step(key, kind, after, {**proposed, **own}, needs, optional, whole=whole)
 
 
 def check_step_names(spec: WorkflowSpec, known: Collection[str]) -> None:
