@@ -91,3 +91,28 @@ def random_tensor(seed: int, operations: Floats | None = None) -> Floats:
     factor = np.random.default_rng(seed).normal(size=(6, 6))
     tensor = 20 * factor @ factor.T + 50 * np.eye(6)
     return tensor if operations is None else project_tensor(tensor, operations)
+
+
+def cubic(c11: float, c12: float, c44: float) -> Floats:
+    """The tensor of a cubic crystal along its axes."""
+    tensor = np.diag([c11 - c12] * 3 + [c44] * 3)
+    tensor[:3, :3] += c12
+    return tensor
+
+
+# W. C. Overton and J. Gaffney, Phys. Rev. 98, 969 (1955): at 300 K, and extrapolated to 0 K
+COPPER = cubic(168.4, 121.4, 75.4)
+COLD_COPPER = cubic(176.2, 124.94, 81.77)
+# H. J. McSkimin and P. Andreatch, J. Appl. Phys. 35, 2161 (1964), at 298 K
+SILICON = cubic(165.78, 63.94, 79.62)
+# As compiled by J. D. Bass, in Mineral Physics and Crystallography, AGU (1995)
+QUARTZ = np.array(
+    [
+        [86.6, 6.7, 12.6, -17.8, 0, 0],
+        [6.7, 86.6, 12.6, 17.8, 0, 0],
+        [12.6, 12.6, 106.1, 0, 0, 0],
+        [-17.8, 17.8, 0, 57.8, 0, 0],
+        [0, 0, 0, 0, 57.8, -17.8],
+        [0, 0, 0, 0, -17.8, (86.6 - 6.7) / 2],
+    ]
+)
