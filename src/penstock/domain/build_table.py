@@ -20,7 +20,7 @@ BUILT: Final = "source/built.extxyz"
 MAX_ATOMS: Final = 4
 """Atoms in the cell of an ordering, at most, where the table does not say it."""
 _MAX_ATOMS_MOST: Final = 12
-_ELEMENTS_MOST: Final = 5
+_ELEMENTS_MOST: Final = 4
 _LENGTHS_ANGSTROM: Final = (0.5, 100.0)
 _OF_SYSTEM: Final = ("prototype", "a_angstrom", "c_angstrom")
 _OF_ELEMENTS: Final = ("lattices", "prototypes", "max_atoms", "references")

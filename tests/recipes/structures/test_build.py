@@ -92,7 +92,8 @@ def test_orderings_have_every_composition_their_cells_allow_and_no_name_twice() 
     assert max(map(len, found.values())) == 4
     shares = {atoms.get_chemical_symbols().count("Au") / len(atoms) for atoms in found.values()}
     assert shares == {0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1}
-    assert len({name.split("-")[1] for name in found}) == 1
+    assert {name.split("-")[0] for name in found} == {"fcc"}
+    assert len(found) == 29  # with cells of 1 to 4 atoms: 2, 2, 6 and 19 (Hart and Forcade 2008, table I)
     assert min(map(nearest_distance, found.values())) > 2.4
 
 
@@ -152,24 +153,28 @@ def test_charge_and_multiplicity_are_those_of_the_table() -> None:
     [
         ({"system": "SiO2"}, "system", "has no prototype here that is known to be right; give prototype = ... ("),
         ({"system": "NaCl"}, "system", 'give prototype = "rocksalt" ('),
-        ({"system": "O"}, "system", "give a file (CIF, POSCAR, ext-XYZ) as the source"),
+        ({"system": "O"}, "system", "the reference state of O is a gas; give a file of your own as the source"),
         (
             {"system": "NaCl", "prototype": "rocksal"},
             "prototype",
-            "'rocksal' is no prototype; did you mean 'rocksalt'?",
+            "no prototype 'rocksal'; did you mean 'rocksalt'?",
         ),
-        ({"system": "NaCl", "prototype": "?"}, "prototype", "is no prototype; known: "),
+        ({"system": "NaCl", "prototype": "?"}, "prototype", "there is no prototype '?'; known: "),
         ({"system": "NaCl", "prototype": "diamond"}, "prototype", "diamond takes 1 different elements, and NaCl has 2"),
         ({"system": "SiO2", "prototype": "rocksalt"}, "prototype", "SiO2 cannot be rocksalt: that would be SiO"),
         ({"system": "AB2".replace("A", "Ca").replace("B", "F"), "prototype": "L1_2"}, "prototype", "Ca3F or CaF3"),
-        ({"elements": ("Ni", "Al"), "prototypes": ("L1_3",)}, "prototypes", "'L1_3' is no prototype; did you mean"),
+        (
+            {"elements": ("Ni", "Al"), "prototypes": ("L1_3",)},
+            "prototypes",
+            "there is no prototype 'L1_3'; did you mean",
+        ),
         (
             {"elements": ("Ni",), "prototypes": ("B2",)},
             "prototypes",
-            "B2 takes 2 different elements, and elements has 1",
+            "B2 takes 2 different elements, and there are 1",
         ),
         ({"elements": ("Ni", "Al"), "lattices": ("kagome",)}, "lattices", "kagome"),
-        ({"elements": ("O",), "prototypes": ("fcc",), "references": True}, "references", "O"),
+        ({"elements": ("Cu", "O"), "prototypes": ("rocksalt",), "references": True}, "references", "O is a gas"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_what_to_do(table: dict[str, Any], key: str, message: str) -> None:

@@ -16,9 +16,9 @@ from penstock.recipes.structures import first_structure
 from penstock.recipes.structures.systems import read_system
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    silicon = bulk("Si")
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    silicon, tmp_path = bulk("Si"), tmp_path_factory.mktemp("base")
     for name, ase_format in {"si.cif": "cif", "POSCAR": "vasp", "si.vasp": "vasp", "si.extxyz": "extxyz"}.items():
         write(tmp_path / name, silicon, format=ase_format)
     write(tmp_path / "two.extxyz", [silicon, bulk("Ge")], format="extxyz")
@@ -57,11 +57,11 @@ def test_a_row_of_a_database(base: Path, text: str, select: str, elements: str) 
     assert first_structure(source, base / "alloys.db").elements == elements
 
 
-def test_a_file_goes_before_whatever_else_its_name_means(base: Path) -> None:
+def test_a_file_goes_before_whatever_else_its_name_means(base: Path, tmp_path: Path) -> None:
     assert read_system("Cu", base).build == BuildTable(system="Cu")  # a folder needs its slash
-    write(base / "Si", bulk("Si"), format="extxyz")
+    write(tmp_path / "Si", bulk("Si"), format="extxyz")
     with pytest.raises(SpecError, match="cannot tell the format of"):
-        read_system("Si", base)
+        read_system("Si", tmp_path)
     assert read_system("folder/", base) == StructureSource("folder/")
 
 
@@ -75,6 +75,9 @@ def test_a_file_goes_before_whatever_else_its_name_means(base: Path) -> None:
         ("rocksalt NaCl", BuildTable("NaCl", "rocksalt", 5.64)),
         ("NaCl  B2", BuildTable("NaCl", "B2")),
         ("B2 NiAl", BuildTable("NiAl", "B2", 2.887)),
+        ("CsCl NaCl", BuildTable("CsCl", "NaCl")),
+        ("B2 CuAu", BuildTable("CuAu", "B2")),
+        ("cesiumchloride CsCl", BuildTable("CsCl", "cesiumchloride", 4.123)),
         ("GaAs", BuildTable("GaAs", "zincblende", 5.653)),
         ("AuCu3", BuildTable("AuCu3", "L1_2", 3.748)),
         ("GaN", BuildTable("GaN", "wurtzite", 3.19, 5.189)),
@@ -118,16 +121,19 @@ def test_several_structures_where_several_are_wanted(base: Path) -> None:
         ("SiO2", "has no prototype here that is known to be right; write it behind the formula"),
         ("NaCk", "there is no element 'Ck'; did you mean 'NaCl'?"),
         ("silicon", "'silicon' is no formula"),
-        ("NaCl rocksallt", "'rocksallt' is no prototype; did you mean 'rocksalt'?"),
-        ("rocksallt NaCl", "'rocksallt' is no prototype; did you mean 'rocksalt'?"),
+        ("NaCl rocksallt", "there is no prototype 'rocksallt'; did you mean 'rocksalt'?"),
+        ("rocksallt NaCl", "there is no prototype 'rocksallt'; did you mean 'rocksalt'?"),
         ("SiO2 rocksalt", "SiO2 cannot be rocksalt: that would be SiO"),
         ("Cu Au", 'did you mean "Cu-Au"?'),
         ("Cu-Au", "'Cu-Au' is many structures; write one formula, such as 'Cu'"),
         ("Cu-Zz", "there is no element 'Zz'"),
         ("Cu-Cu", "names 'Cu' twice"),
         ("O-N", "O and N have no reference state on a lattice"),
-        ("Cu-O", "O"),
-        ("O", "O"),
+        ("Cu-O", "the reference state of O is a gas; give a file of your own"),
+        ("O", "the reference state of O is a gas"),
+        ("B", "the crystal of B (tetragonal) is not among those that can be built"),
+        ("Fr", "of Fr"),
+        ("L1_2 fcc", '"L1_2 fcc" has no formula; write one beside the prototype'),
     ],
 )
 def test_what_means_nothing_is_refused_with_what_to_write(base: Path, text: str, message: str) -> None:

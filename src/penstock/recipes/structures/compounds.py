@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from penstock.domain.formula import read_formula, reduce_counts
+from penstock.recipes.structures.prototypes import find_prototype
 
 
 class Compound(NamedTuple):
@@ -58,9 +59,10 @@ COMPOUNDS: Final = (
 
 
 def find_compound(formula: str, prototype: str | None = None) -> Compound | None:
-    """The compound of a formula, whatever the order of its elements; one in another `prototype` is another one."""
+    """The compound of a formula, whatever the order of its elements; in another `prototype` it is none of these."""
     wanted = reduce_counts(read_formula(formula))
     for compound in COMPOUNDS:
-        if reduce_counts(read_formula(compound.formula)) == wanted and prototype in {None, compound.prototype}:
-            return compound
+        if reduce_counts(read_formula(compound.formula)) == wanted:
+            same = prototype is None or find_prototype(prototype) is find_prototype(compound.prototype)
+            return compound if same else None
     return None

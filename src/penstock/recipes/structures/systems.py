@@ -23,8 +23,9 @@ from penstock.domain.geometry import ATOMIC_NUMBERS
 from penstock.domain.spec import StructureSource, nearest
 from penstock.recipes.structures.build import build_structures
 from penstock.recipes.structures.compounds import COMPOUNDS, find_compound
-from penstock.recipes.structures.crystals import parent_lattices, prototype_name, prototype_names
+from penstock.recipes.structures.crystals import known_prototype, parent_lattices
 from penstock.recipes.structures.frame_files import SUFFIXES, VASP_NAMES
+from penstock.recipes.structures.prototypes import PROTOTYPES, find_prototype
 from penstock.recipes.structures.source import check_source, read_chunk
 
 KEY: Final = "system"
@@ -127,17 +128,21 @@ def _read_elements(symbols: list[str]) -> BuildTable:
 
 
 def _read_pair(first: str, second: str) -> BuildTable:
-    """A formula and a prototype; what may be either (`B2`) is the prototype where it comes last."""
-    for formula, name in ((first, second), (second, first)):
-        if (prototype := prototype_name(name)) is not None and _is_formula(formula):
-            known = find_compound(formula, prototype)
-            lengths = (known.a_angstrom, known.c_angstrom) if known else (None, None)
-            return BuildTable(formula, prototype, *lengths)
+    """A formula and a prototype; where either may be either (`CsCl NaCl`), the prototype comes last."""
+    readings = [
+        (formula, name, prototype)
+        for formula, name in ((first, second), (second, first))
+        if (prototype := known_prototype(name)) is not None and _is_formula(formula)
+    ]
+    fitting = [one for one in readings if one[2].elements == len(read_formula(one[0]))]
+    for formula, name, _ in fitting or readings:
+        known = find_compound(formula, name)
+        lengths = (known.a_angstrom, known.c_angstrom) if known else (None, None)
+        return BuildTable(formula, name, *lengths)
     if first in ATOMIC_NUMBERS and second in ATOMIC_NUMBERS:
         raise SpecError(f'"{first} {second}" is no system; did you mean "{first}-{second}"?')
-    given = second if _is_formula(first) else first
-    hint = nearest(given, prototype_names()) or f"known: {', '.join(prototype_names())}"
-    raise SpecError(f"{given!r} is no prototype; {hint}")
+    find_prototype(second if _is_formula(first) else first)
+    raise SpecError(f'"{first} {second}" has no formula; write one beside the prototype')
 
 
 def _read_formula(text: str) -> BuildTable:
@@ -152,7 +157,7 @@ def _read_formula(text: str) -> BuildTable:
         return BuildTable(text, known.prototype, known.a_angstrom, known.c_angstrom)
     raise SpecError(
         f'{text} has no prototype here that is known to be right; write it behind the formula, as in "{text} NAME" '
-        f"({', '.join(prototype_names())}), or give {_FILES}"
+        f"({', '.join(PROTOTYPES)}), or give {_FILES}"
     )
 
 
