@@ -188,3 +188,33 @@ def test_an_attempt_that_never_started_leaves_its_job_ready_or_cancelled() -> No
     assert (ready.blamed, ready.blameless, ready.exit, ready.outcome) == (0, 0, None, None)
     cancelled = not_run_result("U", ATTEMPT, "no runner", cancelled=True)
     assert states(cancelled) == (AttemptState.CANCELLED, JobState.CANCELLED)
+
+
+def progressed(failure: FailureClass, progress: int, policy: RetryPolicy = ONCE) -> AttemptResult:
+    files = ["state.npz", "positions.npy"] if progress else []
+    return mended(Outcome(failure, checkpoint=files, progress=progress), JobFacts(0, 3), policy)
+
+
+@pytest.mark.parametrize("failure", [FailureClass.RUNNER_LOST, FailureClass.WALLTIME])
+def test_an_attempt_that_was_stopped_is_gone_on_from_at_no_cost(failure: FailureClass) -> None:
+    outcome = Outcome(failure, checkpoint=["state.npz", "positions.npy"], progress=400)
+    response = Response(ONCE, PLAIN, Parameters)
+    facts = JobFacts(0, 3)
+    result = conclude_attempt("U", ATTEMPT, EXIT, outcome, facts, response, had=HAD, now=100.0, cancelled=False)
+    assert result.job_state is JobState.READY
+    assert (result.blamed, result.blameless) == (0, 0)
+    assert result.resume == Resume("jobs/0000/7/2", ("state.npz", "positions.npy"))
+    assert "after 400 more steps; the next goes on from there" in told(result)[1]
+
+
+def test_without_progress_the_next_goes_on_from_where_the_last_did_and_it_counts() -> None:
+    result = progressed(FailureClass.RUNNER_LOST, 0)
+    assert (result.blamed, result.blameless, result.resume) == (0, 1, None)
+
+
+def test_what_broke_goes_on_from_its_checkpoint_too_but_counts() -> None:
+    result = progressed(FailureClass.ENGINE_ERROR, 400, RetryPolicy(2))
+    assert (result.job_state, result.blamed) == (JobState.READY, 1)
+    assert result.resume == Resume("jobs/0000/7/2", ("state.npz", "positions.npy"))
+    last = progressed(FailureClass.ENGINE_ERROR, 400)
+    assert (last.job_state, last.blamed, last.resume) == (JobState.FAILED, 1, None)

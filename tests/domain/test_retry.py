@@ -54,6 +54,26 @@ def test_the_limit_counts_attempts_not_retries(blamed: int, again: bool) -> None
         assert decision.after_s == 9.0
 
 
+@given(POLICIES, st.sampled_from(FailureClass), st.integers(0, 100), st.integers(0, 100), st.integers(-5, 10**9))
+def test_progress_makes_an_attempt_that_was_stopped_cost_nothing(
+    policy: RetryPolicy, failure: FailureClass, blamed: int, blameless: int, progress: int
+) -> None:
+    with_it = decide_retry(policy, failure, blamed, blameless, never_rerun=False, had=HAD, progress=progress)
+    without = decide_retry(policy, failure, blamed, blameless, never_rerun=False, had=HAD)
+    if failure in {FailureClass.WALLTIME, FailureClass.RUNNER_LOST} and progress > 0:
+        assert isinstance(with_it, Again)
+        assert (with_it.counts, with_it.after_s, with_it.walltime_s) == (False, policy.delay_s, None)
+        assert f"after {progress} more steps" in with_it.reason
+    else:
+        assert with_it == without
+        assert isinstance(with_it, GiveUp) or with_it.counts
+
+
+def test_progress_runs_nothing_that_is_marked_never_rerun() -> None:
+    decision = decide_retry(RetryPolicy(), FailureClass.WALLTIME, 1, 0, never_rerun=True, had=HAD, progress=5)
+    assert isinstance(decision, GiveUp)
+
+
 GROWING = RetryPolicy(9, 5.0, walltime_growth=1.5, walltime_max_s=8000, memory_growth=2.0, memory_max_mb=3000)
 
 

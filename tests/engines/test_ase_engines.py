@@ -248,7 +248,8 @@ def test_forces_that_are_not_finite_are_invalid(tmp_path: Path, force: float) ->
 def test_forces_must_be_there_where_the_task_asks_for_them(tmp_path: Path, name: str) -> None:
     engine = engines.get_python(name)
     (tmp_path / "result.json").write_bytes(b'{"energy_hartree": -1.0, "steps": 3}')
-    found = {task: engine.read(tmp_path, DONE, engine.parameters({"task": task}, str)).failure for task in TASKS}
+    tables = {task: {"task": task, "temperature_k": 300.0} for task in TASKS}
+    found = {task: engine.read(tmp_path, DONE, engine.parameters(table, str)).failure for task, table in tables.items()}
     invalid = FailureClass.OUTPUT_INVALID
     assert found == {task: None if task == "energy" else invalid for task in TASKS}
 
@@ -272,18 +273,20 @@ def test_unknown_methods_and_tasks_are_refused() -> None:
     with pytest.raises(SpecError, match="did you mean 'GFN2-xTB'") as raised:
         engine.parameters({"method": "GFN2"}, str)
     assert raised.value.key == "engine.method"
-    with pytest.raises(SpecError, match="use one of energy, gradient, optimize, relax"):
+    with pytest.raises(SpecError, match="use one of energy, gradient, optimize, relax, dynamics"):
         engine.parameters({"task": "freq"}, str)
 
 
 @pytest.mark.parametrize("name", ["emt", "tblite"])
 def test_what_a_role_asks_for_is_a_task(name: str) -> None:
     engine = engines.get(name)
-    found = {role: engine.parameters(table, str).task for role, table in engine.roles.items()}
+    more = {"temperature_k": 300.0}
+    found = {role: engine.parameters({**table, **more}, str).task for role, table in engine.roles.items()}
     assert found == {
         Role.SINGLE_POINT: "gradient",
         Role.RELAX_IONS: "optimize",
         Role.RELAX_CELL: "relax",
+        Role.DYNAMICS: "dynamics",
     }
 
 

@@ -16,6 +16,7 @@ from penstock.engines.engine import check_table, classify_exhausted, read_output
 TABLES: dict[str, dict[str, Any]] = {
     "tblite": {"task": "energy"},
     "emt": {"task": "energy"},
+    "ase": {"calculator": "ase.calculators.lj.LennardJones"},
     "orca": {"method": "B3LYP", "basis": "def2-SVP", "task": "energy"},
     "orca-sella": {"orca": {"method": "B3LYP", "basis": "def2-SVP"}},
     "crystal": {"task": "sp"},
@@ -87,7 +88,7 @@ def test_engines_are_found_by_name() -> None:
     ("name", "hint"),
     [
         ("tblit", "did you mean 'tblite'?"),
-        ("zzz", "known: tblite, emt, orca, orca-sella, crystal, espresso, command"),
+        ("zzz", "known: tblite, emt, ase, orca, orca-sella, crystal, espresso, command"),
     ],
 )
 def test_an_unknown_engine_is_a_spec_error(name: str, hint: str) -> None:

@@ -158,21 +158,30 @@ def _retried(
         decision = GiveUp(remedy.reason)
     else:
         counts = (facts.blamed + blamed, facts.blameless + blameless)
-        decision = decide_retry(policy, failed.failure, *counts, never_rerun=facts.never_rerun, had=had)
+        never_rerun = facts.never_rerun
+        decision = decide_retry(
+            policy, failed.failure, *counts, never_rerun=never_rerun, had=had, progress=_progress(failed)
+        )
         if remedy is not None:
             decision = msgspec.structs.replace(decision, reason=f"{remedy.reason}; {decision.reason}")
     again = decision if isinstance(decision, Again) else None
+    counts_at_all = again is None or again.counts
     event = Event("job_retried" if again else "job_failed", failed.attempt.job_id, _told(failed, decision.reason))
     return msgspec.structs.replace(
         failed,
         job_state=JobState.READY if again else failed.job_state,
         not_before=now + again.after_s if again and again.after_s else None,
-        blamed=blamed,
-        blameless=blameless,
+        blamed=blamed if counts_at_all else 0,
+        blameless=blameless if counts_at_all else 0,
         event=event,
         memory_mb=again.memory_mb if again else None,
         walltime_s=again.walltime_s if again else None,
+        resume=_resume(failed) if again and _progress(failed) > 0 else None,
     )
+
+
+def _progress(failed: AttemptResult) -> int:
+    return failed.outcome.progress if failed.outcome is not None else 0
 
 
 def _told(failed: AttemptResult, decision: str) -> dict[str, Any]:

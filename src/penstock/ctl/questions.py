@@ -25,13 +25,20 @@ class Question(NamedTuple):
     unless: str = ""
 
 
-_ASE_TASK: Final = Question("engine.task", "Task", "gradient", ("energy", "gradient", "optimize"))
+_ASE_TASK: Final = Question("engine.task", "Task", "gradient", ("energy", "gradient", "optimize", "relax"))
 _BASIS: Final = "Basis (empty: the method's own)"
 _COMMAND: Final = "Command that starts it"
 
 BY_ENGINE: Final[dict[str, tuple[Question, ...]]] = {
     "tblite": (Question("engine.method", "Method", "GFN2-xTB", ("GFN2-xTB", "GFN1-xTB")), _ASE_TASK),
     "emt": (_ASE_TASK,),
+    "ase": (
+        Question(
+            "engine.calculator", "Calculator, such as ase.calculators.lj.LennardJones or mace.calculators.mace_mp"
+        ),
+        Question("engine.arguments", "What it is called with, such as { epsilon = 0.0103 }", {}, kind="value"),
+        _ASE_TASK,
+    ),
     "orca": (
         Question("engine.command", f"{_COMMAND} (a full path, or a name on the PATH)", "orca"),
         Question("engine.method", "Method, such as r2SCAN-3c or B3LYP D3BJ", unless="engine.template"),

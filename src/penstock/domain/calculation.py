@@ -163,7 +163,9 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True):
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """What an attempt's outputs say. Exactly one of success (`failure is None`) and failure.
 
-    `geometry` and `deck` of a failure are the last there were: what a next attempt may start from.
+    `geometry` and `deck` of a failure are the last there were: what a next attempt may start from. `progress` of a
+    failure is how much further its checkpoint is than where the attempt began, in steps of the engine's own: a next
+    attempt goes on from there, and the engine sees to it that no step is done over again.
     """
 
     failure: FailureClass | None
@@ -177,3 +179,4 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     evidence: Evidence | None = None
     deck: str | None = None  # the structure's input file, at the final geometry
     checkpoint: list[str] = []  # names of files there that another attempt, or the next step, can go on from
+    progress: int = 0

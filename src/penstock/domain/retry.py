@@ -14,6 +14,7 @@ _HOPELESS: Final = frozenset({FailureClass.INPUT_ERROR, FailureClass.CANCELLED})
 BLAMELESS_MAX: Final = 20
 _BACKOFF_MAX_S: Final = 300.0
 _GOING_ON: Final = ", the next goes on from its files"
+_STOPPED: Final = frozenset({FailureClass.WALLTIME, FailureClass.RUNNER_LOST})
 WALLTIME_MAX_S: Final = 366 * 86400
 MEMORY_MAX_MB: Final = 10**9
 
@@ -34,12 +35,16 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
 
 class Again(msgspec.Struct, frozen=True):
-    """Try again, not before `after_s` seconds from now; with another walltime or memory where given."""
+    """Try again, not before `after_s` seconds from now; with another walltime or memory where given.
+
+    `counts`: whether the attempt that failed is one of those the policy, or the patience with losses, allows.
+    """
 
     after_s: float
     reason: str
     walltime_s: int | None = None
     memory_mb: int | None = None
+    counts: bool = True
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -56,15 +61,21 @@ def decide_retry(
     *,
     never_rerun: bool,
     had: Resources,
+    progress: int = 0,
 ) -> Again | GiveUp:
     """What to do after a failure of an attempt that `had` these resources.
 
-    `blamed` and `blameless` count the job's failed attempts, this one included.
+    `blamed` and `blameless` count the job's failed attempts, this one included. `progress` is how many steps further
+    its checkpoint is than where it began. An attempt that was stopped and has made some costs nothing: what it did is
+    not lost, and since a calculation has an end, so have attempts that each bring it nearer.
     """
     if never_rerun:
         return GiveUp("marked never-rerun")
     if failure in _HOPELESS:
         return GiveUp(f"trying again cannot help ({failure})")
+    if failure in _STOPPED and progress > 0:
+        reason = f"{failure} after {progress} more steps; the next goes on from there, and it costs no attempt"
+        return Again(policy.delay_s, reason, counts=False)
     if failure in BLAMELESS:
         if blameless > BLAMELESS_MAX:
             return GiveUp(f"{blameless} attempts were lost without fault of the calculation; something is wrong here")

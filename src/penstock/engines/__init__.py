@@ -18,6 +18,7 @@ __all__ = ["Engine", "OutputEngine", "PythonEngine", "depends_on_name", "get", "
 _CLASSES: Final = {
     "tblite": "tblite.TbliteEngine",
     "emt": "emt.EmtEngine",
+    "ase": "ase_engine.AseEngine",
     "orca": "orca.OrcaEngine",
     "orca-sella": "sella.SellaEngine",
     "crystal": "crystal.CrystalEngine",

@@ -43,7 +43,7 @@ PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 class AseParameters(msgspec.Struct, frozen=True):
     """What every ASE engine may be told; `fmax` and `max_steps` matter to optimisations only."""
 
-    task: Literal["energy", "gradient", "optimize", "relax"] = "gradient"
+    task: Literal["energy", "gradient", "optimize", "relax", "dynamics"] = "gradient"
     fmax: PositiveFloat = 0.05  # eV/Å, the largest force on any atom
     max_steps: PositiveInt = 500
 
@@ -158,6 +158,12 @@ def solve(
     geometry = None if steps is None else block_of(atoms)
     energy = to_hartree(results["energy"])
     return Result(energy, force, None, converged, steps, geometry=geometry, properties=properties)
+
+
+def forget(calculator: Any) -> None:
+    """Leave nothing in an ASE calculator that the next result could depend on."""
+    if hasattr(calculator, "reset"):
+        calculator.reset()
 
 
 def gives_stress(calculator: Any, atoms: Atoms) -> bool:

@@ -11,12 +11,12 @@ import msgspec
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import INPUT, Input, InputError, load_ase, write_result
-from penstock.engines.ase_tasks import ASE_ABILITIES, ASE_ROLES, TASKS, read, render, run_task, task_files
-from penstock.engines.cell_relaxation import RelaxParameters
-from penstock.engines.engine import Ability, ReadFile, Role, check_table
+from penstock.engines.ase_tasks import ASE_ABILITIES, ASE_ROLES, TASKS, check, read, render, run_task, task_files
+from penstock.engines.dynamics import DynamicsParameters
+from penstock.engines.engine import Ability, ReadFile, Role
 
 
-class EmtParameters(RelaxParameters, frozen=True):
+class EmtParameters(DynamicsParameters, frozen=True):
     """The `[engine]` table of `emt`."""
 
 
@@ -36,7 +36,7 @@ class EmtEngine:
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> EmtParameters:  # noqa: ARG002
         """The checked `[engine]` table; SpecError says what is wrong with it."""
-        return check_table(table, EmtParameters)
+        return check(table, EmtParameters)
 
     def comparable(self, parameters: EmtParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
         """Nothing: nothing depends on the cell by steps."""

@@ -22,14 +22,14 @@ from penstock.engines.ase_calculation import (
     load_ase,
     write_result,
 )
-from penstock.engines.ase_tasks import ASE_ABILITIES, ASE_ROLES, TASKS, read, render, run_task, task_files
-from penstock.engines.cell_relaxation import RelaxParameters
-from penstock.engines.engine import Ability, ReadFile, Role, check_table
+from penstock.engines.ase_tasks import ASE_ABILITIES, ASE_ROLES, TASKS, check, read, render, run_task, task_files
+from penstock.engines.dynamics import DynamicsParameters
+from penstock.engines.engine import Ability, ReadFile, Role
 
 _CYCLE: Final = re.compile(r"\s*\d+\s+-?\d+\.\d+\s+\S+E[-+]\d+\s+\S+E[-+]\d+")
 
 
-class TbliteParameters(RelaxParameters, frozen=True):
+class TbliteParameters(DynamicsParameters, frozen=True):
     """The `[engine]` table of `tblite`."""
 
     method: Literal["GFN2-xTB", "GFN1-xTB"] = "GFN2-xTB"
@@ -54,7 +54,7 @@ class TbliteEngine:
 
     def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> TbliteParameters:  # noqa: ARG002
         """The checked `[engine]` table; SpecError says what is wrong with it."""
-        return check_table(table, TbliteParameters)
+        return check(table, TbliteParameters)
 
     def comparable(self, parameters: TbliteParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
         """Nothing: it knows the gamma point alone."""
