@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.analysis.crystals import COPPER, SILICON, cubic, random_rotation, random_tensor
 
 from penstock.analysis.elastic.directions import directions_of, young_extremes, young_modulus, young_surface
 from penstock.analysis.voigt import rotate_tensor
-from tests.analysis.crystals import COPPER, SILICON, cubic, random_rotation, random_tensor
 
 seeds = st.integers(0, 10**6)
 

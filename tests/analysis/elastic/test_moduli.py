@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.analysis.crystals import COPPER, QUARTZ, SILICON, cubic, random_rotation, random_tensor
 
 from penstock.analysis.elastic.moduli import (
     complete_tensor,
@@ -13,7 +14,6 @@ from penstock.analysis.elastic.moduli import (
     propagate_errors,
 )
 from penstock.analysis.voigt import UPPER, full_tensor, rotate_tensor, to_kelvin
-from tests.analysis.crystals import COPPER, QUARTZ, SILICON, cubic, random_rotation, random_tensor
 
 seeds = st.integers(0, 10**6)
 

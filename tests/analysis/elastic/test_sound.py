@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import bulk
+from tests.analysis.crystals import COLD_COPPER, SILICON, cubic, geometry_of
 
 from penstock.analysis.elastic.sound import Density, compute_sound, crystal_density, phase_velocities
 from penstock.domain.geometry import Geometry
-from tests.analysis.crystals import COLD_COPPER, SILICON, cubic, geometry_of
 
 
 def test_copper_has_the_debye_temperature_that_its_heat_capacity_has() -> None:

@@ -52,7 +52,7 @@ def figure_elastic_tensor(fit: ElasticFit, subject: str) -> Figure:
         kind="elastic_tensor",
         name="elastic_tensor",
         title=f"{subject}: elastic tensor (GPa){pressure}",
-        caption="Rows and columns in Voigt's order, in the Cartesian frame of the cell; small numbers are standard errors.",
+        caption="Voigt's order, in the Cartesian frame of the cell; second lines are standard errors.",
         data={
             "components": list(VOIGT),
             "tensor_gpa": _rounded(fit.tensor_gpa),
@@ -75,8 +75,8 @@ def figure_elastic_surface(tensor_gpa: ArrayLike, subject: str) -> Figure:
         name="elastic_surface",
         title=f"{subject}: Young's modulus by direction (GPa)",
         caption=(
-            f"From {extremes.min_gpa:.4g} GPa along {_axis(extremes.min_direction)} to {extremes.max_gpa:.4g} GPa along "
-            f"{_axis(extremes.max_direction)} (Cartesian)."
+            f"From {extremes.min_gpa:.4g} GPa along {_axis(extremes.min_direction)} to {extremes.max_gpa:.4g} GPa "
+            f"along {_axis(extremes.max_direction)} (Cartesian)."
         ),
         data={
             "angles": _rounded(_section_angles()),
@@ -95,13 +95,12 @@ def _panel(fit: ElasticFit, pairs: Pairs, index: int) -> dict[str, Any]:
     is_single = int(np.count_nonzero(np.abs(direction) > 1e-3 * abs(direction[largest]))) == 1
     own = np.array([which in (index, -1) for which in pairs.direction])
     size = float(direction[largest])
-    coefficients = [fit.reference_stress_gpa, fit.slopes_gpa[index] / size, fit.curvatures_gpa[index] / size**2]
     return {
         "component": VOIGT[largest],
         "is_single": is_single,
         "strain": _rounded(pairs.amplitude[own] * size),
         "stress_gpa": _rounded((pairs.stresses[own] / KELVIN).T),
-        "line_gpa": _rounded(np.array(coefficients).T),
+        "line_gpa": _rounded(fit.lines_gpa[index].T / size ** np.arange(4)),
     }
 
 

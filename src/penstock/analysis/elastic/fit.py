@@ -30,8 +30,8 @@ class ElasticFit(NamedTuple):
     the norm of its difference from the tensor over the tensor's, in what both determine. `residual_gpa` is the root
     mean square residual of a stress component. `reference_stress_gpa` (6,), positive under tension, is that of the
     crystal without strain as the fit has it, `pressure_gpa` its pressure (of the stress that was given, if one was).
-    `slopes_gpa` and `curvatures_gpa` (k, 6), along the unit strains `directions` (k, 6) in Voigt's form, are the
-    fitted lines.
+    `lines_gpa` (k, 4, 6) are the stresses that were fitted, as polynomials of `degree` in the amplitude along the unit
+    strains `directions` (k, 6; Voigt), from the constant term.
     """
 
     tensor_gpa: Floats
@@ -45,12 +45,11 @@ class ElasticFit(NamedTuple):
     residual_gpa: float
     r_squared: float
     degrees_of_freedom: int
-    is_quadratic: bool
+    degree: int
     reference_stress_gpa: Floats
     pressure_gpa: float
     directions: Floats
-    slopes_gpa: Floats
-    curvatures_gpa: Floats
+    lines_gpa: Floats
     notes: tuple[str, ...]
 
 
@@ -71,9 +70,11 @@ def fit_elastic(
     crystal forbids count neither as residuals nor as degrees of freedom, since many codes give exactly 0 for them.
 
     The stress of the crystal without strain is fitted too, to `reference_stress_gpa` (3, 3) if given as one more
-    datum. A quadratic term for each direction of strain (third-order constants) is added if an F test at 5 % finds
-    that it explains more than noise: with few or noisy data it would only widen the errors, and it does not change the
-    slopes of amplitudes that are symmetric about 0.
+    datum. Terms of second and third degree for each direction of strain (third and fourth-order constants) are added
+    while an F test at 1 % finds that they explain more than noise. The data decide, because both errors are real: with
+    few or noisy data such terms only widen the errors, and without them an exact stress that is bent gives slopes that
+    depend on the amplitude. (Terms of second degree leave the slopes of amplitudes that are symmetric about 0 as they
+    are.)
 
     ValueError if nothing is determined, for data that cannot be meant (see `read_pairs`), for a sign convention that
     leads to a negative tensor, and if the deviatoric stress of the reference is beyond `deviator_max_gpa`: stress over
@@ -83,11 +84,7 @@ def fit_elastic(
     basis = tensor_basis(NO_SYMMETRY if operations is None else operations)
     group = NO_SYMMETRY if operations is None else operations
     fitted = choose(pairs, basis, group)
-    raw = (
-        fitted
-        if operations is None
-        else solve(pairs, tensor_basis(NO_SYMMETRY), NO_SYMMETRY, is_quadratic=fitted.is_quadratic)
-    )
+    raw = fitted if operations is None else solve(pairs, tensor_basis(NO_SYMMETRY), NO_SYMMETRY, fitted.degree)
     tensor, undetermined = _constants(fitted, basis)
     raw_tensor, _ = _constants(raw, tensor_basis(NO_SYMMETRY))
     _check_sign(tensor, undetermined, convention)
@@ -109,12 +106,11 @@ def fit_elastic(
         residual_gpa=residual,
         r_squared=r_squared,
         degrees_of_freedom=fitted.degrees_of_freedom,
-        is_quadratic=fitted.is_quadratic,
+        degree=fitted.degree,
         reference_stress_gpa=fitted.reference / KELVIN,
         pressure_gpa=pressure,
         directions=pairs.directions * KELVIN,
-        slopes_gpa=fitted.slopes / KELVIN,
-        curvatures_gpa=fitted.curvatures / KELVIN,
+        lines_gpa=fitted.lines / KELVIN,
         notes=(),
     )
     return fit._replace(notes=_notes(fit, pairs))
@@ -192,7 +188,7 @@ def _notes(fit: ElasticFit, pairs: Pairs) -> tuple[str, ...]:
         for index in range(len(pairs.directions))
         if len({np.sign(size) for size, own in zip(pairs.amplitude, pairs.direction, strict=True) if own == index}) < 2
     ]
-    if one_sided and not fit.is_quadratic:
+    if one_sided and fit.degree == 1:
         notes.append(
             f"{len(one_sided)} of {len(pairs.directions)} directions are strained with one sign only: their constants "
             "carry an error of the order of the amplitude"

@@ -14,7 +14,8 @@ from penstock.analysis.voigt import KELVIN, Floats, strain_matrix
 
 NEGLIGIBLE: Final = 1e-4
 """A combination of constants that is known this much worse than the others is not known."""
-_SIGNIFICANT: Final = 0.05
+DEGREE_MAX: Final = 3
+_SIGNIFICANT: Final = 0.01
 _EXACT: Final = (
     1e-9  # residuals that are but rounding, over the size of the stresses; columns that are, over the largest
 )
@@ -23,43 +24,52 @@ _EXACT: Final = (
 class LeastSquares(NamedTuple):
     """A least-squares solution in Kelvin's form: coefficients (d,) of the tensor's basis, and what goes with them.
 
-    `unknown` (d, u) spans the combinations of coefficients that the data say nothing of.
+    `unknown` (d, u) spans the combinations of coefficients that the data say nothing of. `lines` (k, 4, 6) are stresses
+    as polynomials of the amplitude along each direction of strain, from the constant term.
     """
 
     coefficients: Floats
     inverse: Floats  # of the normal matrix, (d, d): the covariance for residuals of variance 1
     unknown: Floats
+    lines: Floats
     reference: Floats
-    slopes: Floats
-    curvatures: Floats
     squares: float  # of the residuals
     spread: float  # the sum of squares that the strains explain or leave
     rows: int
     degrees_of_freedom: int
-    is_quadratic: bool
+    degree: int
 
 
 def choose(pairs: Pairs, basis: Floats, group: Floats) -> LeastSquares:
-    """The linear fit, or the quadratic one if it explains significantly more and determines no less.
+    """The linear fit, or one of second or third degree that explains significantly more and determines no less.
 
     `basis` (d, 6, 6) and `group` (n, 3, 3) as `tensor_basis` and the operations behind it.
     """
-    linear = solve(pairs, basis, group, is_quadratic=False)
-    quadratic = solve(pairs, basis, group, is_quadratic=True)
-    added = linear.degrees_of_freedom - quadratic.degrees_of_freedom
-    exact = linear.rows * (_EXACT * np.abs(pairs.stresses).max()) ** 2
-    if linear.squares <= exact or added == 0 or quadratic.degrees_of_freedom < 1:
-        return linear
-    if quadratic.unknown.shape[1] > linear.unknown.shape[1]:
-        return linear
-    gain = max(linear.squares - quadratic.squares, 0.0) / added
-    noise = max(quadratic.squares, exact) / quadratic.degrees_of_freedom
-    return quadratic if stats.f.sf(gain / noise, added, quadratic.degrees_of_freedom) < _SIGNIFICANT else linear
+    best = solve(pairs, basis, group, 1)
+    exact = best.rows * (_EXACT * np.abs(pairs.stresses).max()) ** 2
+    for degree in range(2, DEGREE_MAX + 1):
+        if best.squares <= exact:
+            break
+        other = solve(pairs, basis, group, degree)
+        if _explains_more(other, best, exact):
+            best = other
+    return best
 
 
-def solve(pairs: Pairs, basis: Floats, group: Floats, *, is_quadratic: bool) -> LeastSquares:
-    """The fit with a straight line, or a parabola, for each direction of strain."""
-    matrix, target = _equations(pairs, basis, group, is_quadratic=is_quadratic)
+def _explains_more(other: LeastSquares, than: LeastSquares, exact: float) -> bool:
+    """Whether an F test says so, of a fit that includes the one it is compared with."""
+    added = than.degrees_of_freedom - other.degrees_of_freedom
+    if added == 0 or other.degrees_of_freedom < 1 or other.unknown.shape[1] > than.unknown.shape[1]:
+        return False
+    gain = max(than.squares - other.squares, 0.0) / added
+    noise = max(other.squares, exact) / other.degrees_of_freedom
+    return bool(stats.f.sf(gain / noise, added, other.degrees_of_freedom) < _SIGNIFICANT)
+
+
+def solve(pairs: Pairs, basis: Floats, group: Floats, degree: int) -> LeastSquares:
+    """The fit with polynomials of `degree` (1 to 3) along each direction of strain."""
+    forms = [stress_basis(little_group(group, strain_matrix(unit * KELVIN))) for unit in pairs.directions]
+    matrix, target = _equations(pairs, basis, stress_basis(group), forms, degree)
     sizes = np.linalg.norm(matrix, axis=0)
     scale = np.where(sizes > _EXACT * sizes.max(), sizes, sizes.max())  # not the rounding of a column that is empty
     left, values, right = np.linalg.svd(matrix / scale, full_matrices=True)
@@ -76,47 +86,43 @@ def solve(pairs: Pairs, basis: Floats, group: Floats, *, is_quadratic: bool) -> 
     reference = solution[count : count + len(free)] @ free
     tensor = np.einsum("d,dij->ij", solution[:count], basis)
     without = target - matrix[:, count : count + len(free)] @ solution[count : count + len(free)]
+    lines = np.zeros((len(forms), DEGREE_MAX + 1, 6))
+    lines[:, 0], lines[:, 1] = reference, pairs.directions @ tensor
+    lines[:, 2 : degree + 1] = _higher_terms(forms, solution[count + len(free) :], degree)
     return LeastSquares(
         coefficients=solution[:count],
         inverse=half @ half.T,
         unknown=unknown[0][:, :size],
+        lines=lines,
         reference=reference,
-        slopes=pairs.directions @ tensor,
-        curvatures=_curvatures(pairs, group, solution[count + len(free) :]),
         squares=float(residuals @ residuals),
         spread=float(without @ without),
         rows=len(target),
         degrees_of_freedom=len(target) - rank,
-        is_quadratic=is_quadratic,
+        degree=degree,
     )
 
 
-def _equations(pairs: Pairs, basis: Floats, group: Floats, *, is_quadratic: bool) -> tuple[Floats, Floats]:
-    """Rows: what symmetry leaves free of each stress. Columns: constants, reference stress, curvature by direction."""
-    free = stress_basis(group)
-    forms = _forms(pairs, group)
+def _equations(pairs: Pairs, basis: Floats, free: Floats, forms: list[Floats], degree: int) -> tuple[Floats, Floats]:
+    """The matrix and what it should come to.
+
+    Rows are what symmetry leaves `free` (m, 6) of the reference's stress, and of those under each direction of strain:
+    `forms`. Columns are the constants, the reference's stress, and the higher terms by degree and direction.
+    """
     starts = np.cumsum([0, *map(len, forms)])
     blocks, targets = [], []
     for strain, stress, index, amplitude in zip(*pairs[:2], pairs.direction, pairs.amplitude, strict=True):
         form = free if index < 0 else forms[index]
-        curved = np.zeros((len(form), starts[-1] if is_quadratic else 0))
-        if is_quadratic and index >= 0:
-            curved[:, starts[index] : starts[index + 1]] = amplitude**2 * np.eye(len(form))
-        blocks.append(np.hstack([form @ (basis @ strain).T, form @ free.T, curved]))
+        higher = np.zeros((degree - 1, len(form), starts[-1]))
+        for power in range(2, degree + 1) if index >= 0 else ():
+            higher[power - 2, :, starts[index] : starts[index + 1]] = amplitude**power * np.eye(len(form))
+        blocks.append(np.hstack([form @ (basis @ strain).T, form @ free.T, *higher]))
         targets.append(form @ stress)
     return np.vstack(blocks), np.concatenate(targets)
 
 
-def _forms(pairs: Pairs, group: Floats) -> list[Floats]:
-    """The stresses that the symmetry of the crystal under each direction of strain leaves alone."""
-    return [stress_basis(little_group(group, strain_matrix(unit * KELVIN))) for unit in pairs.directions]
-
-
-def _curvatures(pairs: Pairs, group: Floats, solution: Floats) -> Floats:
-    curvatures = np.zeros_like(pairs.directions)
-    if len(solution):
-        start = 0
-        for index, form in enumerate(_forms(pairs, group)):
-            curvatures[index] = solution[start : start + len(form)] @ form
-            start += len(form)
-    return curvatures
+def _higher_terms(forms: list[Floats], solution: Floats, degree: int) -> Floats:
+    """Coefficients (k, degree - 1, 6) of the second power of the amplitude and higher, for each direction."""
+    starts = np.cumsum([len(form) for form in forms])
+    parts = np.split(solution.reshape(degree - 1, starts[-1]), starts[:-1], axis=1)
+    return np.array([part @ form for part, form in zip(parts, forms, strict=True)])

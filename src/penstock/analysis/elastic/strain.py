@@ -21,7 +21,8 @@ AMPLITUDE_MAX: Final = 0.1
 _AMPLITUDE_MIN: Final = 1e-5  # below, stresses differ by less than codes print
 _ONE_SIGN: Final = (
     "all strain amplitudes have one sign: the curvature of stress over strain does not cancel, and errors of the order "
-    "of the amplitude remain in the elastic constants unless the fit's quadratic term takes them up; give both signs"
+    "of the amplitude remain in the elastic constants unless the fit's terms of higher degree take them up; give both "
+    "signs"
 )
 _ENOUGH: Final = 0.2  # of the information that all six patterns give on the constant that is determined worst
 

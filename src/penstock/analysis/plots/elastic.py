@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from penstock.analysis.voigt import Floats
 
@@ -44,8 +43,8 @@ def draw_elastic_tensor(figure: Figure, data: dict[str, Any]) -> None:
     colours = mpl.colormaps["RdBu"].with_extremes(bad="#eeeeee")
     image = axes.imshow(tensor, cmap=colours, vmin=-limit, vmax=limit)
     for row, column in np.ndindex(6, 6):
-        value = tensor[row, column]
-        error = None if errors is None else errors[row, column]
+        value = float(tensor[row, column])
+        error = None if errors is None else float(errors[row, column])
         colour = "white" if abs(value) > 0.6 * limit else "black"
         axes.text(column, row, _entry(value, error, limit), ha="center", va="center", fontsize=8.5, color=colour)
     ticks = range(6)
@@ -104,8 +103,7 @@ def _draw_surface(figure: Figure, data: dict[str, Any], surface: Floats, colours
         surface * np.sin(polar) * np.sin(azimuth),
         surface * np.cos(polar),
     )
-    axes = figure.add_subplot(2, 2, 4, projection="3d")
-    assert isinstance(axes, Axes3D)
+    axes: Any = figure.add_subplot(2, 2, 4, projection="3d")  # of a module without types
     palette = mpl.colormaps["viridis"]
     # as an image within the drawing: thousands of faces would make it slow to show
     axes.plot_surface(
@@ -139,7 +137,7 @@ def _entry(value: float, error: float | None, limit: float) -> str:
     if np.isnan(value):
         return "?"
     digits = 1 if limit < 1000 else 0
-    text = f"{value:.{digits}f}".replace("-", "−") if abs(value) >= 0.5 * 10**-digits else "0"
+    text = f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}") if abs(value) >= 0.5 * 10**-digits else "0"
     if error is None or text == "0":
         return text
     return f"{text}\n±{error:.1g}" if error < 10**-digits else f"{text}\n±{error:.{digits}f}"
