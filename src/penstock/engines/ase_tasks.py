@@ -79,4 +79,4 @@ def task_files(parameters: DynamicsParameters) -> tuple[str, ...]:
     """The names of what an attempt leaves behind."""
     if parameters.task == "dynamics":
         return dynamics_files()
-    return result_files(optimizes=parameters.task in {"optimize", "relax", "dynamics"})
+    return result_files(optimizes=parameters.task in {"optimize", "relax"})

@@ -122,7 +122,9 @@ def render_dynamics(calculation: Calculation, parameters: DynamicsParameters) ->
     """`input.json`, and what an earlier attempt, or the segment before, left to go on from.
 
     A failed attempt leaves its arrays beside its state, a finished segment the state alone: by that they are told.
+    SpecError as of `check_dynamics`, since parameters may have been put together after they were checked.
     """
+    check_dynamics(parameters)
     if STATE not in calculation.previous:
         return render_input(calculation, parameters)
     carry = {STATE: PREVIOUS} | {name: name for name in _ARRAYS if name in calculation.previous}
