@@ -235,5 +235,8 @@ def _block(crystal: Geometry) -> str:
 
 
 def _numbers(array: Floats) -> list[list[float | None]]:
-    """A matrix as lists; what is not determined is null."""
-    return [[float(value) if value == value else None for value in row] for row in array]  # noqa: PLR0124
+    """A matrix as lists; what is not determined is null, and what is 0 but for rounding is 0."""
+    import numpy as np
+
+    least = 1e-12 * float(np.nanmax(np.abs(array)))
+    return [[None if np.isnan(x) else float(x) if abs(x) > least else 0.0 for x in row] for row in array]
