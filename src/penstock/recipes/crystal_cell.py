@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from penstock.domain.geometry import ATOMIC_NUMBERS, parse_geometry
+from penstock.domain.geometry import parse_geometry
 from penstock.domain.properties import PropertyResult
 from penstock.domain.subject import JobRecord
+
+if TYPE_CHECKING:
+    from penstock.analysis.voigt import Floats
 
 _LENGTHS: Final = ("a", "b", "c")
 _ANGLES: Final = ("alpha", "beta", "gamma")
@@ -55,15 +58,22 @@ def cell_properties(
 def conventional_cell(geometry: str, symprec_angstrom: float) -> tuple[list[float], list[float]]:
     """Lengths (Å) and angles (degrees) of the conventional cell of a crystal; ValueError where it has none."""
     import numpy as np
-    import spglib
     from ase.cell import Cell
 
-    symbols, positions, lattice, pbc = parse_geometry(geometry)
-    if lattice is None or not all(pbc):
-        raise ValueError("a lattice has parameters only if it is periodic in all three directions")
-    scaled = (np.array(positions) @ np.linalg.inv(np.array(lattice))).tolist()
-    numbers = [ATOMIC_NUMBERS[symbol] for symbol in symbols]
-    found = spglib.standardize_cell((lattice, scaled, numbers), to_primitive=False, symprec=symprec_angstrom)
-    cell = lattice if found is None else found[0]
+    cell = to_conventional(geometry, symprec_angstrom) @ np.array(parse_geometry(geometry).lattice, dtype=float)
     values = [float(value) for value in Cell(cell).cellpar()]
     return values[:3], values[3:]
+
+
+def to_conventional(geometry: str, symprec_angstrom: float) -> Floats:
+    """The matrix (3, 3) that makes the vectors of the conventional cell, as rows, of those of a crystal's cell.
+
+    ValueError where it has none.
+    """
+    import numpy as np
+
+    from penstock.analysis.crystal_symmetry import find_dataset
+
+    dataset = find_dataset(parse_geometry(geometry), symprec_angstrom)
+    matrix: Floats = np.linalg.inv(np.array(dataset.transformation_matrix, dtype=float)).T
+    return matrix
