@@ -123,7 +123,7 @@ def test_the_reference_makes_up_for_a_second_amplitude() -> None:
     tensor = random_tensor(3, symmetry.operations)
     strains = planned(symmetry)[[0, 4]]
     stresses = stress_matrix(strains @ tensor)
-    with pytest.raises(ValueError, match="determine no elastic constant"):
+    with pytest.raises(ValueError, match="determine no elastic constant by itself"):
         fit_elastic(strains[:1], stresses[:1], "tension", symmetry.operations)
     fit = fit_elastic(strains, stresses, "tension", symmetry.operations, reference_stress_gpa=np.zeros((3, 3)))
     close(fit, tensor)

@@ -123,7 +123,7 @@ def _constants(fitted: LeastSquares, basis: Floats) -> tuple[Floats, tuple[str, 
     unknown = np.linalg.norm(rows @ fitted.unknown, axis=1) > NEGLIGIBLE
     if (unknown | (np.linalg.norm(rows, axis=1) < 1e-9)).all():
         raise ValueError(
-            "the strains determine no elastic constant: each direction needs at least two amplitudes, or one and the "
+            "the strains determine no elastic constant by itself: each direction needs at least two amplitudes, or one and the "
             "stress of the crystal without strain"
         )
     values[unknown] = np.nan
