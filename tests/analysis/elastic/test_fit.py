@@ -229,6 +229,8 @@ def test_a_reference_under_shear_or_uniaxial_stress_is_refused() -> None:
     residual = np.diag([0.0, 0.0, 3.0])
     with pytest.raises(ValueError, match="no pressure: its deviatoric part is 2 GPa"):
         fit_elastic(strains, stresses + residual, "tension", symmetry.operations, residual)
+    with pytest.raises(ValueError, match="no pressure: its deviatoric part is 2 GPa"):
+        fit_elastic(strains, stresses + residual, "tension", symmetry.operations)
     fit = fit_elastic(strains, stresses, "tension", symmetry.operations, residual, deviator_max_gpa=5.0)
     assert fit.pressure_gpa == pytest.approx(-1.0)
 

@@ -132,8 +132,8 @@ def stable_tensor(tensor_gpa: ArrayLike) -> Floats:
     tensor = complete_tensor(tensor_gpa)
     if (softest := float(np.linalg.eigvalsh(to_kelvin(tensor))[0])) <= 0:
         raise ValueError(
-            f"the crystal is not elastically stable (an eigenvalue of its tensor is {softest:.4g} GPa): averages, Young's "
-            "moduli and velocities of sound have no meaning"
+            f"the crystal is not elastically stable (an eigenvalue of its tensor is {softest:.4g} GPa): averages, "
+            "Young's moduli and velocities of sound have no meaning"
         )
     return tensor
 

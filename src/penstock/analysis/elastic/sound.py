@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import constants
 
 from penstock.analysis.crystal_symmetry import crystal_cell
-from penstock.analysis.elastic.moduli import compute_moduli, stable_tensor
+from penstock.analysis.elastic.moduli import compute_moduli, propagate_errors, stable_tensor
 from penstock.analysis.voigt import Floats, full_tensor
 from penstock.domain.geometry import ATOMIC_NUMBERS, Geometry
 
@@ -66,6 +66,13 @@ def compute_sound(tensor_gpa: ArrayLike, density: Density) -> Sound:
     mean = float((3 / (longitudinal**-3 + 2 * transverse**-3)) ** (1 / 3))
     exact = float((3 / _mean_inverse_cube(tensor_gpa, density)) ** (1 / 3))
     return Sound(longitudinal, transverse, mean, _debye_k(mean, density), _debye_k(exact, density))
+
+
+def sound_errors(tensor_gpa: ArrayLike, covariance: ArrayLike, density: Density) -> Sound:
+    """The standard errors of `compute_sound`, each in its place; `covariance` (21, 21) in GPa²."""
+    tensor = stable_tensor(tensor_gpa)
+    errors = propagate_errors(lambda other: np.array(compute_sound(other, density)), tensor, covariance)
+    return Sound(*map(float, errors))
 
 
 def phase_velocities(tensor_gpa: ArrayLike, density: Density, directions: ArrayLike) -> Floats:
