@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SCIENCE = {"ase", "numpy", "scipy", "tblite", "pyarrow"}
+SCIENCE = {"ase", "numpy", "scipy", "tblite", "pyarrow", "matplotlib", "spglib"}
 LOOP = {"asyncio", "anyio"}
 
 

@@ -5,7 +5,8 @@ import pytest
 from ase.build import bulk
 from tests.analysis.crystals import COLD_COPPER, SILICON, cubic, geometry_of
 
-from penstock.analysis.elastic.sound import Density, compute_sound, crystal_density, phase_velocities
+from penstock.analysis.elastic.sound import Density, compute_sound, crystal_density, phase_velocities, sound_errors
+from penstock.analysis.voigt import UPPER
 from penstock.domain.geometry import Geometry
 
 
@@ -36,6 +37,14 @@ def test_waves_along_110() -> None:
     velocities = phase_velocities(SILICON, Density(2329.0, 5e28), np.array([1, 1, 0]) / 2**0.5)
     expected = np.sqrt(np.array([(c11 - c12) / 2, c44, (c11 + c12 + 2 * c44) / 2]) * 1e9 / 2329)
     np.testing.assert_allclose(velocities, expected)
+
+
+def test_errors_are_of_first_order() -> None:
+    """All constants known to 2 %, and wrong by the same factor: velocities are known to 1 %."""
+    density = Density(2329.0, 5e28)
+    upper = SILICON[UPPER]
+    errors = sound_errors(SILICON, 0.02**2 * np.outer(upper, upper), density)
+    np.testing.assert_allclose(errors, 0.01 * np.array(compute_sound(SILICON, density)), rtol=1e-5)
 
 
 def test_masses_may_be_those_of_isotopes() -> None:

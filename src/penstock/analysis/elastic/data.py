@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from penstock.analysis.elastic.strain import AMPLITUDE_MAX
-from penstock.analysis.voigt import KELVIN, Floats, strain_voigt, stress_voigt
+from penstock.analysis.voigt import KELVIN, Floats, stress_voigt
 
 Convention = Literal["tension", "compression"]
 """Which stress is positive: the one of a crystal that is pulled (ASE, continuum mechanics), or the one of a crystal
@@ -57,18 +57,6 @@ def read_pairs(
     kelvin = voigt / KELVIN
     directions, direction, amplitude = _directions(kelvin)
     return Pairs(kelvin, sign * stress_voigt(stresses) * KELVIN, directions, direction, amplitude, asymmetry)
-
-
-def strain_of(cell: ArrayLike, reference: ArrayLike) -> Floats:
-    """The strain (6,) in Voigt's form that turns the cell vectors (3, 3) `reference` into `cell`, rows both.
-
-    Small strain: the symmetric part of the displacement gradient. ValueError if the cells differ by a rotation too,
-    since stresses of the one are then not along the axes of the other.
-    """
-    gradient = np.linalg.solve(np.asarray(reference, dtype=float), np.asarray(cell, dtype=float)).T - np.eye(3)
-    if np.abs(gradient - gradient.T).max() > 1e-6 + 1e-3 * np.abs(gradient).max():
-        raise ValueError("the strained cell is rotated against its reference; strains must be symmetric")
-    return strain_voigt(gradient)
 
 
 def _check_shapes(strains: ArrayLike, stresses_gpa: ArrayLike) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 
-from penstock.analysis.elastic.moduli import complete_tensor
+from penstock.analysis.elastic.moduli import stable_tensor
 from penstock.analysis.voigt import COLUMNS, ROWS, Floats
 
 _GRID = (91, 180)  # polar and azimuthal angles: 2 degrees
@@ -26,9 +26,10 @@ class Extremes(NamedTuple):
 def young_modulus(tensor_gpa: ArrayLike, directions: ArrayLike) -> Floats:
     """Young's moduli (...) in GPa along `directions` (..., 3) of any length: 1/E = n_i n_j n_k n_l S_ijkl.
 
-    J. F. Nye, Physical Properties of Crystals (1957). ValueError for a tensor (6, 6) that is incomplete.
+    J. F. Nye, Physical Properties of Crystals (1957). ValueError for a tensor (6, 6) that is incomplete or of no
+    stable crystal.
     """
-    compliance = np.linalg.inv(complete_tensor(tensor_gpa))
+    compliance = np.linalg.inv(stable_tensor(tensor_gpa))
     along = np.asarray(directions, dtype=float)
     along = along / np.linalg.norm(along, axis=-1, keepdims=True)
     # the stress of a unit pull along n is n_i n_j, and its work is done on the strain along n
@@ -51,14 +52,14 @@ def directions_of(polar: ArrayLike, azimuth: ArrayLike) -> Floats:
 def young_extremes(tensor_gpa: ArrayLike) -> Extremes:
     """Where Young's modulus is smallest and largest: the best points of a grid of 2 degrees, then refined.
 
-    ValueError for a tensor (6, 6) that is incomplete.
+    ValueError for a tensor (6, 6) that is incomplete or of no stable crystal.
     """
     polar, azimuth = np.linspace(0, np.pi / 2, _GRID[0] // 2 + 1), np.linspace(0, 2 * np.pi, _GRID[1], endpoint=False)
     surface = young_surface(tensor_gpa, polar, azimuth)
     found: list[tuple[float, Floats]] = []
     for sign in (1.0, -1.0):
         row, column = np.unravel_index((sign * surface).argmin(), surface.shape)
-        found.append(_refine(complete_tensor(tensor_gpa), sign, float(polar[row]), float(azimuth[column])))
+        found.append(_refine(stable_tensor(tensor_gpa), sign, float(polar[row]), float(azimuth[column])))
     return Extremes(*found[0], *found[1])
 
 

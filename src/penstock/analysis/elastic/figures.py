@@ -64,11 +64,9 @@ def figure_elastic_tensor(fit: ElasticFit, subject: str) -> Figure:
 def figure_elastic_surface(tensor_gpa: ArrayLike, subject: str) -> Figure:
     """The figure `elastic_surface`: Young's modulus (GPa) by direction, in three planes and as a surface.
 
-    ValueError for a tensor (6, 6) that is incomplete, or of a crystal that is not stable in some direction.
+    ValueError for a tensor (6, 6) that is incomplete or of no stable crystal.
     """
     extremes = young_extremes(tensor_gpa)
-    if extremes.min_gpa <= 0:
-        raise ValueError("Young's modulus is negative in some directions: the crystal is not elastically stable")
     polar, azimuth = np.linspace(0, np.pi, _SURFACE_POINTS[0]), np.linspace(0, 2 * np.pi, _SURFACE_POINTS[1])
     return Figure(
         kind="elastic_surface",

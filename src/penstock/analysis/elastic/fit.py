@@ -88,7 +88,7 @@ def fit_elastic(
     tensor, undetermined = _constants(fitted, basis)
     raw_tensor, _ = _constants(raw, tensor_basis(NO_SYMMETRY))
     _check_sign(tensor, undetermined, convention)
-    reference = pairs.stresses[-1] if reference_stress_gpa is not None else fitted.reference
+    reference = pairs.stresses[-1] if reference_stress_gpa is not None else raw.reference
     pressure = -float(reference[:3].mean())
     _check_hydrostatic(reference, deviator_max_gpa)
     error, covariance = _errors(fitted, basis, tensor)
@@ -123,8 +123,8 @@ def _constants(fitted: LeastSquares, basis: Floats) -> tuple[Floats, tuple[str, 
     unknown = np.linalg.norm(rows @ fitted.unknown, axis=1) > NEGLIGIBLE
     if (unknown | (np.linalg.norm(rows, axis=1) < 1e-9)).all():
         raise ValueError(
-            "the strains determine no elastic constant: each direction needs at least two amplitudes, or one and the "
-            "stress of the crystal without strain"
+            "the strains determine no elastic constant by itself: each direction needs at least two amplitudes, or one "
+            "and the stress of the crystal without strain"
         )
     values[unknown] = np.nan
     missing = {name for name, is_unknown in zip(CONSTANTS, unknown, strict=True) if is_unknown}

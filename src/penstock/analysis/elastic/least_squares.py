@@ -72,7 +72,8 @@ def solve(pairs: Pairs, basis: Floats, group: Floats, degree: int) -> LeastSquar
     matrix, target = _equations(pairs, basis, stress_basis(group), forms, degree)
     sizes = np.linalg.norm(matrix, axis=0)
     scale = np.where(sizes > _EXACT * sizes.max(), sizes, sizes.max())  # not the rounding of a column that is empty
-    left, values, right = np.linalg.svd(matrix / scale, full_matrices=True)
+    # all of `right` is wanted, also where there are fewer rows than columns; of `left` never more than that
+    left, values, right = np.linalg.svd(matrix / scale, full_matrices=len(matrix) < len(scale))
     values = np.append(values, np.zeros(len(right) - len(values)))
     rank = int(np.count_nonzero(values > NEGLIGIBLE * values[0]))
     kept = right[:rank].T / values[:rank]

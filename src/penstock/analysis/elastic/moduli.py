@@ -58,18 +58,14 @@ class Stability(NamedTuple):
 def compute_moduli(tensor_gpa: ArrayLike) -> Moduli:
     """The moduli of an elastic tensor (6, 6), in GPa; under pressure, of the stress-strain coefficients.
 
-    ValueError if a component is missing or the crystal is not stable, since the average then has no meaning.
+    ValueError if a component is missing or the crystal is not stable.
     """
-    tensor = complete_tensor(tensor_gpa)
-    if np.linalg.eigvalsh(to_kelvin(tensor))[0] <= 0:
-        raise ValueError("the crystal is not elastically stable: polycrystal averages of its tensor have no meaning")
-    return Moduli(*map(float, _moduli(tensor)))
+    return Moduli(*map(float, _moduli(stable_tensor(tensor_gpa))))
 
 
 def moduli_errors(tensor_gpa: ArrayLike, covariance: ArrayLike) -> Moduli:
     """The standard errors of `compute_moduli`, each in the place of its modulus; `covariance` (21, 21) in GPa²."""
-    compute_moduli(tensor_gpa)
-    return Moduli(*map(float, propagate_errors(_moduli, complete_tensor(tensor_gpa), covariance)))
+    return Moduli(*map(float, propagate_errors(_moduli, stable_tensor(tensor_gpa), covariance)))
 
 
 def propagate_errors(function: Callable[[Floats], Floats], tensor_gpa: Floats, covariance: ArrayLike) -> Floats:
@@ -128,6 +124,17 @@ def complete_tensor(tensor_gpa: ArrayLike) -> Floats:
         raise ValueError(f"the elastic tensor is not complete: {', '.join(names)} are not determined")
     if not np.allclose(tensor, tensor.T, rtol=0, atol=1e-6 * np.abs(tensor).max()):
         raise ValueError("an elastic tensor is symmetric; take the mean of C12 and C21 and so on")
+    return tensor
+
+
+def stable_tensor(tensor_gpa: ArrayLike) -> Floats:
+    """The tensor (6, 6) as an array; ValueError as of `complete_tensor`, and if the crystal is not stable."""
+    tensor = complete_tensor(tensor_gpa)
+    if (softest := float(np.linalg.eigvalsh(to_kelvin(tensor))[0])) <= 0:
+        raise ValueError(
+            f"the crystal is not elastically stable (an eigenvalue of its tensor is {softest:.4g} GPa): averages, "
+            "Young's moduli and velocities of sound have no meaning"
+        )
     return tensor
 
 

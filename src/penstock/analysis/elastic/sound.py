@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from scipy import constants
 
 from penstock.analysis.crystal_symmetry import crystal_cell
-from penstock.analysis.elastic.moduli import complete_tensor, compute_moduli
-from penstock.analysis.voigt import Floats, full_tensor, to_kelvin
+from penstock.analysis.elastic.moduli import compute_moduli, propagate_errors, stable_tensor
+from penstock.analysis.voigt import Floats, full_tensor
 from penstock.domain.geometry import ATOMIC_NUMBERS, Geometry
 
 _ORDER = 24  # of the rule in the polar angle; twice as many points in the other: averages good to 1e-6 and better
@@ -68,14 +68,19 @@ def compute_sound(tensor_gpa: ArrayLike, density: Density) -> Sound:
     return Sound(longitudinal, transverse, mean, _debye_k(mean, density), _debye_k(exact, density))
 
 
+def sound_errors(tensor_gpa: ArrayLike, covariance: ArrayLike, density: Density) -> Sound:
+    """The standard errors of `compute_sound`, each in its place; `covariance` (21, 21) in GPa²."""
+    tensor = stable_tensor(tensor_gpa)
+    errors = propagate_errors(lambda other: np.array(compute_sound(other, density)), tensor, covariance)
+    return Sound(*map(float, errors))
+
+
 def phase_velocities(tensor_gpa: ArrayLike, density: Density, directions: ArrayLike) -> Floats:
     """Velocities (..., 3) in m/s, from the slowest, of plane waves along the unit vectors `directions` (..., 3).
 
     From the eigenvalues of Christoffel's matrix C_ijkl n_j n_l. ValueError if the tensor is incomplete or not stable.
     """
-    tensor = complete_tensor(tensor_gpa)
-    if np.linalg.eigvalsh(to_kelvin(tensor))[0] <= 0:
-        raise ValueError("the crystal is not elastically stable: it carries no sound in some directions")
+    tensor = stable_tensor(tensor_gpa)
     along = np.asarray(directions, dtype=float)
     christoffel = np.einsum("ijkl,...j,...l->...ik", full_tensor(tensor), along, along, optimize=True)
     velocities: Floats = np.sqrt(np.linalg.eigvalsh(christoffel) * constants.giga / density.mass_kg_m3)
