@@ -1,0 +1,1 @@
+"""Figures of what analyses find, drawn from values."""
