@@ -30,6 +30,7 @@ NAMES: Final = (
     "slurm_jobs",
     "staging",
     "chains",
+    "elastic_espresso",
     "idle_cluster",
     "kill_storm",
     "locks",
