@@ -108,4 +108,4 @@ async def test_a_campaign_has_a_report_of_its_jobs(tmp_path: Path) -> None:
     await store.close()
     reply = await ask(tmp_path / "workflow.db", m.WriteReport("w"))
     assert reply.figures == 0
-    assert "There are no properties yet" in Path(reply.path).read_text()
+    assert "There are no properties yet" in (tmp_path / "report.html").read_text()

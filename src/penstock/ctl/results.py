@@ -34,7 +34,7 @@ _ORDERS: Final = ("value", "uncertainty", "name", "subject")
 @click.option("--offset", type=Whole(0), default=0, help="Properties to leave out before it.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write all to a .csv, .json or .parquet file.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
-def results(
+def results(  # noqa: PLR0917 - options
     ctl: Ctl,
     id: str,
     names: tuple[str, ...],

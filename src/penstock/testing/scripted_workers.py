@@ -60,7 +60,7 @@ def hydrogen_atoms(count: int) -> list[Structure]:
 
 
 class ScriptedWorkers:
-    """Answers ReadChunk from `structures`, Render without inputs, Collect by `rule`, ExportJobs and WriteReport without a file.
+    """Answers ReadChunk from `structures`, Render without inputs, Collect by `rule`; writes no exports and no reports.
 
     LookAtJobs is answered by `look`, which finds nothing unless a test has it find something.
 
@@ -83,7 +83,7 @@ class ScriptedWorkers:
         self._trouble = trouble
         self.look: Callable[[Look], Seen] = lambda look: Seen(look.job, look.attempts, look.directory, found=False)
 
-    async def run(self, task: Any) -> Any:
+    async def run(self, task: Any) -> Any:  # noqa: PLR0911 - one line a kind
         """The answer to a task."""
         await self._clock.sleep(self._latency_s)
         if error := self._trouble(task):
