@@ -185,6 +185,18 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any], messages.AnyRequest, mes
         messages.ListResults("g2", ("elastic_tensor",), order="-value", conclusions_offset=3),
         RESULTS,
     ),
+    "write_results": (
+        ("g2", "/r.csv", ("p",)),
+        {"overwrite": True},
+        messages.WriteResults("g2", "/r.csv", ("p",), overwrite=True),
+        messages.Exported("/r.csv", 3, "properties"),
+    ),
+    "report": (
+        ("g2",),
+        {"figures": "/f"},
+        messages.WriteReport("g2", figures="/f"),
+        messages.ReportWritten("/r.html", 2, ("/f/a.svg",), ()),
+    ),
     "export": (
         ("g2", "csv"),
         {"overwrite": True},

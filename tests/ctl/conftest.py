@@ -116,6 +116,8 @@ ANSWERS: dict[type[messages.Request[Any]], messages.AnyReply] = {
     messages.Summarize: messages.Summary(INFO, {"walltime": 1}, *[STATISTIC] * 4),
     messages.Tabulate: messages.Table(INFO, TABLE_COLUMNS, ((EVIL, 2, "completed", -76.5, 5.5, "direct"),), 40),
     messages.ListResults: RESULTS,
+    messages.WriteResults: messages.Exported("/w/out.csv", 30, "properties"),
+    messages.WriteReport: messages.ReportWritten("/w/r.html", 1, (EVIL,), (EVIL,)),
     messages.Explain: messages.Why(JOB, EVIL, (EVIL,), (EVENT,)),
     messages.ListClusters: messages.Clusters((CLUSTER, msgspec.structs.replace(HPC, reason=EVIL, connected=False))),
     messages.ReportCluster: messages.ClusterReported(REPORT),

@@ -11,6 +11,7 @@ import pytest
 from tests.store.concluded import COPPER, GOLD, SILVER
 
 from penstock.control import messages
+from penstock.ctl.results import lines_of
 from penstock.domain.properties import PropertyResult
 from penstock.domain.views import AnalysisInfo, ConclusionInfo, FigureInfo
 from penstock.testing.scripted_daemon import Script, ScriptedDaemon
@@ -161,3 +162,26 @@ def test_a_derived_job_says_what_it_was_made_from(script: Script, daemon: Script
     rows = [line.split() for line in run("show", "m", "7").out.splitlines()]
     assert ["made", "from", "the", "result", "of", "job", "3"] in rows
     assert ["label", "strain", "2,", "amplitude", "0.01"] in rows
+
+
+def test_an_elastic_tensor_is_a_matrix_with_voigt_labels() -> None:
+    tensor = [[175.32 if i == j else -0.0004 for j in range(6)] for i in range(6)]
+    errors = [[0.21] * 6] * 6
+    head, *rows, error = lines_of(PropertyResult("elastic_tensor", "Cu", tensor, "GPa", errors))
+    assert head.split() == ["xx", "yy", "zz", "yz", "xz", "xy"]
+    assert rows[3].split() == ["yz", "0.00", "0.00", "0.00", "175.32", "0.00", "0.00"]
+    assert len({len(line) for line in (head, *rows)}) == 1
+    assert error == "standard error: at most 0.21 GPa"
+
+
+def test_other_shapes_are_shown_as_well_as_they_can_be() -> None:
+    small = PropertyResult("d", "Cu", [[2.5e-9, 0, 0], [0, 2e-9, 0], [0, 0, 1e-9]], "m2/s")
+    head, *rows = lines_of(small)
+    assert head.split() == ["x", "y", "z", "x", "1e-09"]
+    assert rows[0].split() == ["x", "2.5000", "0.0000", "0.0000"]
+    assert lines_of(PropertyResult("a", "Cu", [3.61, 4.1], "A", [0.012, 0.1])) == ["3.610 ± 0.012, 4.10 ± 0.10"]
+    assert lines_of(PropertyResult("a", "Cu", [1.0] * 50, "A")) == ["50 numbers; --json has them"]
+    assert lines_of(PropertyResult("a", "Cu", [[1.0], [1.0, 2.0]], "A")) == [
+        "a value of several parts; --json has them"
+    ]
+    assert lines_of(PropertyResult("a", "Cu", [[0, 0]], "1"))[1].split() == ["1", "0", "0"]

@@ -24,7 +24,8 @@ from penstock.store.archive_writer import write_archive
 from penstock.store.layout import sync_directory
 
 _WEEK_S: Final = 7 * 86_400.0
-_STRUCTURES: Final = "structures.db"
+_VIEWS: Final = ("structures.db", "report.html")
+"""What names a workflow and its jobs, and is made anew where these are called otherwise."""
 
 
 class _Vast(Task[Any], frozen=True):
@@ -216,14 +217,14 @@ class UnpackArchive(_Vast, frozen=True):
         transfer.retarget(copy, head.workflow, target, origin)
         facts = transfer.check_copy(copy, context.workflow_id)
         if head.workflow != context.workflow_id:
-            (aside / _STRUCTURES).unlink(missing_ok=True)  # names the other in every row; it is made anew
+            _forget_views(aside)
         self._lay_out(aside)
         if not Path(context.database).is_relative_to(context.directory):
             among_others = context.shares_database
             shift = transfer.insert_rows(copy, Path(context.database), context.workflow_id, among_others=among_others)
             transfer.move_job_directories(aside, shift)
             if shift.job:
-                (aside / _STRUCTURES).unlink(missing_ok=True)
+                _forget_views(aside)
             for ending in ("", "-journal", "-wal", "-shm"):
                 copy.with_name(f"{DATABASE_NAME}{ending}").unlink(missing_ok=True)
         sync_file_system(aside)
@@ -289,3 +290,8 @@ def partial_of(location: str, directory: Path, token: str) -> Path:
         return scratch_of(directory, token) / "archive.tar.zst.partial"
     target = Path(location)
     return target.with_name(f"{target.name}.{token}.partial")
+
+
+def _forget_views(directory: Path) -> None:
+    for name in _VIEWS:
+        (directory / name).unlink(missing_ok=True)

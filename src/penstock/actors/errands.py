@@ -15,6 +15,7 @@ from penstock.actors.derive_tasks import Conclude, Place, Unfold
 from penstock.actors.ledger import Ledger, PlannedStep
 from penstock.actors.mailbox import Ref
 from penstock.actors.order_book import Order
+from penstock.actors.report_tasks import WriteReport
 from penstock.actors.worker_tasks import Collect, CollectItem, ExportJobs, ReadChunk, Render, RenderItem
 from penstock.actors.workers import WorkerLostError, Workers, WorkerStuckError
 from penstock.actors.workflow_messages import (
@@ -41,6 +42,7 @@ _RETRY_S: Final = 1.0
 _SLOW_S: Final = 2.0
 PROJECTED_MAX: Final = 20_000
 STRUCTURES_NAME: Final = "structures.db"
+REPORT_NAME: Final = "report.html"
 
 
 class Reading:
@@ -155,7 +157,19 @@ class Errands:
                 await self._work(task)
             except (SpecError, BusyError) as error:
                 self._log.warning("structures.db not written", error=str(error))
+        await self._report()
         self._me.post("projected", Projected())
+
+    async def _report(self) -> None:
+        """Writes `report.html` where analyses have said something: a view of it, as `structures.db` is."""
+        ledger = self._ledger
+        if not any(step.is_analysis for step in ledger.derived):
+            return
+        place = Place(ledger.context.database, ledger.workflow_id, str(ledger.directory))
+        try:
+            await self._work(WriteReport(place, str(ledger.directory / REPORT_NAME), overwrite=True))
+        except PenstockError as error:
+            self._log.warning("report.html not written", error=str(error))
 
     async def derive(self, due: Due) -> None:
         """Has a worker derive from results what is due."""

@@ -37,6 +37,7 @@ from penstock.actors.archive_tasks import (
 )
 from penstock.actors.derive_tasks import Conclude, Unfold
 from penstock.actors.directories import look_through
+from penstock.actors.report_tasks import ExportResults, WriteReport
 from penstock.actors.task import Task
 from penstock.domain.build_table import BUILT, BuildTable
 from penstock.domain.calculation import (
@@ -507,6 +508,8 @@ AnyTask = (
     | CleanFiles
     | Unfold
     | Conclude
+    | ExportResults
+    | WriteReport
 )
 
 

@@ -33,7 +33,8 @@ class CrystalSymmetry(NamedTuple):
 
     `operations` (n, 3, 3) are the point group's rotations and reflections, orthogonal to rounding, in the Cartesian
     frame of the cell that was given. `to_standard` (3, 3) turns that frame into the one of the conventional cell: its
-    a along x, its b in the plane of x and y, c with z above it (monoclinic: b, the unique axis, is y).
+    a along x, its b in the plane of x and y, c with z above it (monoclinic: b, the unique axis, is y). `conventional` (3, 3) makes
+    the vectors of that cell, as rows, of those of the cell that was given.
     """
 
     space_group: str
@@ -43,6 +44,7 @@ class CrystalSymmetry(NamedTuple):
     system: str
     operations: Floats
     to_standard: Floats
+    conventional: Floats
 
 
 def find_symmetry(geometry: Geometry, symprec: float = 1e-3) -> CrystalSymmetry:
@@ -64,6 +66,7 @@ def find_symmetry(geometry: Geometry, symprec: float = 1e-3) -> CrystalSymmetry:
         system=system,
         operations=_cartesian(np.unique(dataset.rotations, axis=0).astype(float), cell),
         to_standard=_proper(np.asarray(dataset.std_rotation_matrix, dtype=float)),
+        conventional=np.linalg.inv(np.asarray(dataset.transformation_matrix, dtype=float)).T,
     )
 
 

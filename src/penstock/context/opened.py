@@ -33,12 +33,14 @@ from penstock.context.results import Results
 from penstock.context.status import ContextStatus, status_of
 from penstock.domain.context import Context, DaemonPlace, Mode
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
+from penstock.domain.properties import PropertyResult
 from penstock.domain.spec import nearest
 from penstock.domain.views import Selection
-from penstock.store import export
+from penstock.store import export, result_pages
 from penstock.store.connection import open_writer, reading, transaction
 from penstock.store.held_lock import HeldLock, hold
 from penstock.store.lock_table import LOCKS_NAME, LockTable
+from penstock.store.results import property_of
 
 
 def open_context(
@@ -204,6 +206,12 @@ class OpenContext:
         """Where the workflow stands."""
         self.check_open()
         return status_of(self.value, self.read_only_because, self._daemon)
+
+    def properties(self, *names: str) -> list[PropertyResult]:
+        """What the workflow's analyses have found, as it stands now; of these names, or all. Raises StoreError."""
+        with self.reading() as db:
+            rows = result_pages.property_rows(db, self.id, result_pages.Wanted(names))
+            return [property_of(row) for row in rows]
 
     def path(self, *parts: str) -> Path:
         """A path in the storage, its folder made. SpecError for one that would lead out of it, through links too."""

@@ -99,6 +99,8 @@ class AsyncClient:
     summary = _verb(messages.Summarize)
     table = _verb(messages.Tabulate)
     results = _verb(messages.ListResults)
+    write_results = _verb(messages.WriteResults)
+    report = _verb(messages.WriteReport)
     export = _verb(messages.Export)
     backup = _verb(messages.Backup)
     merge = _verb(messages.Merge)

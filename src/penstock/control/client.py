@@ -95,6 +95,8 @@ class Client:
     summary = _verb(messages.Summarize)
     table = _verb(messages.Tabulate)
     results = _verb(messages.ListResults)
+    write_results = _verb(messages.WriteResults)
+    report = _verb(messages.WriteReport)
     export = _verb(messages.Export)
     backup = _verb(messages.Backup)
     merge = _verb(messages.Merge)

@@ -264,6 +264,15 @@ class Results(Message, frozen=True):
     open_jobs: int
 
 
+class ReportWritten(Message, frozen=True):
+    """Where a report was written, how many figures it has, their own files, and what could not be drawn and why."""
+
+    path: str
+    figures: int
+    files: tuple[str, ...]
+    troubles: tuple[str, ...]
+
+
 class BackupWritten(Message, frozen=True):
     """Where a backup was written: the whole file, with all workflows that are in it."""
 
@@ -746,6 +755,30 @@ class ListResults(Request[Results], frozen=True):
     reply = Results
 
 
+class WriteResults(Request[Exported], frozen=True):
+    """Write properties to `path` (absolute), whose suffix says how: .csv, .json, .parquet. They narrow as above."""
+
+    id: str
+    path: str
+    names: tuple[str, ...] = ()
+    subject: str | None = None
+    overwrite: bool = False
+    reply = Exported
+
+
+class WriteReport(Request[ReportWritten], frozen=True):
+    """Write a workflow's report as an HTML page to `path` (absolute; None = the workflow's own directory).
+
+    `figures`: an absolute directory that gets every figure as SVG and PNG.
+    """
+
+    id: str
+    path: str | None = None
+    figures: str | None = None
+    overwrite: bool = False
+    reply = ReportWritten
+
+
 class Export(Request[Exported], frozen=True):
     """Write results to `path` (absolute; None = the workflow's own directory)."""
 
@@ -963,6 +996,8 @@ AnyRequest = (
     | Summarize
     | Tabulate
     | ListResults
+    | WriteResults
+    | WriteReport
     | Export
     | Backup
     | Merge
@@ -1004,6 +1039,7 @@ AnyReply = (
     | Summary
     | Table
     | Results
+    | ReportWritten
     | Exported
     | BackupWritten
     | Merged

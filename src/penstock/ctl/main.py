@@ -48,6 +48,7 @@ _MODULES: Final = {
     "summary": "query",
     "table": "query",
     "results": "results",
+    "report": "results",
     "why": "query",
     "logs": "follow",
     "watch": "follow",

@@ -9,7 +9,6 @@ from typing import Final
 import click
 
 from penstock.control.messages import JobDetail, Summary, Table, WorkflowStatus
-from penstock.ctl.measured import conditions
 from penstock.ctl.options import (
     Whole,
     command,
@@ -32,6 +31,7 @@ from penstock.ctl.text import (
     percentage,
 )
 from penstock.domain.context import Mode
+from penstock.domain.measured import conditions
 from penstock.domain.states import JobState, WorkflowState
 from penstock.domain.views import (
     CompletionInfo,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
-from penstock.control.messages import Results, WorkflowStatus
-from penstock.ctl.measured import conditions, is_small, lines_of, measured
+from penstock.control.messages import Exported, Results, WorkflowStatus
 from penstock.ctl.options import Whole, command, id_argument
 from penstock.ctl.output import Ctl
+from penstock.domain.measured import conditions, is_matrix, is_small, largest_error, listed, matrix_of, measured
 from penstock.domain.properties import PropertyResult
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import AnalysisInfo, ConclusionInfo
@@ -19,6 +20,7 @@ from penstock.domain.views import AnalysisInfo, ConclusionInfo
 _PAGE: Final = 100
 _WHOLE_PAGE: Final = 5000
 _NOTED: Final = 10
+_LISTED: Final = 12  # numbers of a list that are worth a line
 _UNENDED: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
 _ORDERS: Final = ("value", "uncertainty", "name", "subject")
 
@@ -30,10 +32,25 @@ _ORDERS: Final = ("value", "uncertainty", "name", "subject")
 @click.option("--order", default="", metavar="ORDER", help=f"{', '.join(_ORDERS)}; -ORDER for falling.")
 @click.option("--limit", type=Whole(1, 10_000), help=f"Properties on a page.  [default: {_PAGE}; with --json: all]")
 @click.option("--offset", type=Whole(0), default=0, help="Properties to leave out before it.")
-def results(
-    ctl: Ctl, id: str, names: tuple[str, ...], subject: str | None, order: str, limit: int | None, offset: int
+@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write all to a .csv, .json or .parquet file.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+def results(  # noqa: PLR0917 - options
+    ctl: Ctl,
+    id: str,
+    names: tuple[str, ...],
+    subject: str | None,
+    order: str,
+    limit: int | None,
+    offset: int,
+    output: str | None,
+    overwrite: bool,
 ) -> None:
-    """Show the properties that a workflow's analyses have found."""
+    """Show the properties that a workflow's analyses have found, or write them to a file."""
+    if output is not None:
+        if order or limit is not None or offset:
+            raise click.UsageError("a file has all properties; leave --order, --limit and --offset out")
+        _write(ctl, ctl.client.write_results(id, _absolute(output), names, subject, overwrite))
+        return
 
     def page(limit: int, offset: int, conclusions_offset: int) -> Results:
         return ctl.client.results(id, names, subject, limit, offset, order, conclusions_offset)
@@ -44,6 +61,39 @@ def results(
         ctl.emit(page(limit, offset, 0))
     else:
         ctl.emit(_whole(page, offset))
+
+
+@command("report")
+@id_argument()
+@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Default: the workflow's own directory.")
+@click.option("--figures", type=click.Path(), metavar="DIR", help="Also write every figure, as SVG and PNG.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+def report(ctl: Ctl, id: str, output: str | None, figures: str | None, overwrite: bool) -> None:
+    """Write a workflow's report: one HTML page with its results, figures, and how they were found."""
+    path = None if output is None else _absolute(output)
+    place = None if figures is None else str(Path(figures).absolute())
+    reply = ctl.client.report(id, path, place, overwrite)
+    if ctl.json:
+        ctl.emit(reply)
+        return
+    ctl.line(f"report with {reply.figures} figures written to {reply.path}")
+    if reply.files:
+        ctl.line(f"{len(reply.files)} files of figures written to {place}")
+    for trouble in reply.troubles:
+        ctl.note(f"not drawn: {trouble}")
+
+
+def _absolute(output: str) -> str:
+    if output == "-":
+        raise click.UsageError("this writes a file; give -o the path it shall have, or ./- for a file of that name")
+    return str(Path(output).absolute())
+
+
+def _write(ctl: Ctl, reply: Exported) -> None:
+    if ctl.json:
+        ctl.emit(reply)
+    else:
+        ctl.line(f"{reply.jobs} {reply.of} written to {reply.path}")
 
 
 def _whole(page: Callable[[int, int, int], Results], offset: int) -> Results:
@@ -114,6 +164,28 @@ def _show_scalars(ctl: Ctl, found: list[PropertyResult]) -> None:
     ctl.table(("subject", "property", ">value", "unit", *last), rows)
 
 
+def lines_of(found: PropertyResult) -> list[str]:
+    """A value that is more than a number, on lines of its own: matrices with their axes, lists on one line."""
+    if is_matrix(found.value):
+        return [*_matrix(found), *largest_error(found)]
+    numbers = listed(found.value, found.uncertainty)
+    if numbers is None:
+        return ["a value of several parts; --json has them"]
+    return [", ".join(numbers) if len(numbers) <= _LISTED else f"{len(numbers)} numbers; --json has them"]
+
+
+def _matrix(found: PropertyResult) -> list[str]:
+    matrix = matrix_of(found.value, found.uncertainty)
+    width = max(len(text) for text in (*matrix.across, *(cell for row in matrix.cells for cell in row)))
+    power = f"   x 1e{matrix.power:+03d}" if matrix.power else ""
+    head = " " * 4 + "".join(f"  {name:>{width}}" for name in matrix.across) + power
+    body = (
+        f"{name:>4}" + "".join(f"  {cell:>{width}}" for cell in row)
+        for name, row in zip(matrix.down, matrix.cells, strict=True)
+    )
+    return [head, *body]
+
+
 def _show_methods(ctl: Ctl, found: Iterable[PropertyResult]) -> None:
     """How they were found, each way once."""
     by_method: dict[str, dict[str, None]] = {}
@@ -160,4 +232,4 @@ def show_failed_analyses(ctl: Ctl, reply: WorkflowStatus) -> None:
         ctl.line(f"  {one.step} of {one.subject}: {one.failure}")
 
 
-COMMANDS: Final = {"results": results}
+COMMANDS: Final = {"results": results, "report": report}

@@ -39,7 +39,7 @@ from penstock.daemon.imports import executions_of, import_databases, structures_
 from penstock.daemon.locks import LockDesk
 from penstock.daemon.merging import merge_results
 from penstock.daemon.metrics import Metrics
-from penstock.daemon.results import results_of
+from penstock.daemon.results import answer_about_results
 from penstock.daemon.resuming import resume_revised
 from penstock.daemon.retention import WHOLE, Retention
 from penstock.daemon.reviews import review, word_on_job
@@ -132,6 +132,8 @@ class Service:
                 return await self._go_on(request)
             case m.Rescan() | m.RecomputeMetrics() | m.ResetMissing():
                 return await review(self._workflows, request)
+            case m.ListResults() | m.WriteResults() | m.WriteReport():
+                return await answer_about_results(self._workflows, self._workers, request)
             case m.ListLocks() | m.ReleaseLock():
                 return await self._locks.answer(request)
             case _ if isinstance(request, WHOLE) and self._whole is not None:
@@ -222,8 +224,6 @@ class Service:
                 info = self._workflows.info(id_)
                 summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.database), id_)
                 return m.Summary(info, *msgspec.structs.astuple(summary))
-            case m.ListResults():
-                return await results_of(self._workflows, request)
             case m.Tabulate(id=id_, limit=limit, offset=offset):
                 return await self._table(id_, limit, offset)
             case m.Export():

@@ -70,10 +70,6 @@ def to_conventional(geometry: str, symprec_angstrom: float) -> Floats:
 
     ValueError where it has none.
     """
-    import numpy as np
+    from penstock.analysis.crystal_symmetry import find_symmetry
 
-    from penstock.analysis.crystal_symmetry import find_dataset
-
-    dataset = find_dataset(parse_geometry(geometry), symprec_angstrom)
-    matrix: Floats = np.linalg.inv(np.array(dataset.transformation_matrix, dtype=float)).T
-    return matrix
+    return find_symmetry(parse_geometry(geometry), symprec_angstrom).conventional

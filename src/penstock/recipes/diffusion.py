@@ -232,12 +232,13 @@ def load_trajectory(segments: Sequence[JobRecord]) -> Trajectory:
         except OSError as error:
             raise ValueError(f"the trajectory of job {job.id} cannot be read: {error}; retry it") from error
         cells = description.cell_angstrom
+    a, b, c = description.pbc
     return make_trajectory(
         arrays,
         description.symbols,
         description.timestep_fs * description.sample_every,
         cells=cells,
-        periodic=tuple(description.pbc),
+        periodic=(a, b, c),
         masses_u=description.masses_amu,
     )
 

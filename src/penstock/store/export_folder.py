@@ -14,10 +14,18 @@ from penstock.domain.errors import SpecError, StoreError
 from penstock.domain.views import Selection
 from penstock.store.connection import reading
 from penstock.store.export import export_jobs
+from penstock.store.figures import write_figures
+from penstock.store.result_export import export_results
+from penstock.store.result_pages import Wanted
 
 FOLDER: Final = "folder"
 _FILES: Final = {"csv": "results.csv", "json": "results.json", "extxyz": "structures.extxyz", "ase": "structures.db"}
 _ABOUT: Final = "workflow.json"
+_ANALYSED: Final = """\
+properties.csv      what analyses found: a row a property, with unit and uncertainty (one standard error)
+properties.json     the same, with notes, failures and the data of the figures
+figures/            the figures of the analyses
+"""
 _README: Final = """Results of the workflow {id}
 {line}
 
@@ -27,7 +35,7 @@ results.csv         one row a job; properties as JSON in the last column
 results.json        the same, with the geometries and every property
 structures.extxyz   the structures (the final ones where there are any), energies in eV
 structures.db       the same as an ASE database: ase db structures.db
-workflow.json       what was asked for (the whole spec), how it was done, and how it ended
+{analysed}workflow.json       what was asked for (the whole spec), how it was done, and how it ended
 
 Units: energies in hartree (Eh) unless a name says otherwise, forces in hartree per bohr, geometries in angstrom.
 A job's own files are in the workflow's directory, in the folder that its job_dir names.
@@ -46,10 +54,11 @@ def export_folder(database: Path, workflow_id: str, path: Path, selection: Selec
         partial.mkdir(parents=True)
         for file_format, name in _FILES.items():
             jobs = export_jobs(database, workflow_id, file_format, partial / name, selection, overwrite=False)
+        analysed = _write_analysed(database, workflow_id, partial)
         about = msgspec.json.format(msgspec.json.encode(_about(database, workflow_id)))
         (partial / _ABOUT).write_bytes(about + b"\n")
         line = "=" * (len(workflow_id) + 24)
-        text = _README.format(id=workflow_id, line=line, jobs=jobs, version=__version__)
+        text = _README.format(id=workflow_id, line=line, jobs=jobs, version=__version__, analysed=analysed)
         (partial / "README.txt").write_text(text, encoding="utf-8")
         if path.exists():
             shutil.rmtree(path)
@@ -59,6 +68,17 @@ def export_folder(database: Path, workflow_id: str, path: Path, selection: Selec
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return jobs
+
+
+def _write_analysed(database: Path, workflow_id: str, folder: Path) -> str:
+    """Writes what analyses found, if anything; returns what the README says of it."""
+    with reading(database) as db:
+        if not db.execute("SELECT 1 FROM conclusion WHERE workflow_id = ?", (workflow_id,)).fetchone():
+            return ""
+    for suffix in ("csv", "json"):
+        export_results(database, workflow_id, folder / f"properties.{suffix}", Wanted(), overwrite=False)
+    _, troubles = write_figures(database, workflow_id, folder / "figures")
+    return _ANALYSED + "".join(f"not drawn: {trouble}\n" for trouble in troubles)
 
 
 def _refuse(path: Path, *, overwrite: bool) -> None:

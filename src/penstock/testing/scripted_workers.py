@@ -9,6 +9,7 @@ import msgspec
 
 from penstock.actors.clock import Clock
 from penstock.actors.derive_tasks import Conclude, Unfold
+from penstock.actors.report_tasks import Reported, WriteReport
 from penstock.actors.worker_tasks import (
     Collect,
     CollectItem,
@@ -59,7 +60,7 @@ def hydrogen_atoms(count: int) -> list[Structure]:
 
 
 class ScriptedWorkers:
-    """Answers ReadChunk from `structures`, Render without inputs, Collect by `rule`, ExportJobs without a file.
+    """Answers ReadChunk from `structures`, Render without inputs, Collect by `rule`; writes no exports and no reports.
 
     LookAtJobs is answered by `look`, which finds nothing unless a test has it find something.
 
@@ -82,7 +83,7 @@ class ScriptedWorkers:
         self._trouble = trouble
         self.look: Callable[[Look], Seen] = lambda look: Seen(look.job, look.attempts, look.directory, found=False)
 
-    async def run(self, task: Any) -> Any:
+    async def run(self, task: Any) -> Any:  # noqa: PLR0911 - one line a kind
         """The answer to a task."""
         await self._clock.sleep(self._latency_s)
         if error := self._trouble(task):
@@ -103,6 +104,8 @@ class ScriptedWorkers:
                 return [self.look(look) for look in task.items]
             case ExportJobs():
                 return 0
+            case WriteReport():
+                return Reported(0, [], [])
             case Unfold() | Conclude():
                 return task.run()  # of what is really in the database, by a recipe of the test's own
         raise NotImplementedError(f"no answer is scripted for {type(task).__name__}")

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
+
 from penstock.domain.properties import VOIGT, PropertyResult
 
 _AXES: Final = {6: VOIGT, 3: ("x", "y", "z")}
@@ -15,7 +17,6 @@ _MOST_FIXED: Final = 7
 """Powers of ten between which a number is written without one."""
 _DIGITS: Final = 5  # of the largest number of a matrix without uncertainties
 _PRECISION: Final = 15  # digits that a number has at all
-_LISTED: Final = 12  # numbers of a list that are worth a line
 
 
 def measured(value: Any, uncertainty: Any = None) -> str:
@@ -40,6 +41,14 @@ def _with_error(value: float, uncertainty: float) -> str:
     return f"({shown} ± {error})e{scale:+03d}"
 
 
+def is_matrix(value: Any) -> bool:
+    """Whether it is rows of numbers, equally long."""
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    is_table = all(isinstance(row, list | tuple) and row and all(map(_is_number, row)) for row in value)
+    return is_table and len({len(row) for row in value}) == 1
+
+
 def is_small(value: Any) -> bool:
     """Whether a value fits into a cell of a table: a number, a text, a truth."""
     return not isinstance(value, list | tuple | dict)
@@ -52,49 +61,41 @@ def conditions(given: Mapping[str, Any]) -> str:
     )
 
 
-def lines_of(found: PropertyResult) -> list[str]:
-    """A value that is more than a number, on lines of its own: matrices with their axes, lists on one line."""
-    value = found.value
-    if _is_matrix(value):
-        return [*_matrix(value, found.uncertainty), *_largest_error(found)]
-    if isinstance(value, list | tuple) and all(map(_is_number, value)):
-        if len(value) > _LISTED:
-            return [f"{len(value)} numbers; --json has them"]
-        errors = found.uncertainty if _is_like(value, found.uncertainty) else [None] * len(value)
-        return [", ".join(measured(number, error) for number, error in zip(value, errors, strict=True))]
-    return ["a value of several parts; --json has them"]
+class Matrix(msgspec.Struct, frozen=True):
+    """Numbers as text, rounded alike, with the names of rows and columns; each times ten to the `power`."""
+
+    down: tuple[str, ...]
+    across: tuple[str, ...]
+    cells: list[list[str]]
+    power: int
 
 
-def _matrix(rows: Sequence[Sequence[float]], uncertainty: Any) -> list[str]:
+def matrix_of(rows: Sequence[Sequence[float]], uncertainty: Any = None) -> Matrix:
+    """A matrix rounded to two digits of its largest uncertainty, or to five of its largest number."""
     errors = [abs(error) for error in _numbers(uncertainty) if error]
     largest = max((abs(number) for row in rows for number in row), default=0.0)
     last = _power(max(errors)) - 1 if errors else _power(largest) - _DIGITS + 1 if largest else 0
     scale = _power(largest) if largest else 0
     last = max(last, scale - _PRECISION)
-    factor = 0 if _LEAST_FIXED <= scale < _MOST_FIXED else scale
-    cells = [[_rounded(Decimal(number).scaleb(-factor), last - factor) for number in row] for row in rows]
+    power = 0 if _LEAST_FIXED <= scale < _MOST_FIXED else scale
+    cells = [[_rounded(Decimal(number).scaleb(-power), last - power) for number in row] for row in rows]
     down, across = (_AXES.get(count) or tuple(map(str, range(1, count + 1))) for count in (len(rows), len(rows[0])))
-    width = max(len(text) for text in (*across, *(cell for row in cells for cell in row)))
-    head = " " * 4 + "".join(f"  {name:>{width}}" for name in across) + (f"   x 1e{factor:+03d}" if factor else "")
-    body = (f"{name:>4}" + "".join(f"  {cell:>{width}}" for cell in row) for name, row in zip(down, cells, strict=True))
-    return [head, *body]
+    return Matrix(down, across, cells, power)
 
 
-def _largest_error(found: PropertyResult) -> list[str]:
-    """One line for all uncertainties of a matrix."""
+def listed(values: Any, uncertainty: Any = None) -> list[str] | None:
+    """Each number of a list with its uncertainty; None for what is no list of numbers."""
+    if not isinstance(values, list | tuple) or not all(map(_is_number, values)):
+        return None
+    is_like = isinstance(uncertainty, list | tuple) and len(uncertainty) == len(values)
+    errors = uncertainty if is_like else [None] * len(values)
+    return [measured(number, error) for number, error in zip(values, errors, strict=True)]
+
+
+def largest_error(found: PropertyResult) -> list[str]:
+    """At most one line for all uncertainties of a value."""
     errors = _numbers(found.uncertainty)
     return [f"standard error: at most {max(errors):.2g} {found.unit}"] if errors else []
-
-
-def _is_matrix(value: Any) -> bool:
-    if not isinstance(value, list | tuple) or not value:
-        return False
-    is_table = all(isinstance(row, list | tuple) and row and all(map(_is_number, row)) for row in value)
-    return is_table and len({len(row) for row in value}) == 1
-
-
-def _is_like(value: Sequence[Any], uncertainty: Any) -> bool:
-    return isinstance(uncertainty, list | tuple) and len(uncertainty) == len(value)
 
 
 def _numbers(value: Any) -> list[float]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.ctl.measured import conditions, lines_of, measured
+from penstock.domain.measured import conditions, is_matrix, largest_error, listed, matrix_of, measured
 from penstock.domain.properties import PropertyResult
 
 NUMBERS = st.floats(-1e300, 1e300)
@@ -59,24 +59,23 @@ def test_conditions_have_their_names() -> None:
     assert conditions({"species": "Cu", "temperature_k": 800.0, "n": 3}) == "species Cu, temperature_k 800, n 3"
 
 
-def test_an_elastic_tensor_is_a_matrix_with_voigt_labels() -> None:
-    tensor = [[175.32 if i == j else -0.0004 for j in range(6)] for i in range(6)]
-    errors = [[0.21] * 6] * 6
-    head, *rows, error = lines_of(PropertyResult("elastic_tensor", "Cu", tensor, "GPa", errors))
-    assert head.split() == ["xx", "yy", "zz", "yz", "xz", "xy"]
-    assert rows[3].split() == ["yz", "0.00", "0.00", "0.00", "175.32", "0.00", "0.00"]
-    assert len({len(line) for line in (head, *rows)}) == 1
-    assert error == "standard error: at most 0.21 GPa"
+def test_a_tensor_is_rounded_alike_and_has_its_axes() -> None:
+    rows = [[175.32 if i == j else -0.0004 for j in range(6)] for i in range(6)]
+    matrix = matrix_of(rows, [[0.21] * 6] * 6)
+    assert matrix.down == matrix.across == ("xx", "yy", "zz", "yz", "xz", "xy")
+    assert matrix.cells[3] == ["0.00", "0.00", "0.00", "175.32", "0.00", "0.00"]
+    assert matrix.power == 0
+    small = matrix_of([[2.5e-9, 0, 0], [0, 2e-9, 0], [0, 0, 1e-9]])
+    assert (small.down, small.power, small.cells[0]) == (("x", "y", "z"), -9, ["2.5000", "0.0000", "0.0000"])
+    assert matrix_of([[0, 0]]).cells == [["0", "0"]]
 
 
-def test_other_shapes_are_shown_as_well_as_they_can_be() -> None:
-    small = PropertyResult("d", "Cu", [[2.5e-9, 0, 0], [0, 2e-9, 0], [0, 0, 1e-9]], "m2/s")
-    head, *rows = lines_of(small)
-    assert head.split() == ["x", "y", "z", "x", "1e-09"]
-    assert rows[0].split() == ["x", "2.5000", "0.0000", "0.0000"]
-    assert lines_of(PropertyResult("a", "Cu", [3.61, 4.1], "A", [0.012, 0.1])) == ["3.610 ± 0.012, 4.10 ± 0.10"]
-    assert lines_of(PropertyResult("a", "Cu", [1.0] * 50, "A")) == ["50 numbers; --json has them"]
-    assert lines_of(PropertyResult("a", "Cu", [[1.0], [1.0, 2.0]], "A")) == [
-        "a value of several parts; --json has them"
+def test_shapes_are_told_apart() -> None:
+    assert is_matrix([[1, 2], [3, 4]])
+    assert not any(map(is_matrix, (1.0, [1.0], [], [[1.0], [1.0, 2.0]], [["a"]], [[None]])))
+    assert listed([3.61, 4], [0.012, 0.1]) == ["3.610 ± 0.012", "4.00 ± 0.10"]
+    assert listed([1.5, 2.0], 0.1) == ["1.5", "2"]
+    assert listed("ab") is listed([[1.0]]) is None
+    assert largest_error(PropertyResult("p", "s", [1.0, 2.0], "GPa", [0.1, 0.25])) == [
+        "standard error: at most 0.25 GPa"
     ]
-    assert lines_of(PropertyResult("a", "Cu", [[0, 0]], "1"))[1].split() == ["1", "0", "0"]
