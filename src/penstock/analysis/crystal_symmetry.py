@@ -33,8 +33,8 @@ class CrystalSymmetry(NamedTuple):
 
     `operations` (n, 3, 3) are the point group's rotations and reflections, orthogonal to rounding, in the Cartesian
     frame of the cell that was given. `to_standard` (3, 3) turns that frame into the one of the conventional cell: its
-    a along x, its b in the plane of x and y, c with z above it (monoclinic: b, the unique axis, is y). `conventional` (3, 3) makes
-    the vectors of that cell, as rows, of those of the cell that was given.
+    a along x, its b in the plane of x and y, c with z above it (monoclinic: b, the unique axis, is y). `conventional`
+    (3, 3) makes the vectors of that cell, as rows, of those of the cell that was given.
     """
 
     space_group: str
