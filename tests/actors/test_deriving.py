@@ -19,9 +19,11 @@ from penstock.actors.workflow_messages import CancelWorkflow, PauseWorkflow, Res
 from penstock.domain.calculation import FailureClass, Outcome
 from penstock.domain.context import Mode
 from penstock.domain.properties import Conclusion, Figure, PropertyResult
+from penstock.domain.remedy import Change, Rule
 from penstock.domain.spec import RetryTable, WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
 from penstock.domain.views import Selection
+from penstock.engines.command import CommandEngine
 from penstock.recipes import registry
 from penstock.recipes.recipe import Step, View
 from penstock.store.results import read_results
@@ -128,6 +130,19 @@ async def test_jobs_run_with_the_parameters_that_they_were_made_with(tmp_path: P
         run.workers.run = look  # type: ignore[method-assign]
         assert await run.until_ended() == "completed"
     assert rendered == {1: ["true"], 2: ["0"], 3: ["1"], 4: ["2"], 5: ["fine"]}
+
+
+@pytest.mark.parametrize(("alters", "attempts"), [(False, 2), (True, 1)])
+async def test_no_remedy_alters_what_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, alters: bool, attempts: int
+) -> None:
+    rule = Rule("another", FailureClass.EXIT_CODE, change={"argv": Change(append=["-x"])}, alters=alters)
+    monkeypatch.setattr(CommandEngine, "rules", (rule,))
+    async with run_family(tmp_path, 1) as run:
+        failing(run, "h0 0")
+        await run.until_ended()
+        ((job,),) = run.query("SELECT id FROM job WHERE name = 'h0 0'")
+        assert run.query("SELECT count(*) FROM attempt WHERE job_id = ?", job) == [(attempts,)]
 
 
 async def test_what_cannot_be_unfolded_fails_its_subject_and_no_other(tmp_path: Path) -> None:

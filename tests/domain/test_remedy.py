@@ -254,6 +254,20 @@ def test_a_rule_that_is_off_is_as_if_it_were_not_there() -> None:
     assert matching_rules(off, SCF, "basis diverged") == []
 
 
+def test_what_alters_the_calculation_is_off_where_results_are_compared_unless_the_spec_names_it() -> None:
+    altering = msgspec.structs.replace(SECOND, name="altering", alters=True)
+    usual, comparing = (
+        effective_rules(RemedyTable(), [FIRST, altering], compares=compares) for compares in (False, True)
+    )
+    assert matching_rules(usual, SCF, "diverged") == [FIRST, altering]
+    assert matching_rules(comparing, SCF, "diverged") == [FIRST]
+    named = effective_rules(RemedyTable(limits={"altering": 2}), [altering], compares=True)
+    assert [rule.limit for rule in named] == [2]
+    own = effective_rules(RemedyTable(rules=[altering]), [], compares=True)
+    assert own == (altering,)
+    assert describe_rule(altering)[-1] == "another calculation, off where results are compared"
+
+
 def test_rules_of_the_spec_come_first_and_replace_those_of_the_engine() -> None:
     own = msgspec.structs.replace(SECOND, why="mine")
     extra = Rule("extra", SCF, restart=True)

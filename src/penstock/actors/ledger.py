@@ -93,12 +93,12 @@ class Ledger:
         self.options = self.spec.scheduler.options()
         self.policy = retry_policy(self.spec)
         self.engine = engines.get(self.spec.engine_name)
-        self.rules = effective_rules(self.spec.remedies, self.engine.rules)
         rows = await self._plan(steps)
         fans = [row for row in rows if row.kind not in (UNFOLD, ANALYSIS)]
         self.step = next(row for row in fans if row.after is None)
         self._links = [row for row in fans if row.after is not None]
         self.derived = _derived_steps(rows)
+        self.rules = effective_rules(self.spec.remedies, self.engine.rules, compares=bool(self.derived))
         self.steps = {row.id: self._planned(row) for row in rows if row.kind != ANALYSIS}
         self._methods = self._name_methods(rows) if self.shares_results else {}
         return open_submissions

@@ -20,6 +20,7 @@ from penstock.domain.resources import Resources, render_walltime
 TOTAL_DEFAULT: Final = 3
 TOTAL_MAX: Final = 100
 GOES_ON: Final = "on from the last geometry and checkpoint"
+ALTERS: Final = "another calculation, off where results are compared"
 FACTOR_MAX: Final = 100.0
 
 
@@ -47,7 +48,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     It answers failures of the class `on` whose evidence or message `when` (a regular expression, searched, any case)
     matches, at most `limit` times a job. `change` goes by dotted names of engine parameters. `restart`: the next
     attempt starts from the last geometry and the checkpoint of the failed one. `person`: no program can mend it; the
-    text says what a person has to do.
+    text says what a person has to do. `alters`: the change is one of what is calculated, not of how it is come by, so
+    that the result compares with no other.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     restart: bool = False
     person: str = ""
     why: str = ""  # what it does, as a person would say it
+    alters: bool = False
 
 
 class RemedyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,11 +150,20 @@ def _operands(change: Change) -> tuple[Any, ...]:
     return change.add, change.multiply, change.append, change.merge
 
 
-def effective_rules(table: RemedyTable, engine_rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """The spec's own rules, then the engine's that they do not replace, each with its limit."""
+def effective_rules(table: RemedyTable, engine_rules: Sequence[Rule], *, compares: bool = False) -> tuple[Rule, ...]:
+    """The spec's own rules, then the engine's that they do not replace, each with its limit.
+
+    Where the workflow `compares` results with each other, the engine's rules that alter what is calculated are off
+    unless the table has a limit for them.
+    """
     own = {rule.name for rule in table.rules}
-    rules = [*table.rules, *(rule for rule in engine_rules if table.engine and rule.name not in own)]
+    engines = (_off(rule) if compares and rule.alters else rule for rule in engine_rules)
+    rules = [*table.rules, *(rule for rule in engines if table.engine and rule.name not in own)]
     return tuple(msgspec.structs.replace(rule, limit=table.limits.get(rule.name, rule.limit)) for rule in rules)
+
+
+def _off(rule: Rule) -> Rule:
+    return msgspec.structs.replace(rule, limit=0)
 
 
 def matching_rules(rules: Iterable[Rule], failure: FailureClass, text: str) -> list[Rule]:
@@ -236,6 +248,8 @@ def describe_rule(rule: Rule) -> list[str]:
         said.append(f"walltime x {rule.walltime:g}{most}")
     if rule.restart:
         said.append(GOES_ON)
+    if rule.alters:
+        said.append(ALTERS)
     return said
 
 

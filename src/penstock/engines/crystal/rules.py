@@ -18,6 +18,7 @@ RULES: Final = (
         limit=3,
         change={"shrink_step": Change(add=1, default=0)},
         why="the same shrinking factor in all directions, each time another one",
+        alters=True,
     ),
     Rule(
         "guess",

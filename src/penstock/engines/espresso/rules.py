@@ -39,6 +39,7 @@ RULES: Final = (
         change={"occupations": Change(set="smearing"), "degauss_ry": Change(multiply=1.0, default=0.01)},
         restart=True,
         why="partial occupations, in case there is no gap after all; the energy then has a term of the smearing",
+        alters=True,
     ),
     Rule(
         name="conjugate-gradients",
@@ -86,6 +87,7 @@ RULES: Final = (
         change={"ecutrho_factor": Change(multiply=1.5, default=1.0, most=3.0)},
         restart=True,
         why="augmentation charges that the grid of the density was too coarse for",
+        alters=True,
     ),
     Rule(
         name="smear-charge",
@@ -93,6 +95,7 @@ RULES: Final = (
         when="smearing is needed",
         change={"occupations": Change(set="smearing"), "degauss_ry": Change(multiply=1.0, default=0.01)},
         why="its bands are not all full or empty",
+        alters=True,
     ),
     Rule(
         name="random-start",

@@ -103,6 +103,7 @@ _CONVERGENCE: Final = (
         FailureClass.BLOWN_UP,
         change={"blocks.scf.sthresh": Change(set=1e-6)},
         why="the SCF ran away again; what is nearly linearly dependent leaves the basis",
+        alters=True,
     ),
 )
 
@@ -172,6 +173,7 @@ _CRASHES: Final = (
         when="absurd energy",
         change={**_FRESH_SCF, "blocks.scf.sthresh": Change(set=1e-6)},
         why="the SCF had run away before; it begins again from another guess, damped",
+        alters=True,
     ),
     Rule(
         "orca_crash_orbitals",
