@@ -17,7 +17,7 @@ PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 endif
 
-.PHONY: help demo demo-slurm test check format bench clean
+.PHONY: help demo demo-slurm demo-elastic test check format bench clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,7 +27,11 @@ demo: $(VENV)/.runtime ## 178 molecules and ions through the daemon, from a CSV 
 
 demo-slurm: $(VENV)/.runtime ## the same through a real Slurm, over SSH; both are started for it (as root, on Debian)
 	@.ci/install-services $(BIN)/python
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.g2.demo_slurm
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.demo_slurm g2
+
+demo-elastic: $(VENV)/.runtime ## elastic constants of silicon by pw.x on a real Slurm: a relaxation, strains, a report (10 minutes)
+	@.ci/install-services $(BIN)/python
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.demo_slurm elastic
 
 test: $(VENV)/.dev ## the test suite; ends with what was left out and why (TESTS="tests/domain -k ulid" narrows it)
 	@.ci/install-services $(BIN)/python

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from examples.g2.demo_slurm import render_config
+from examples.demo_slurm import render_config
 from tests.services.sshd import RealSshd
 
 from penstock.daemon.cluster_tables import SlurmTable

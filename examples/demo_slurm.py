@@ -1,4 +1,4 @@
-"""demo.sh through a real Slurm on this machine, reached over SSH: `python -m examples.g2.demo_slurm [FOLDER]`.
+"""A demo through a real Slurm on this machine, reached over SSH: `python -m examples.demo_slurm g2|elastic [FOLDER]`.
 
 Starts what the test suite starts (tests/services), and stops and removes it in the end. Needs root.
 """
@@ -15,15 +15,18 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from tests.services.pw import RealPw
 from tests.services.slurm import RealSlurm
 from tests.services.sshd import RealSshd
 
-DEMO = Path(__file__).with_name("demo.sh")
+EXAMPLES = Path(__file__).parent
 
 
 def main() -> int:
     """The demo's exit code; 77 where the services cannot be started."""
-    if why := RealSlurm.missing() or RealSshd.missing():
+    example, *folder = sys.argv[1:]
+    needs_pw = RealPw.missing() if example == "elastic" else None
+    if why := RealSlurm.missing() or RealSshd.missing() or needs_pw:
         print(f"This demo starts a real Slurm and OpenSSH server, which cannot be done here: {why}", file=sys.stderr)
         return 77
     signal.signal(signal.SIGTERM, leave)
@@ -32,9 +35,9 @@ def main() -> int:
     with RealSlurm(nodes=1, cpus=cores) as slurm, RealSshd(environment=slurm.environment) as sshd:
         print(f"ssh -p {sshd.port} {sshd.host} sbatch", flush=True)
         config = slurm.home.file("config.toml", render_config(slurm.home.path, sshd))
-        results = sys.argv[1] if len(sys.argv) > 1 else "demo-results"
+        results = folder[0] if folder else "demo-results"
         options = ["--cluster", "slurm", "--slots", str(cores)]
-        demo = subprocess.Popen([DEMO, results, config, *options], start_new_session=True)
+        demo = subprocess.Popen([EXAMPLES / example / "demo.sh", results, config, *options], start_new_session=True)
         for number in (signal.SIGINT, signal.SIGTERM):  # it cleans up first; only then may the cluster go
             signal.signal(number, lambda number, _frame: os.killpg(demo.pid, number))
         return demo.wait()
