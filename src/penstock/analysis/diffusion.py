@@ -10,7 +10,6 @@ atoms that move together, and hop rarely, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,12 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from penstock.analysis.brownian import compute_covariance, compute_memory, variance_of_mean
-from penstock.analysis.msd import MeanSquaredDisplacement
+from penstock.analysis.msd import ALL, MeanSquaredDisplacement, compute_projector, trace_weights
 from penstock.analysis.regime import Exponents, NotDiffusiveError, refusal, refuse_if_short
 from penstock.analysis.trajectory import Floats
 
 A2_PER_FS_IN_M2_PER_S: Final = 1e-5
-ALL: Final = np.eye(3)
 
 _LAGS_FITTED: Final = 16
 _TOO_VAGUE: Final = 0.5
@@ -76,15 +74,15 @@ class _Fit:
         return max(0.0, self.intercept / self.slope) if self.slope > 0 else 0.0
 
 
-def fit_diffusion(msd: MeanSquaredDisplacement, directions: Sequence[Sequence[float]] | ArrayLike = ALL) -> Diffusion:
+def fit_diffusion(msd: MeanSquaredDisplacement, directions: ArrayLike = ALL) -> Diffusion:
     """The diffusion coefficient in the space that `directions` (1 to 3 vectors of any length) span; its dimension is d.
 
     Raises NotDiffusiveError, a ValueError, where the motion is ballistic, caged or subdiffusive, or the trajectory too
     short to tell; ValueError for directions that do not span a space.
     """
     refuse_if_short(msd.frames, msd.interval_fs)
-    projector, dimension = _projector(directions)
-    across = _voigt_weights(projector)
+    projector, dimension = compute_projector(directions)
+    across = trace_weights(projector)
     means = msd.tensor_a2[msd.lags] @ across
     blocks = msd.block_tensors_a2 @ across
     if not (means > 0).all():
@@ -124,23 +122,6 @@ def fit_diffusion(msd: MeanSquaredDisplacement, directions: Sequence[Sequence[fl
         dispersion=dispersion,
         notes=_notes(stretches @ across, dispersion, float(msd.tensor_a2[msd.frames // 2] @ across)),
     )
-
-
-def _projector(directions: Sequence[Sequence[float]] | ArrayLike) -> tuple[Floats, int]:
-    vectors = np.atleast_2d(np.asarray(directions, float))
-    if vectors.ndim != 2 or vectors.shape[1] != 3 or not 1 <= len(vectors) <= 3 or not np.isfinite(vectors).all():
-        raise ValueError(f"Directions are one to three vectors of three numbers, not {np.shape(directions)}.")
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not lengths.all() or np.linalg.matrix_rank(vectors / lengths[:, None], tol=1e-6) < len(vectors):
-        raise ValueError("Directions are vectors of which none is zero or lies in the space of the others.")
-    basis, _ = np.linalg.qr(vectors.T)
-    return np.asarray(basis @ basis.T), len(vectors)
-
-
-def _voigt_weights(projector: Floats) -> Floats:
-    """(6): what a symmetric tensor in Voigt order is multiplied by to give the trace of its projection."""
-    xx, yy, zz = np.diag(projector)
-    return np.array([xx, yy, zz, 2 * projector[1, 2], 2 * projector[0, 2], 2 * projector[0, 1]])
 
 
 def _effective_dimension(tensor: Floats, projector: Floats) -> float:

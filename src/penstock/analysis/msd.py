@@ -18,6 +18,9 @@ from penstock.analysis.trajectory import Floats, Trajectory, atom_blocks, comput
 BLOCKS: Final = 20
 """Into how many stretches of time the origins are shared out, to see how much their means scatter."""
 
+ALL: Final = np.eye(3)
+"""The three directions of space."""
+
 _PAIRS: Final = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _ROWS, _COLUMNS = np.array(_PAIRS).T
 _LAGS_MOST: Final = 40
@@ -110,6 +113,24 @@ def msd_of_paths(paths: Iterable[ArrayLike], interval_fs: float, species: str = 
     return MeanSquaredDisplacement(
         species, sums.particles, interval_fs, sums.tensor(), sums.lags, sums.block_products / sums.particles
     )
+
+
+def compute_projector(directions: ArrayLike) -> tuple[Floats, int]:
+    """(3, 3): onto the space that `directions`, one to three vectors, span; and how many it has. ValueError if none."""
+    vectors = np.atleast_2d(np.asarray(directions, float))
+    if vectors.ndim != 2 or vectors.shape[1] != 3 or not 1 <= len(vectors) <= 3 or not np.isfinite(vectors).all():
+        raise ValueError(f"Directions are one to three vectors of three numbers, not {np.shape(directions)}.")
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not lengths.all() or np.linalg.matrix_rank(vectors / lengths[:, None], tol=1e-6) < len(vectors):
+        raise ValueError("Directions are vectors of which none is zero or lies in the space of the others.")
+    basis, _ = np.linalg.qr(vectors.T)
+    return np.asarray(basis @ basis.T), len(vectors)
+
+
+def trace_weights(projector: Floats) -> Floats:
+    """(6): what a symmetric tensor in Voigt order is multiplied by to give the trace of its projection."""
+    xx, yy, zz = np.diag(projector)
+    return np.array([xx, yy, zz, 2 * projector[1, 2], 2 * projector[0, 2], 2 * projector[0, 1]])
 
 
 class _Sums:
