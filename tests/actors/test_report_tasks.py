@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,9 +14,14 @@ from tests.store.filled import query
 from penstock.actors.derive_tasks import Place
 from penstock.actors.report_tasks import ExportResults, Reported, WriteReport
 from penstock.actors.worker_tasks import AnyTask, answer
+from penstock.actors.workers import WorkerLostError
 from penstock.domain.errors import SpecError
 from penstock.domain.properties import Conclusion, Figure
+from penstock.recipes import registry
 from penstock.store.result_pages import Wanted
+
+from .campaign import Campaign
+from .test_deriving import Family, run_family
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +83,32 @@ async def test_figures_never_go_into_a_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="f is no directory"):
         WriteReport(place, str(tmp_path / "r.html"), overwrite=True, figures=str(tmp_path / "f")).run()
     assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize("trouble", [None, WorkerLostError("it died"), SpecError("the disk is full")])
+async def test_a_report_is_written_at_the_end_and_fails_no_workflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception | None
+) -> None:
+    monkeypatch.setitem(registry._RECIPES, "family", Family())
+    async with run_family(tmp_path, 1) as run:
+        asked: list[WriteReport] = []
+
+        def look(task: Any) -> Exception | None:
+            if not isinstance(task, WriteReport):
+                return None
+            asked.append(task)
+            return trouble
+
+        run.workers._trouble = look
+        assert await run.until_ended() == "completed"
+        place = Place(run.context.database, run.id, run.context.directory)
+        assert set(asked) == {WriteReport(place, f"{run.context.directory}/report.html", overwrite=True)}
+
+
+async def test_a_workflow_without_analyses_gets_no_report_by_itself(tmp_path: Path) -> None:
+    async with Campaign(tmp_path, 1) as run:
+        asked: list[str] = []
+        run.workers._trouble = lambda task: asked.append(type(task).__name__)
+        assert await run.until_ended() == "completed"
+    assert "ExportJobs" in asked
+    assert "WriteReport" not in asked

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.context.conftest import HYDROGEN, WATER
+from tests.store.concluded import COPPER, GOLD, create_metals
 
 import penstock
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
@@ -207,3 +208,20 @@ def test_a_result_may_be_said_again() -> None:
         assert [event.kind for event in calculation.record().events] == ["job_added", *["job_set"] * 3]
         with contextlib.closing(sqlite3.connect(context.database)) as db:
             assert db.execute("SELECT path, bytes FROM file").fetchall() == [("jobs/0000/1/out", 2)]
+
+
+async def test_what_analyses_found_is_a_list_of_properties(root: Path) -> None:
+    directory = root / ".penstock" / "w"
+    directory.mkdir(parents=True)
+    await create_metals(directory)
+    with penstock.open_context("w", create=False) as context:
+        assert context.properties() == [*COPPER.properties, *GOLD.properties]
+        assert [found.subject for found in context.properties("bulk_modulus_vrh")] == ["Cu", "Au"]
+        assert context.properties("no such") == []
+    with pytest.raises(ConflictError, match="was left"):
+        context.properties()
+
+
+def test_a_workflow_without_analyses_has_no_properties() -> None:
+    with penstock.open_context("plain") as context:
+        assert context.properties() == []

@@ -75,7 +75,7 @@ def test_people_see_failures_first_then_numbers_tensors_methods_and_notes(
     assert ["xx", "yy", "zz", "yz", "xz", "xy"] in rows
     assert "bulk_modulus_vrh: Voigt-Reuss-Hill" in lines
     assert lines[-2:] == ["notes:", "  elastic of Cu: one strain was left out"]
-    assert ran.err == "1 figures: penstockctl report m\n"
+    assert ran.err == "1 figure: penstockctl report m\n"
 
 
 def test_what_is_still_to_come_is_told(script: Script, daemon: ScriptedDaemon, run: Run) -> None:
@@ -185,3 +185,22 @@ def test_other_shapes_are_shown_as_well_as_they_can_be() -> None:
         "a value of several parts; --json has them"
     ]
     assert lines_of(PropertyResult("a", "Cu", [[0, 0]], "1"))[1].split() == ["1", "0", "0"]
+
+
+def test_one_method_for_all_is_told_without_their_names(script: Script, daemon: ScriptedDaemon, run: Run) -> None:
+    script.answers[messages.ListResults] = lambda _: msgspec.structs.replace(METALS, properties=(WARM, WARM), total=2)
+    assert "method: MSD" in run("results", "m").out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("results m -o r.csv --limit 5", "leave --order, --limit and --offset out"),
+        ("results m -o -", "this writes a file"),
+        ("report m -o -", "this writes a file"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(line: str, said: str, daemon: ScriptedDaemon, run: Run) -> None:
+    ran = run(*line.split())
+    assert ran.code == 2
+    assert said in ran.err

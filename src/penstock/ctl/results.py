@@ -76,7 +76,7 @@ def report(ctl: Ctl, id: str, output: str | None, figures: str | None, overwrite
     if ctl.json:
         ctl.emit(reply)
         return
-    ctl.line(f"report with {reply.figures} figures written to {reply.path}")
+    ctl.line(f"report with {_figures(reply.figures)} written to {reply.path}")
     if reply.files:
         ctl.line(f"{len(reply.files)} files of figures written to {place}")
     for trouble in reply.troubles:
@@ -194,8 +194,8 @@ def _show_methods(ctl: Ctl, found: Iterable[PropertyResult]) -> None:
             by_method.setdefault(one.method, {})[one.name] = None
     if by_method:
         ctl.line()
-        for method, named in by_method.items():
-            ctl.line(f"{', '.join(named)}: {method}")
+    for method, named in by_method.items():
+        ctl.line(f"{', '.join(named) if len(by_method) > 1 else 'method'}: {method}")
 
 
 def _show_more(ctl: Ctl, reply: Results, names: tuple[str, ...], offset: int) -> None:
@@ -210,8 +210,13 @@ def _show_more(ctl: Ctl, reply: Results, names: tuple[str, ...], offset: int) ->
         ctl.note(f"properties {offset + 1} to {last} of {reply.total}{more}")
     elif not reply.total:
         ctl.note("no properties yet" if reply.state in _UNENDED else "no properties")
-    if figures := sum(len(one.figures) for one in reply.conclusions):
-        ctl.note(f"{figures} figures: penstockctl report {reply.workflow}")
+    figures = sum(len(one.figures) for one in reply.conclusions)
+    if figures and reply.properties:
+        ctl.note(f"{_figures(figures)}: penstockctl report {reply.workflow}")
+
+
+def _figures(count: int) -> str:
+    return f"{count} figure{'' if count == 1 else 's'}"
 
 
 def counted_analyses(analyses: tuple[AnalysisInfo, ...]) -> str:
