@@ -19,6 +19,7 @@ from penstock.recipes.property_steps import check_step_names, job_step
 from penstock.recipes.recipe import ANALYSIS, Step, View
 
 if TYPE_CHECKING:
+    from penstock.analysis.arrhenius import Arrhenius
     from penstock.analysis.diffusion import Diffusion as Coefficient
     from penstock.analysis.trajectory import Trajectory
 
@@ -96,8 +97,7 @@ class _Analysis:
             attempts[temperature_k] = tuple(job.attempt_name for job in segments)
             for name, coefficient in self._coefficients(temperature_k, segments).items():
                 found.setdefault(name, {})[temperature_k] = coefficient
-        for name, by_temperature in found.items():
-            self._activation(name, by_temperature, attempts)
+        self._activate(found, attempts)
         if not self._properties:
             raise ValueError("; ".join(self._failures) or "there is no trajectory")
         return Conclusion(
@@ -120,8 +120,8 @@ class _Analysis:
 
     def _coefficients(self, temperature_k: float, segments: Sequence[JobRecord]) -> dict[str, Coefficient]:
         from penstock.analysis.diffusion import fit_diffusion
+        from penstock.analysis.diffusion_figures import figure_msd
         from penstock.analysis.msd import compute_msd
-        from penstock.analysis.plots.diffusion import figure_msd
 
         self._look_at_temperature(temperature_k, segments)
         try:
@@ -131,15 +131,19 @@ class _Analysis:
             return {}
         directions = [_AXES[axis] for axis in self._table.dimensions]
         found: dict[str, Coefficient] = {}
+        refused: dict[str, str] = {}
         for name, displacement in msd.items():
             try:
                 found[name] = fit_diffusion(displacement, directions)
             except ValueError as error:
-                self._failures.append(f"{name} at {temperature_k:g} K: {error}")
+                refused[name] = str(error)
+        self._failures += [f"{name} at {temperature_k:g} K: {reason}" for name, reason in refused.items()]
         for name, coefficient in found.items():
             self._coefficient(name, temperature_k, coefficient, segments)
         title = f"{self._subject.name}, {temperature_k:g} K"
-        self._figures.append(figure_msd(msd, found, f"msd_{temperature_k:g}K", title))
+        self._figures.append(
+            figure_msd(msd, {**found, **refused}, directions, name=f"msd_{temperature_k:g}K", title=title)
+        )
         return found
 
     def _look_at_temperature(self, temperature_k: float, segments: Sequence[JobRecord]) -> None:
@@ -187,34 +191,61 @@ class _Analysis:
         )
         self._notes += [f"{name} at {temperature_k:g} K: {note}" for note in coefficient.notes]
 
-    def _activation(self, name: str, found: dict[float, Coefficient], attempts: dict[float, tuple[str, ...]]) -> None:
+    def _activate(self, found: dict[str, dict[float, Coefficient]], attempts: dict[float, tuple[str, ...]]) -> None:
+        """Activation energies of the species that have coefficients at several temperatures."""
         from penstock.analysis.arrhenius import fit_arrhenius
-        from penstock.analysis.plots.diffusion import figure_arrhenius
+        from penstock.analysis.diffusion_figures import figure_arrhenius
 
-        temperatures = sorted(found)
-        values = [found[t].d_m2_s for t in temperatures]
-        errors = [found[t].standard_error_m2_s for t in temperatures]
-        try:
-            fit = fit_arrhenius(temperatures, values, errors)
-        except ValueError as error:
-            self._notes.append(f"no activation energy of {name}: {error}")
-            return
-        rests_on = tuple(attempt for t in temperatures for attempt in attempts[t])
+        points, fits = {}, {}
+        for name, by_temperature in found.items():
+            temperatures = sorted(by_temperature)
+            values = [by_temperature[t].d_m2_s for t in temperatures]
+            errors = [by_temperature[t].standard_error_m2_s for t in temperatures]
+            points[name] = (temperatures, values, errors)
+            try:
+                fits[name] = fit_arrhenius(temperatures, values, errors)
+            except ValueError as error:
+                self._notes.append(f"no activation energy of {name}: {error}")
+                continue
+            self._activation(name, fits[name], temperatures, [a for t in temperatures for a in attempts[t]])
+        if fits:
+            title = f"{self._subject.name}: diffusion over temperature"
+            self._figures.append(figure_arrhenius(points, fits, title=title))
+
+    def _activation(self, name: str, fit: Arrhenius, temperatures_k: list[float], attempts: list[str]) -> None:
+        low, high = fit.activation_energy_interval_ev
         conditions: dict[str, float | int | str | bool] = {
             "species": name,
-            "from_k": temperatures[0],
-            "to_k": temperatures[-1],
+            "from_k": temperatures_k[0],
+            "to_k": temperatures_k[-1],
         }
-        method = f"Arrhenius fit to {len(temperatures)} temperatures, engine {self._spec.engine_name}"
-        for label, value, unit, deviation in (
-            ("activation_energy", fit.activation_energy_ev, "eV", fit.activation_energy_error_ev),
-            ("diffusion_prefactor", fit.d0_m2_s, "m²/s", fit.d0_error_m2_s),
-        ):
-            self._properties.append(
-                PropertyResult(label, self._subject.name, value, unit, deviation, conditions, method, rests_on)
-            )
+        energy = conditions | {"lower_95": low, "upper_95": high}
+        low, high = fit.d0_interval_m2_s
+        prefactor = conditions | {"lower_95": low, "upper_95": high, "error_factor": fit.d0_factor}
+        method = f"Arrhenius fit to {len(temperatures_k)} temperatures, engine {self._spec.engine_name}"
+        self._properties += [
+            PropertyResult(
+                "activation_energy",
+                self._subject.name,
+                fit.activation_energy_ev,
+                "eV",
+                fit.activation_energy_error_ev,
+                energy,
+                method,
+                tuple(attempts),
+            ),
+            PropertyResult(
+                "diffusion_prefactor",
+                self._subject.name,
+                fit.d0_m2_s,
+                "m²/s",
+                None,
+                prefactor,
+                method,
+                tuple(attempts),
+            ),
+        ]
         self._notes += [f"{name}: {note}" for note in fit.notes]
-        self._figures.append(figure_arrhenius(fit, temperatures, values, errors, f"arrhenius_{name}", name))
 
 
 def load_trajectory(segments: Sequence[JobRecord]) -> Trajectory:

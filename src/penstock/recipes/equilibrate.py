@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -173,8 +174,10 @@ def _at_temperature(spec: WorkflowSpec, subject: Subject, relaxed: JobRecord) ->
         )
     )
     volumes = np.abs(np.linalg.det(cells)) / atoms
+    mean = replace(volume, value=volume.value / atoms, standard_error=volume.standard_error / atoms)
+    label = "Volume (Å³/atom)"
     figures: list[Figure] = [
-        figure_time_series(volumes, interval_fs, "Volume", "Å³/atom", supercell.start, "volume", subject.name)
+        figure_time_series({label: volumes}, interval_fs, {label: mean}, name="volume", title=subject.name)
     ]
     return Conclusion(tuple(properties), tuple(figures), tuple(notes))
 

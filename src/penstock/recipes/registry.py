@@ -8,14 +8,20 @@ from penstock.domain.errors import SpecError
 from penstock.domain.spec import nearest
 from penstock.recipes.campaign import Campaign
 from penstock.recipes.crystal import CrystalChain
+from penstock.recipes.diffusion import Diffusion
 from penstock.recipes.elastic import Elastic
+from penstock.recipes.equilibrate import Equilibrate
 from penstock.recipes.library import Library
 from penstock.recipes.phase_diagram import PhaseDiagramRecipe
 from penstock.recipes.recipe import PropertyRecipe, Recipe
 from penstock.recipes.record import Record
 
 _RECIPES: Final[dict[str, Recipe]] = {
-    recipe.name: recipe for recipe in (Campaign(), CrystalChain(), Elastic(), PhaseDiagramRecipe(), Record(), Library())
+    recipe.name: recipe
+    for recipe in (
+        *(Campaign(), CrystalChain(), Elastic(), Equilibrate(), Diffusion(), PhaseDiagramRecipe()),
+        *(Record(), Library()),
+    )
 }
 
 
