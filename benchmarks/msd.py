@@ -1,10 +1,10 @@
 """Mean-squared displacements of 10^5 frames of 10^3 atoms in a file, beside a plain loop and MDAnalysis.
 
-The loop is numpy's, over lags, and would take hours for all of them: it is timed for a few lags and a few atoms, and its
-time for all is reckoned from that, as it goes with atoms times origins. MDAnalysis (`EinsteinMSD` with `fft=True`) is
-not installed with the project: `pip install MDAnalysis tidynamics` adds it, without it its rows are left out. It holds
-everything in memory; where that is too little it is given fewer frames, and the table says how many. Ours gives the
-whole tensor and the scatter over stretches of time, both others the sum over three axes only. Each is measured in a
+The loop is numpy's, over lags, and would take hours for all of them: it is timed for a few lags and a few atoms, and
+its time for all is reckoned from that, as it goes with atoms times origins. MDAnalysis (`EinsteinMSD` with `fft=True`)
+is not installed with the project: `pip install MDAnalysis tidynamics` adds it, without it its rows are left out. It
+holds everything in memory; where that is too little it is given fewer frames, and the table says how many. Ours gives
+the whole tensor and the scatter over stretches of time, both others the sum over three axes only. Each is measured in a
 process of its own.
 """
 
