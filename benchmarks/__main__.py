@@ -37,6 +37,7 @@ NAMES: Final = (
     "contexts",
     "merge",
     "archive",
+    "msd",
 )
 _RESULTS: Final = Path(__file__).parent / "results"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -143,6 +144,13 @@ def test_what_is_not_diffusion_has_no_coefficient(paths: Floats, regime: str, to
         diffusion(paths)
     assert caught.value.regime == regime
     assert (caught.value.needed_fs or np.inf) > len(paths) - 1
+
+
+def test_a_refusal_gets_from_one_process_to_another() -> None:
+    with pytest.raises(NotDiffusiveError) as caught:
+        diffusion(FREE_FLIGHT)
+    sent = pickle.loads(pickle.dumps(caught.value))
+    assert (str(sent), sent.regime, sent.needed_fs) == (str(caught.value), "ballistic", caught.value.needed_fs)
 
 
 def test_a_harmonic_solid_never_gives_a_number() -> None:

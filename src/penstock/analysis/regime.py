@@ -26,9 +26,12 @@ class NotDiffusiveError(ValueError):
     """There is no diffusion coefficient to be had: `regime` is why, `needed_fs` how long a trajectory it would take."""
 
     def __init__(self, message: str, regime: Regime, needed_fs: float | None) -> None:
-        super().__init__(message)
+        super().__init__(message, regime, needed_fs)  # all of it, so that it gets from one process to another
         self.regime: Regime = regime
         self.needed_fs = needed_fs
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Exponents:
