@@ -9,13 +9,12 @@ import matplotlib as mpl
 import msgspec
 import numpy as np
 import pytest
-from matplotlib.figure import Figure as Canvas
 
 from penstock.analysis.chemical_potential import compute_stability_regions
 from penstock.analysis.formation import Entry
 from penstock.analysis.phase_diagram import PhaseDiagram, compute_hull_uncertainty, compute_phase_diagram
 from penstock.analysis.phase_figures import MOST_UNSTABLE, figure_chemical_potential, figure_hull
-from penstock.analysis.plots.phase_diagram import KINDS
+from penstock.analysis.plots import render
 from penstock.domain.properties import Figure
 
 ELEMENTS = ("Zr", "Al", "Cu", "Ni")
@@ -34,11 +33,11 @@ def make_diagram(components: int, count: int = 40, error_ev: float | None = None
 
 
 def draw(figure: Figure) -> bytes:
-    """As SVG, from what comes out of JSON."""
-    data = msgspec.json.decode(msgspec.json.encode(figure.data))
-    canvas, out = Canvas(layout="constrained"), io.BytesIO()
-    KINDS[figure.kind](canvas, data)
-    with mpl.rc_context({"svg.hashsalt": "test", "svg.fonttype": "none"}):
+    """As SVG whose text is text, from what comes out of JSON."""
+    again = msgspec.json.decode(msgspec.json.encode(figure), type=Figure)
+    out = io.BytesIO()
+    canvas = render(again)
+    with mpl.rc_context({"svg.fonttype": "none"}):
         canvas.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
 

@@ -22,6 +22,7 @@ _TRIANGLE: Final = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(3) / 2]])
 _TETRAHEDRON: Final = np.array([[0.0, 0.3], [0.62, 0.0], [1.0, 0.42], [0.5, 1.12]])  # the second in front
 _MOST_LABELS: Final = 24
 _MOST_ROWS: Final = 18
+_INDENT: Final = 0.06
 
 
 def draw_hull_binary(figure: Figure, data: dict[str, Any]) -> None:
@@ -41,7 +42,15 @@ def draw_hull_binary(figure: Figure, data: dict[str, Any]) -> None:
         place = (point["fractions"][1], point["formation_ev"])
         side = 0 if abs(place[0] - 0.5) < 0.03 else 1 if place[0] > 0.5 else -1  # outwards, off the hull
         align = {-1: "right", 0: "center", 1: "left"}[side]
-        axes.annotate(_label(point), place, (6 * side, -6), textcoords="offset points", ha=align, va="top", fontsize=8)
+        axes.annotate(
+            _label(point),
+            place,
+            (6 * side, -6 if side else -9),
+            textcoords="offset points",
+            ha=align,
+            va="top",
+            fontsize=8,
+        )
     axes.set_xlim(-0.03, 1.03)
     axes.margins(y=0.14)
     axes.set_xlabel(f"atomic fraction of {second} in {first}-{second}")
@@ -150,16 +159,16 @@ def _draw_simplex(figure: Figure, axes: Axes, data: dict[str, Any], corners: Arr
 def _list_stable(axes: Axes, points: Sequence[dict[str, Any]]) -> None:
     axes.axis("off")
     rows = _label_once([point for point in points if point["stable"]])
-    axes.text(0.0, 1.0, "stable phase", fontsize=9, weight="bold", va="top", transform=axes.transAxes)
+    axes.text(_INDENT, 1.0, "stable phase", fontsize=9, weight="bold", va="top", transform=axes.transAxes)
     axes.text(1.0, 1.0, "eV/atom", fontsize=9, weight="bold", va="top", ha="right", transform=axes.transAxes)
     for number, point in enumerate(rows[:_MOST_ROWS], 1):
         height = 1.0 - number / (_MOST_ROWS + 2)
-        axes.text(0.0, height, _label(point), fontsize=9, va="top", transform=axes.transAxes)
+        axes.text(_INDENT, height, _label(point), fontsize=9, va="top", transform=axes.transAxes)
         energy = f"{point['formation_ev']:.3f}"
         axes.text(1.0, height, energy, fontsize=9, va="top", ha="right", transform=axes.transAxes)
     if len(rows) > _MOST_ROWS:
         more = f"and {len(rows) - _MOST_ROWS} more"
-        axes.text(0.0, 0.0, more, fontsize=9, va="bottom", color=_LINE, transform=axes.transAxes)
+        axes.text(_INDENT, 0.0, more, fontsize=9, va="bottom", color=_LINE, transform=axes.transAxes)
 
 
 def _draw_polygons(figure: Figure, data: dict[str, Any]) -> None:
