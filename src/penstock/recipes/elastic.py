@@ -5,6 +5,7 @@ The strained crystals are in the frame of the conventional cell, and so is the t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -111,7 +112,7 @@ class _Fits:
         if not self._done:
             reasons = "; ".join(f"{job.name}: {job.failure or 'no stress'}" for job in self._failed[:3])
             raise ValueError(f"none of the {len(self._failed)} strained crystals gave a stress: {reasons}")
-        fit = self._fit(_STRESS)
+        fit = self._fit(_STRESS, self._done)
         notes = [*fit.notes, *(f"left out: {job.name}: {job.failure or 'no stress'}" for job in self._failed)]
         properties = cell_properties(self._subject.name, self._relaxed, self._conditions(fit), self._method())
         properties += [self._tensor("elastic_tensor", fit)]
@@ -124,23 +125,18 @@ class _Fits:
         derived, more_figures = self._derived(fit, notes)
         return Conclusion((*properties, *derived), (*figures, *more_figures), tuple(notes))
 
-    def _fit(self, stress: str) -> ElasticFit:
+    def _fit(self, stress: str, jobs: Sequence[JobRecord]) -> ElasticFit:
         from penstock.analysis.elastic.fit import fit_elastic
 
         operations = self._symmetry.operations if self._spec.elastic.symmetry else None
-        return fit_elastic(*self._data(stress), "compression", operations, self._reference())
-
-    def _data(self, stress: str) -> tuple[Floats, Floats]:
-        """Strains (n, 6) and stresses (n, 3, 3), positive where the crystal wants to expand."""
-        import numpy as np
-
-        strains = np.array([job.label["strain"] for job in self._done], dtype=float)
-        return strains, np.array([job.properties[stress] for job in self._done], dtype=float).reshape(-1, 3, 3)
+        return fit_elastic(*_data(stress, jobs), "compression", operations, self._reference())
 
     def _stress_strain(self, fit: ElasticFit) -> Figure:
         from penstock.analysis.elastic.figures import figure_stress_strain
 
-        return figure_stress_strain(fit, *self._data(_STRESS), "compression", self._subject.name, self._reference())
+        return figure_stress_strain(
+            fit, *_data(_STRESS, self._done), "compression", self._subject.name, self._reference()
+        )
 
     def _reference(self) -> Floats | None:
         """The stress of the relaxed crystal, turned as it was; of one that was not relaxed it may be of other ions."""
@@ -154,11 +150,19 @@ class _Fits:
         return turned
 
     def _clamped(self, notes: list[str]) -> ElasticFit | None:
-        """The fit to the stresses before the ions relaxed, where all of them are there."""
-        if not all(_FIRST_STRESS in job.properties for job in self._done):
-            notes.append("the engine gives no stress from before the ions relax: no clamped-ion tensor")
+        """The fit to the stresses before the ions relaxed; None where these say too little.
+
+        Of an attempt that went on from where another had stopped, the first stress is not that of the strained crystal.
+        """
+        whole = [job for job in self._done if _FIRST_STRESS in job.properties and (job.attempt == 1 or job.origin)]
+        try:
+            fit = self._fit(_FIRST_STRESS, whole)
+        except ValueError:
+            fit = None
+        if fit is None or fit.undetermined:
+            notes.append("no clamped-ion tensor: there are too few stresses from before the ions relaxed")
             return None
-        return self._fit(_FIRST_STRESS)
+        return fit
 
     def _conditions(self, fit: ElasticFit) -> dict[str, float | int | str | bool]:
         return {"pressure_gpa": round(fit.pressure_gpa, 6)}
@@ -186,7 +190,7 @@ class _Fits:
         """Moduli, anisotropy and sound; of a crystal that is not stable only that it is not."""
         from penstock.analysis.elastic.figures import figure_elastic_surface, figure_elastic_tensor
         from penstock.analysis.elastic.moduli import compute_moduli, compute_stability, moduli_errors
-        from penstock.analysis.elastic.sound import compute_sound, crystal_density
+        from penstock.analysis.elastic.sound import compute_sound, crystal_density, sound_errors
 
         stability = compute_stability(fit.tensor_gpa, fit.covariance)
         conditions = self._conditions(fit)
@@ -201,8 +205,10 @@ class _Fits:
         for name, field, unit in _MODULI:
             error = None if errors is None else float(getattr(errors, field))
             found.append(self._property(name, float(getattr(moduli, field)), unit, error, conditions))
-        sound = compute_sound(fit.tensor_gpa, crystal_density(self._crystal))
-        found.append(self._property("debye_temperature", sound.debye_exact_k, "K", None, conditions))
+        density = crystal_density(self._crystal)
+        sound = compute_sound(fit.tensor_gpa, density)
+        error = None if fit.covariance is None else sound_errors(fit.tensor_gpa, fit.covariance, density).debye_exact_k
+        found.append(self._property("debye_temperature", sound.debye_exact_k, "K", error, conditions))
         return found, [figure_elastic_tensor(fit, title), figure_elastic_surface(fit.tensor_gpa, title)]
 
 
@@ -217,6 +223,14 @@ _MODULI: Final = (
     ("poisson_ratio", "poisson_ratio", "1"),
     ("universal_anisotropy", "anisotropy", "1"),
 )
+
+
+def _data(stress: str, jobs: Sequence[JobRecord]) -> tuple[Floats, Floats]:
+    """Strains (n, 6) and stresses (n, 3, 3) in GPa, positive where the crystal wants to expand."""
+    import numpy as np
+
+    strains = np.array([job.label["strain"] for job in jobs], dtype=float).reshape(-1, 6)
+    return strains, np.array([job.properties[stress] for job in jobs], dtype=float).reshape(-1, 3, 3)
 
 
 def _in_standard_frame(job: JobRecord, symprec_angstrom: float) -> tuple[Geometry, CrystalSymmetry]:

@@ -111,7 +111,7 @@ def _diagram(table: PhaseDiagramTable, jobs: list[JobRecord]) -> tuple[PhaseDiag
         composition = Counter(parse_geometry(job.geometry).symbols)
         atoms = composition.total()
         error = table.error_ev_per_atom * atoms if table.error_ev_per_atom else None
-        entries.append(Entry(job.name, composition, job.energy_ev or 0.0, error))
+        entries.append(Entry(job.name, composition, job.energy_ev_per_atom * atoms, error))
     entries += [
         Entry(f"{formula} (given)", counts, energy * sum(counts.values()), None)
         for formula, energy in table.energies_ev_per_atom.items()
