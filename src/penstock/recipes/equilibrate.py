@@ -112,7 +112,7 @@ def _at_rest(spec: WorkflowSpec, name: str, relaxed: JobRecord) -> Conclusion:
     atoms, attempts = len(geometry.symbols), (relaxed.attempt_name,)
     if relaxed.energy_ev is not None:
         properties.append(
-            PropertyResult("energy", name, relaxed.energy_ev / atoms, "eV/atom", None, conditions, method, attempts)
+            PropertyResult("energy", name, relaxed.energy_ev_per_atom, "eV/atom", None, conditions, method, attempts)
         )
     if geometry.lattice is not None:
         volume = _volume_angstrom3(geometry.lattice) / atoms
