@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.domain.calculation import HARTREE_EV
+from penstock.domain.geometry import parse_geometry
 from penstock.domain.properties import Conclusion
 
 WHOLE: Final = "all"
@@ -47,6 +48,17 @@ class JobRecord(msgspec.Struct, frozen=True):
     def energy_ev(self) -> float | None:
         """Its energy, in eV."""
         return None if self.energy_hartree is None else self.energy_hartree * HARTREE_EV
+
+    @property
+    def energy_ev_per_atom(self) -> float:
+        """Its energy over the atoms that it is of: some programs calculate a smaller cell than they are given.
+
+        ValueError where it has no energy.
+        """
+        if self.energy_ev is None:
+            raise ValueError(f"job {self.id} ({self.name}) has no energy")
+        atoms = self.properties.get("atoms", len(parse_geometry(self.geometry).symbols))
+        return self.energy_ev / int(atoms)
 
     @property
     def end_geometry(self) -> str:
