@@ -1,0 +1,60 @@
+"""The recipe of equilibrium: at rest, and what it says of dynamics that it cannot average."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+from tests.recipes.calculating import Calculated, block, named, spec_of
+
+from penstock.domain.errors import SpecError
+from penstock.recipes.equilibrate import ANALYSE, Equilibrate
+from penstock.recipes.recipe import View
+
+EQUILIBRATE = Equilibrate()
+
+
+@pytest.mark.parametrize("pressure_gpa", [0.0, 15.0])
+def test_the_lattice_at_rest_is_that_of_ases_own_relaxation(pressure_gpa: float) -> None:
+    done = Calculated(
+        EQUILIBRATE, spec_of("equilibrate", equilibrate={"pressure_gpa": pressure_gpa}), block(bulk("Ni"))
+    )
+    conclusion = done.run()
+    atoms = bulk("Ni", cubic=True)
+    atoms.calc = EMT()
+    BFGS(FrechetCellFilter(atoms, scalar_pressure=pressure_gpa / 160.21766), logfile=None).run(fmax=1e-5)
+    found = named(conclusion, "lattice_parameter")
+    assert found.value == pytest.approx(atoms.cell.lengths()[0], abs=2e-4)
+    assert found.conditions == {"pressure_gpa": pressure_gpa, "temperature_k": 0.0, "axis": "a", "cell": "conventional"}
+    assert named(conclusion, "energy").value == pytest.approx(atoms.get_potential_energy() / 4, abs=1e-4)
+    assert named(conclusion, "volume").value == pytest.approx(atoms.get_volume() / 4, rel=1e-4)
+
+
+def test_segments_go_on_from_one_another() -> None:
+    table = {"temperature_k": 300.0, "produce_ps": 2.0, "timestep_fs": 2.0, "segments": 2}
+    steps = EQUILIBRATE.steps(View(spec_of("equilibrate", equilibrate=table), ()))
+    assert [(step.key, step.after) for step in steps] == [
+        ("relax", None),
+        ("produce_1", "relax"),
+        ("produce_2", "produce_1"),
+        (ANALYSE, "produce_2"),
+    ]
+    assert steps[1].engine["steps"] == 500
+    assert steps[1].engine["ensemble"] == "npt"
+
+
+def test_an_engine_without_dynamics_still_relaxes() -> None:
+    espresso = {"name": "espresso", "pseudo_dir": "/p"}
+    assert len(EQUILIBRATE.steps(View(spec_of("equilibrate", espresso), ()))) == 2
+    with pytest.raises(SpecError, match="does no molecular dynamics, which an equilibrium at a temperature needs"):
+        EQUILIBRATE.steps(View(spec_of("equilibrate", espresso, equilibrate={"temperature_k": 300.0}), ()))
+
+
+def test_hexagonal_axes_are_told_apart() -> None:
+    done = Calculated(EQUILIBRATE, spec_of("equilibrate"), block(bulk("Cu", "hcp", a=2.55, c=4.16)))
+    found = [one for one in done.run().properties if one.name == "lattice_parameter"]
+    assert [one.conditions["axis"] for one in found] == ["a", "c"]
+    assert found[1].value / found[0].value == pytest.approx(np.sqrt(8 / 3), rel=0.02)
