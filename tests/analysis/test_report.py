@@ -165,13 +165,13 @@ def test_odd_values_are_shown_as_well_as_they_can_be() -> None:
         PropertyResult("d", "Cu", [[2.5e-9, 0.0, 0.0], [0.0, 2e-9, 0.0], [0.0, 0.0, 1e-9]], "m^2/s"),
         PropertyResult("a", "Cu", [3.61] * 30, "A"),
         PropertyResult("b", "Cu", [[1.0], [1.0, 2.0]], "1"),
-        PropertyResult("c", "Cu", None, "1", conditions={"species": "Cu"}, attempts=tuple("abcdefghij")),
+        PropertyResult("c", "Cu", None, "1", conditions={"species": "Cu"}, attempts=tuple("abcdefghijklmn")),
     )
     text = Page(render_report(msgspec.structs.replace(REPORT, properties=properties))).text
     assert "10 -9 x y z x 2.5000" in text
     assert f"{', '.join(['3.61'] * 24)}, …" in text
     assert "a value of several parts" in text
-    assert "Cu c - species Cu a, b, c, d, e, f, g, h, … (10)" in text
+    assert "Cu c - species Cu a, b, c, d, e, f, g, h, i, j, k, l, … (14)" in text
 
 
 def test_the_same_report_is_the_same_page() -> None:

@@ -74,12 +74,14 @@ def test_what_was_archived_and_deleted_comes_back_byte_for_byte(daemon: Penstock
 def test_elsewhere_under_another_name(daemon: Penstockd) -> None:
     daemon.submit_command("w", SCRIPT, jobs=2)
     daemon.wait("w")
+    daemon.client.report("w")
     daemon.client.archive("w", str(daemon.home / "w.tar.zst"))
     elsewhere = daemon.home / "elsewhere"
     elsewhere.mkdir()
     for mode, id in (("isolated", "copy"), ("shared", "one"), ("shared", "two"), ("hybrid", "three")):
         restored = daemon.client.restore(str(daemon.home / "w.tar.zst"), str(elsewhere), id, mode)
         assert restored.directory == str(elsewhere / ".penstock" / id)
+        assert not Path(restored.directory, "report.html").exists()  # it names another workflow
         jobs = daemon.client.jobs(id).jobs
         assert [job.status for job in jobs] == ["completed", "failed"]
         for job in jobs:
