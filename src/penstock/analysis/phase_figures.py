@@ -13,7 +13,7 @@ from penstock.analysis.formation import reduced_formula
 from penstock.analysis.phase_diagram import HullUncertainty, PhaseDiagram
 from penstock.domain.properties import Figure
 
-MOST_UNSTABLE: Final = 1000
+MOST_UNSTABLE: Final = 600
 """How many entries above the hull a figure shows at most: the nearest ones."""
 _KINDS: Final = {2: "hull_binary", 3: "hull_ternary", 4: "hull_quaternary"}
 _DIGITS: Final = 6

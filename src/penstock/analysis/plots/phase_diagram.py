@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from penstock.analysis.chemical_potential import order_polygon
+
 Array = NDArray[np.float64]
 
 _STABLE: Final = "#0072B2"  # blue, vermilion, grey: told apart by everybody (Okabe and Ito)
@@ -184,7 +186,7 @@ def _draw_polygons(figure: Figure, data: dict[str, Any]) -> None:
         if phase["fractions"][dependent] == 0:  # follows a line here: the third potential is free below
             axes.plot(corners[:, 0], corners[:, 1], "-", color=colour, lw=4, solid_capstyle="butt", zorder=3)
         else:
-            ring = corners[np.argsort(np.arctan2(*(corners - middle).T[::-1]), kind="stable")]
+            ring = order_polygon(corners)
             axes.fill(ring[:, 0], ring[:, 1], fc=colour, ec=_LINE, lw=0.9, alpha=0.55, zorder=2)
         axes.annotate(
             _subscripts(phase["formula"]),
