@@ -36,7 +36,7 @@ from penstock.actors.workers import WorkerLostError, WorkerPool, WorkerStuckErro
 from penstock.domain.build_table import BuildTable
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import BusyError, SpecError
-from penstock.domain.spec import StructureSource
+from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.submission import Manifest
 from penstock.engines.command import CommandParameters
 
@@ -44,6 +44,10 @@ PARAMETERS = msgspec.json.encode(CommandParameters(["echo", "$name"]))
 STEPS = (StepInputs("calculate", PARAMETERS, 1, 1, 1),)
 WATER = "3\n\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
 SOURCE = StructureSource("water.xyz")
+
+
+def spec_of(source: StructureSource) -> WorkflowSpec:
+    return WorkflowSpec("campaign", source, {"name": "command"})
 
 
 @pytest.fixture
@@ -94,8 +98,8 @@ async def test_a_worker_reads_renders_and_collects(pool: WorkerPool, water: Path
 async def test_what_is_built_is_planned_kept_and_read_like_a_file(pool: WorkerPool, tmp_path: Path) -> None:
     source = StructureSource(build=BuildTable(elements=("Ni", "Al"), prototypes=("B2", "L1_2")))
     await pool.run(CheckWork(source, "", "command", STEPS))
-    plan = await pool.run(PlanSource(source, "", "command", STEPS))
-    assert (plan.jobs, plan.rejected, plan.examples["calculate"].argv) == (3, 0, ["echo", "NiAl-B2"])
+    plan = await pool.run(PlanSource(spec_of(source), "", STEPS))
+    assert (plan.structures, plan.rejected, plan.examples["calculate"].argv) == (3, 0, ["echo", "NiAl-B2"])
     kept = [await pool.run(KeepSource(source, "", str(tmp_path))) for _ in range(2)]
     assert kept[0] == kept[1]
     assert (kept[0].path, [file.path for file in kept[0].files]) == ("source/built.extxyz", ["source/built.extxyz"])
@@ -109,7 +113,7 @@ async def test_what_is_built_is_planned_kept_and_read_like_a_file(pool: WorkerPo
 
 async def test_what_cannot_be_built_or_written_is_told(pool: WorkerPool, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="SiO2 has no prototype") as caught:
-        await pool.run(PlanSource(StructureSource(build=BuildTable("SiO2")), "", "command", STEPS))
+        await pool.run(PlanSource(spec_of(StructureSource(build=BuildTable("SiO2"))), "", STEPS))
     assert caught.value.key == "structures.build.system"
     (tmp_path / "source").write_text("in the way")
     with pytest.raises(SpecError, match=r"cannot be written: .*; the work directory must be writable"):
@@ -239,7 +243,7 @@ async def test_a_worker_that_takes_too_long_is_killed_and_replaced(
 
 
 def test_what_is_long_by_nature_may_take_longer_and_reading_outputs_less() -> None:
-    plan = PlanSource(SOURCE, "water.xyz", "command", STEPS)
+    plan = PlanSource(spec_of(SOURCE), "water.xyz", STEPS)
     one, many = (Collect("command", PARAMETERS, [CollectItem(0, "/d", Exit(0, None, 0.0, 1.0))] * n) for n in (1, 100))
     short = ReadChunk(SOURCE, "water.xyz", "", 10)
     assert one.limit_s() < many.limit_s() < short.limit_s() < plan.limit_s()
@@ -250,7 +254,7 @@ async def test_long_tasks_never_take_the_last_worker(pool: WorkerPool, water: Pa
     plans: list[SourcePlan] = []
 
     async def plan() -> None:
-        plans.append(await pool.run(PlanSource(SOURCE, str(water), "command", STEPS)))
+        plans.append(await pool.run(PlanSource(spec_of(SOURCE), str(water), STEPS)))
 
     with anyio.fail_after(20.0):
         async with anyio.create_task_group() as group:
@@ -264,7 +268,7 @@ async def test_long_tasks_never_take_the_last_worker(pool: WorkerPool, water: Pa
             assert plans == []
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
-    assert [found.jobs for found in plans] == [1, 1, 1]
+    assert [found.structures for found in plans] == [1, 1, 1]
 
 
 def test_outputs_that_an_engine_raises_over_are_one_attempts_failure(

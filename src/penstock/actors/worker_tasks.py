@@ -11,6 +11,7 @@ import ctypes
 import functools
 import hashlib
 import io
+import math
 import os
 import shutil
 import signal
@@ -52,10 +53,11 @@ from penstock.domain.calculation import (
     pack_chunk,
 )
 from penstock.domain.errors import BusyError, ConflictError, NotFoundError, PenstockError, SpecError, StoreError
-from penstock.domain.spec import StructureSource
+from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.submission import Entry, Manifest
 from penstock.domain.views import MergeReport, Selection
 from penstock.recipes import structures
+from penstock.recipes.foresight import Foresight
 from penstock.store import backup, execution_export, export
 from penstock.store.export_folder import FOLDER, export_folder
 from penstock.store.imports.order import ImportOrder, ImportResult, find_kind, try_import, write_import
@@ -70,6 +72,8 @@ _COPY_BYTES: Final = 1 << 20
 _SOURCE_FOLDER: Final = "source"
 UPGRADED: Final = "Penstock was upgraded while the daemon ran; restart penstockd"
 REJECTED_SHOWN: Final = 1000
+_FORESEEN: Final = 200
+"""Structures of which the jobs are counted that others unfold into."""
 
 
 class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -342,44 +346,62 @@ class LookAtJobs(Task[list[Seen]], frozen=True):
 
 
 class SourcePlan(msgspec.Struct, frozen=True, array_like=True):
-    """What a source would give: counts, the first rejected records, and the first job's inputs."""
+    """What a source would give: counts, the first rejected records, and the first job's inputs.
 
-    jobs: int
+    `by_step` are the jobs of a plan that unfolds; `untold` says of which steps they cannot be counted yet, and why.
+    """
+
+    structures: int
     rejected: int
     rejected_shown: list[tuple[int, int, str]]
     examples: dict[str, Rendered]  # by step
+    by_step: dict[str, int] = {}
+    untold: dict[str, str] = {}
+
+    def jobs_of(self, step: str) -> int:
+        """How many jobs a step with jobs will have."""
+        return self.by_step.get(step, 0) if self.by_step else self.structures
 
 
 class PlanSource(Task[SourcePlan], frozen=True):
-    """Reads a whole source and renders the first job of each step; writes nothing."""
+    """Reads a whole source and renders the first job of each step; writes nothing.
 
-    source: StructureSource
+    Jobs that others unfold into are counted on the first structures; of many, the rest are taken to be like those.
+    """
+
+    spec: WorkflowSpec
     path: str
-    engine: str
     steps: tuple[StepInputs, ...]
     is_long = True
     result = SourcePlan
 
     def run(self) -> SourcePlan:
         """The plan."""
-        structures.check_source(self.source, structures.place_of(self.path))
-        engine = engines.get(self.engine)
-        jobs = rejected = 0
+        source = self.spec.structures
+        structures.check_source(source, structures.place_of(self.path))
+        engine = engines.get(self.spec.engine_name)
+        foresight = Foresight(self.spec, {step.key: step.parameters for step in self.steps})
+        count = rejected = 0
         shown: list[tuple[int, int, str]] = []
         examples: dict[str, Rendered] = {}
         chunk = StructureChunk([], [], "", done=False)
         while not chunk.done:
-            chunk = structures.read_chunk(self.source, self.path, chunk.cursor, 5000)
+            chunk = structures.read_chunk(source, self.path, chunk.cursor, 5000)
             if chunk.structures and not examples:
                 first = chunk.structures[0]
                 examples = {
                     step.key: rendered for step in self.steps if (rendered := step.render(engine, first)) is not None
                 }
-            jobs += len(chunk.structures)
+            if foresight.unfolds:
+                for structure in chunk.structures[: max(0, _FORESEEN - count)]:
+                    foresight.see(structure)
+            count += len(chunk.structures)
             rejected += len(chunk.rejected)
             room = REJECTED_SHOWN - len(shown)
             shown.extend((r.orig_index, r.line, r.reason) for r in chunk.rejected[:room])
-        return SourcePlan(jobs, rejected, shown, examples)
+        share = max(count, 1) / max(min(count, _FORESEEN), 1)
+        by_step = {key: math.ceil(jobs * share) for key, jobs in foresight.jobs.items()}
+        return SourcePlan(count, rejected, shown, examples, by_step, foresight.untold)
 
 
 class ExportJobs(Task[int], frozen=True):

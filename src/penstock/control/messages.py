@@ -70,7 +70,10 @@ class SettingInfo(Message, frozen=True):
 
 
 class StepPlan(Message, frozen=True):
-    """One step of a dry run; `dry_run` is always true and says that nothing was submitted."""
+    """One step of a dry run; `dry_run` is always true and says that nothing was submitted.
+
+    `untold`: why not all of its jobs can be counted before there are results, else empty.
+    """
 
     key: str
     kind: str
@@ -80,6 +83,7 @@ class StepPlan(Message, frozen=True):
     dry_run: bool
     example_files: dict[str, str]  # the first job's rendered inputs
     example_argv: tuple[str, ...] | None
+    untold: str = ""
 
 
 class LeftAlone(Message, frozen=True):

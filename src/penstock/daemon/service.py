@@ -284,9 +284,13 @@ class Service:
             raise in_file(error, request.text, request.file) from error
         steps = tuple(_planned(wish.spec, step, source) for step in wish.steps)
         rejected = tuple(RejectedInfo(*shown) for shown in source.rejected_shown)
-        hours = sum(source.jobs * needs.cores_in_all * needs.walltime_s / 3600 for needs in wish.needs())
-        jobs = source.jobs * len(steps)
-        return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours, source.jobs)
+        working = [step for step in wish.steps if step.runs_jobs]
+        hours = sum(
+            source.jobs_of(step.key) * needs.cores_in_all * needs.walltime_s / 3600
+            for step, needs in zip(working, wish.needs(), strict=True)
+        )
+        jobs = sum(step.jobs for step in steps)
+        return m.Planned(wish.spec.id, steps, jobs, rejected, source.rejected, hours, source.structures)
 
     async def _import(self, request: m.Import) -> m.Imported:
         wish: Request | None = None
@@ -469,9 +473,10 @@ def _planned(spec: WorkflowSpec, step: Step, source: SourcePlan) -> m.StepPlan:
         key=step.key,
         kind=step.kind,
         engine=spec.engine_name,
-        jobs=source.jobs,
+        jobs=source.jobs_of(step.key) if step.runs_jobs else 0,
         after=(step.after,) if step.after else (),
         dry_run=True,
         example_files=example.files if example else {},
         example_argv=tuple(example.argv) if example and example.argv else None,
+        untold=source.untold.get(step.key, ""),
     )

@@ -207,7 +207,7 @@ class Workflows:
         self.refuse_taken(request.workflow_id)
         await self.check(request, clusters)
         spec, workers = request.spec, self._surroundings(request.spec.cluster).workers
-        return await workers.run(PlanSource(spec.structures, request.place, spec.engine_name, request.inputs()))
+        return await workers.run(PlanSource(spec, request.place, request.inputs()))
 
     async def check(self, request: Request, clusters: dict[str, ClusterInfo]) -> None:
         """SpecError when its cluster has not what one job asks for, or the source or the engine is not there."""
