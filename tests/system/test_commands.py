@@ -206,7 +206,7 @@ def test_a_dry_run_submits_nothing(daemon: Penstockd) -> None:
     before = sorted(path.name for path in daemon.work.rglob("*"))
     ran = daemon.ctl("submit", "dry.toml", "--dry-run")
     assert ran.returncode == 0
-    assert ran.stdout.startswith("dry run of dry: nothing was submitted\n2 jobs, ")
+    assert ran.stdout.startswith("dry run of dry: nothing was submitted\n2 structures: 2 jobs, ")
     plan = json.loads(daemon.ctl("submit", "dry.toml", "--dry-run", "--json").stdout)
     assert plan["jobs"] == 2
     assert plan["steps"][0]["example_argv"] == ["sh", "-c", "echo", "x"]

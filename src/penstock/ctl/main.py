@@ -94,6 +94,7 @@ _MODULES: Final = {
     "ping": "about",
     "version": "about",
     "completion": "about",
+    "plan": "plan",
     "new": "new",
     "templates": "templates",
 }

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from penstock.ctl.goal_files import grow_file, told_in_goal
 from penstock.ctl.layers import client_layers
 from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
@@ -32,7 +33,10 @@ def create(
 
     path = Path(spec).absolute()
     layers = client_layers({"id": id, "cluster": cluster, "slots": slots})
-    wish = check_offline(read_text(path), str(path), Path(into).absolute(), layers)
+    text = read_text(path)
+    goal = grow_file(ctl, path, text)
+    with told_in_goal(goal):
+        wish = check_offline(goal.grown.text if goal else text, str(path), Path(into).absolute(), layers)
     directory = anyio.run(create_offline, wish)
     if ctl.json:
         ctl.emit({"id": wish.workflow_id, "directory": str(directory)})

@@ -18,7 +18,21 @@ if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
 _FOLDED: Final = frozenset(
-    {"name", "counts", "message", "reason", "directory", "origin", "value", "after", "failure", "file"}
+    {
+        "name",
+        "counts",
+        "message",
+        "reason",
+        "directory",
+        "origin",
+        "value",
+        "after",
+        "failure",
+        "file",
+        "when",
+        "why",
+        "source",
+    }
 )
 _FOLDED_LEAST: Final = 10
 """Characters that a folded column keeps, however narrow the terminal."""

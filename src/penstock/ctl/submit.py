@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from penstock.control.messages import Planned, StepPlan, SubmitSweep
+from penstock.ctl.goal_files import grow_file, told_in_goal
 from penstock.ctl.layers import client_layers
 from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
@@ -48,19 +49,34 @@ def submit(
     priority: int | None,
     isolation: str | None,
 ) -> int | None:
-    """Run the workflow that the file SPEC describes, or all workflows of its [sweep]."""
+    """Run the workflow that the file SPEC describes, or all workflows of its [sweep].
+
+    A goal file grows into a full spec first; 'penstockctl plan' shows it.
+    """
     if wait and dry_run:
         raise click.UsageError("--wait and --dry-run exclude each other")
     path = Path(spec).absolute()
     text = read_text(path)
     given = {"id": id, "cluster": cluster, "slots": slots, "priority": priority, "isolation": isolation}
     layers = client_layers(given)
-    if is_sweep(text):
-        return submit_points(ctl, SubmitSweep(text, str(path), str(Path.cwd()), layers, dry_run), wait=wait)
-    if dry_run:
-        _show_plan(ctl, ctl.client.plan(text, str(path), str(Path.cwd()), layers))
+    goal = grow_file(ctl, path, text)
+    if goal is not None:
+        text = goal.grown.text
+        if not ctl.json:
+            ctl.line(goal.summary)
+    with told_in_goal(goal):
+        return _submit(ctl, SubmitSweep(text, str(path), str(Path.cwd()), layers, dry_run), wait=wait)
+
+
+def _submit(ctl: Ctl, request: SubmitSweep, *, wait: bool) -> int | None:
+    """Submits a spec, which may or may not be a sweep's."""
+    if is_sweep(request.text):
+        return submit_points(ctl, request, wait=wait)
+    about = (request.text, request.file, request.work_root, request.layers)
+    if request.dry_run:
+        _show_plan(ctl, ctl.client.plan(*about))
         return None
-    accepted = ctl.client.submit(text, str(path), str(Path.cwd()), layers)
+    accepted = ctl.client.submit(*about)
     if not ctl.json:
         ctl.line(f"accepted {accepted.id} in {accepted.directory}")
     elif not wait:
@@ -93,12 +109,22 @@ def _show_plan(ctl: Ctl, plan: Planned) -> None:
         f"{plan.structures} structures: {plan.jobs} jobs, at most {plan.core_hours_limit:.1f} core hours, "
         f"{plan.rejected_total} records rejected"
     )
+    ctl.line("(jobs x cores x walltime asked for, each job tried once: an upper bound)")
     ctl.line()
-    rows = ((step.key, step.kind, step.engine, str(step.jobs), ", ".join(step.after) or "-") for step in plan.steps)
+    rows = ((step.key, step.kind, step.engine, _count(step), ", ".join(step.after) or "-") for step in plan.steps)
     ctl.table(("step", "kind", "engine", ">jobs", "after"), rows)
+    for step in plan.steps:
+        if step.untold:
+            ctl.line(f"{step.key}: not counted, since {step.untold}")
     for step in plan.steps:
         _show_example(ctl, step)
     show_rejected(ctl, plan.rejected, plan.rejected_total)
+
+
+def _count(step: StepPlan) -> str:
+    if step.kind == "analysis":
+        return "-"
+    return f"{step.jobs} + ?" if step.untold else str(step.jobs)
 
 
 def _show_example(ctl: Ctl, step: StepPlan) -> None:

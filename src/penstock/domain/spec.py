@@ -34,6 +34,8 @@ from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime
 from penstock.domain.retention import RetentionTable, check_retention
 from penstock.domain.scheduling import SchedulerOptions, check_options
 
+GOAL: Final = "goal"
+"""The key that makes a file a goal's, from which a full spec grows."""
 IMPORTED: Final = "imported"
 """The format of a source that was read once, by an import, and never is again."""
 
@@ -378,6 +380,9 @@ def unknown_key(given: str, known: list[str], where: str = "") -> SpecError:
 
 
 def _refuse_unknown(tables: dict[str, Any]) -> None:
+    if GOAL in tables:
+        message = "this is a goal file, and a full spec is wanted; 'penstockctl plan FILE -o SPEC' makes one of it"
+        raise SpecError(message, key=GOAL)
     for where, struct in _TABLE_OF.items():
         _refuse_unknown_in(tables if not where else tables.get(where, {}), struct, where)
     _refuse_unknown_in(dict(_entries(tables.get("structures"))).get("build"), BuildTable, BUILD)
