@@ -63,6 +63,11 @@ def results(  # noqa: PLR0917 - options
         ctl.emit(_whole(page, offset))
 
 
+def show_results(ctl: Ctl, id: str) -> None:
+    """The first page of what a workflow's analyses have found, for people."""
+    _show(ctl, ctl.client.results(id, limit=_PAGE), (), 0)
+
+
 @command("report")
 @id_argument()
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Default: the workflow's own directory.")

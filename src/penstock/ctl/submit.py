@@ -14,11 +14,13 @@ from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
 from penstock.ctl.progress import follow_to_end
 from penstock.ctl.query import show_rejected, show_table
+from penstock.ctl.results import show_results
 from penstock.ctl.sweep import is_sweep, submit_points
 from penstock.ctl.text import clean_block
 from penstock.domain.context import Mode
 from penstock.domain.settings import read_text
 from penstock.domain.states import WorkflowState
+from penstock.store.events import counted
 
 _WORK_FAILED: Final = 1
 _INTERRUPTED: Final = 130
@@ -92,6 +94,8 @@ def _wait(ctl: Ctl, id: str) -> int:
         return _INTERRUPTED
     if ctl.json:
         ctl.emit(status)
+    elif status.analyses:
+        show_results(ctl, id)
     elif status.workflow.recipe != "campaign" and status.workflow.state != WorkflowState.FAULTED:
         show_table(ctl, ctl.client.table(id))
     if status.workflow.state == WorkflowState.COMPLETED:
@@ -106,8 +110,8 @@ def _show_plan(ctl: Ctl, plan: Planned) -> None:
         return
     ctl.line(f"dry run{f' of {plan.id}' if plan.id else ''}: nothing was submitted")
     ctl.line(
-        f"{plan.structures} structures: {plan.jobs} jobs, at most {plan.core_hours_limit:.1f} core hours, "
-        f"{plan.rejected_total} records rejected"
+        f"{counted(plan.structures, 'structure')}: {counted(plan.jobs)}, "
+        f"at most {plan.core_hours_limit:.1f} core hours, {plan.rejected_total} records rejected"
     )
     ctl.line("(jobs x cores x walltime asked for, each job tried once: an upper bound)")
     ctl.line()

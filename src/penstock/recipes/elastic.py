@@ -165,7 +165,7 @@ class _Fits:
         return fit
 
     def _conditions(self, fit: ElasticFit) -> dict[str, float | int | str | bool]:
-        return {"pressure_gpa": round(fit.pressure_gpa, 6)}
+        return {"pressure_gpa": round(fit.pressure_gpa, 3) + 0.0}  # and never -0
 
     def _method(self) -> str:
         return f"stress over strain, {len(self._done)} strained crystals, engine {self._spec.engine_name}"
@@ -182,7 +182,7 @@ class _Fits:
         error = None if fit.standard_error_gpa is None else _numbers(fit.standard_error_gpa)
         conditions = self._conditions(fit) | {
             "space_group": self._symmetry.space_group,
-            "symmetry_distance": float(f"{fit.symmetry_distance:.3g}"),
+            "symmetry_distance": round(fit.symmetry_distance, 6),
         }
         return self._property(name, _numbers(fit.tensor_gpa), "GPa", error, conditions)
 
