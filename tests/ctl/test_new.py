@@ -17,7 +17,7 @@ import pytest
 
 from penstock import engines
 from penstock.control import messages
-from penstock.ctl.questions import BY_ENGINE, BY_RECIPE, OPTIONS
+from penstock.ctl.questions import BY_ENGINE, BY_RECIPE, OPTIONS, engine_questions
 from penstock.ctl.spec_check import check_spec
 from penstock.ctl.spec_words import ISOLATION
 from penstock.domain.context import Mode
@@ -71,6 +71,81 @@ def test_structures_that_are_built_are_not_asked_for(run: Run) -> None:
     ran = run("new", "m.toml", "--engine", "emt", *build, "--structures", "m.csv")
     assert "--structures: give a source or [structures.build], not both" in ran.err
     assert "m.toml" not in names_here()
+
+
+def test_a_property_needs_few_words(run: Run) -> None:
+    Path("specs").mkdir()
+    ran = run("new", "specs/n.toml", "--recipe", "elastic", "--structures", "Cu", "--engine", "emt", "--yes")
+    assert ran.code == 0, ran.err
+    made = spec("specs/n.toml")
+    assert made["structures"] == {"build": {"system": "Cu"}}
+    assert made["elastic"] == {"amplitudes": [0.005, 0.01], "relax": True}
+    assert made["engine"] == {"name": "emt"}
+    text = Path("specs/n.toml").read_text()
+    check_spec(text, Path("specs/n.toml").absolute())
+    assert all("#" in line for line in text.splitlines() if "=" in line)
+
+
+def test_a_file_goes_before_a_formula(run: Run) -> None:
+    Path("Cu").mkdir()
+    Path("Cu/a.xyz").write_text("1\n\nCu 0 0 0\n")
+    assert run("new", "n.toml", "--recipe", "elastic", "--structures", "Cu", "--engine", "emt", "--yes").code == 0
+    assert spec()["structures"] == {"source": "Cu"}
+
+
+def test_elements_become_orderings(run: Run) -> None:
+    options = ("--recipe", "phase_diagram", "--structures", "Cu-Au", "--engine", "emt", "--yes")
+    ran = run("new", "n.toml", *options, "--set", "structures.build.max_atoms=2")
+    assert ran.code == 0, ran.err
+    assert spec()["structures"]["build"] == {
+        "elements": ["Cu", "Au"],
+        "references": True,
+        "lattices": ["fcc"],
+        "max_atoms": 2,
+    }
+    assert spec()["phase_diagram"] == {"relax": "cell", "error_ev_per_atom": 0.0}
+    ions = ("--set", "phase_diagram.relax=ions", "--set", "engine.method=HF", "--overwrite")
+    assert run("new", "n.toml", *options, *ions, "--engine", "orca").code == 0
+
+
+def test_nothing_is_asked_of_an_engine_that_the_recipe_decides() -> None:
+    for name in engines.names():
+        keys = {question.key for question in engine_questions("phase_diagram", name, are_decks=False)}
+        assert not keys & {"engine.task", "engine.order", "engine.fmax", "chain.template"}, name
+    assert "engine.task" in {question.key for question in engine_questions("campaign", "emt", are_decks=False)}
+
+
+def test_a_conversation_about_a_property_asks_for_it_and_for_engines_that_can() -> None:
+    answers = [
+        "n.toml",
+        "diffusion",
+        "Qq",
+        "SiO2",
+        "Al",
+        *["", "none", "800, 1000 1200"],  # a temperature is needed
+        "30",
+        "0",
+        "2",
+        "",  # all species
+        "espresso",
+        "emt",
+        *["", "", "", "", "", "", ""],
+    ]
+    code, shown = converse("new", "--offline", typed="".join(f"{answer}\n" for answer in answers))
+    assert code == 0, shown
+    for said in (
+        "or a formula that is built, such as Cu",
+        "there is no file or folder",
+        "SiO2 has no prototype here",
+        "built: 1 records",
+        "must be between 1 and 1000, not 0",
+        "does no molecular dynamics",
+    ):
+        assert said.replace("built: ", "") in shown, shown
+    made = spec()
+    assert made["diffusion"] == {"temperatures_k": [800, 1000, 1200], "produce_ps": 30, "segments": 2}
+    assert made["structures"] == {"build": {"system": "Al"}}
+    assert made["engine"] == {"name": "emt"}
 
 
 def test_options_and_defaults_make_a_spec(run: Run) -> None:
@@ -171,7 +246,30 @@ def test_what_the_daemon_refuses_is_not_written(run: Run, settled: ScriptedDaemo
         ("--structures m.csv --engine emt --set engine.fmx=1", "--set engine.fmx=...: unknown key 'fmx'"),
         ("--structures m.csv --engine emt --set slots", "write KEY=VALUE"),
         ("--structures m.csv --engine emt --set structures.name_column=nme", "did you mean 'name'?"),
-        ("--structures m.csv --recipe crystal --engine emt", "--engine: 'emt' is none of them; use one of crystal"),
+        ("--structures m.csv --recipe crystal --engine emt", '--engine: recipe "crystal" runs the engine "crystal"'),
+        (
+            "--structures m.csv --recipe elastic --engine orca",
+            "--engine: engine 'orca' gives no stress, which an elastic",
+        ),
+        ("--structures m.csv --recipe equilibrate --engine command", "--engine: engine 'command' relaxes no cells"),
+        ("--structures m.csv --recipe phase_diagram --engine orca", "--engine: engine 'orca' relaxes no cells, which"),
+        ("--structures m.csv --recipe diffusion --engine emt", "--set diffusion.temperatures_k=... is missing"),
+        (
+            "--structures m.csv --recipe diffusion --set diffusion.temperatures_k=[300] --engine espresso",
+            "--engine: engine 'espresso' does no molecular dynamics",
+        ),
+        (
+            "--structures m.csv --recipe elastic --engine emt --set elastic.amplitudes=[0.5]",
+            "--set elastic.amplitudes=...: 0.5 is no amplitude",
+        ),
+        (
+            "--structures m.csv --recipe elastic --engine emt --set engine.task=energy",
+            "--set engine.task=...: recipe 'elastic' decides what each step does",
+        ),
+        ("--structures Qq --recipe elastic --engine emt", "--structures: there is no file or folder"),
+        ("--structures SiO2 --recipe elastic --engine emt", "--structures: SiO2 has no prototype here"),
+        ("--structures Cu --engine emt", "--structures: there is no file or folder"),
+        ("--structures d/Cu --recipe elastic --engine emt", "--structures: there is no file or folder"),
         ("--from none", "there is no template 'none'"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +12,11 @@ import click
 import msgspec
 from tomlkit import TOMLDocument
 
+from penstock import engines
+from penstock.ctl.built_answers import built_of
 from penstock.ctl.output import Ctl
-from penstock.ctl.questions import COLUMNS, Question, option_for
-from penstock.ctl.spec_check import check_tables
+from penstock.ctl.questions import COLUMNS, ORDERINGS, Question, option_for
+from penstock.ctl.spec_check import check_tables, why_not
 from penstock.ctl.spec_document import drop, parse_value, plain, put, value_at
 from penstock.ctl.text import clean
 from penstock.domain.build_table import KEY as BUILD
@@ -60,6 +63,8 @@ class Interview:
         key, present = question.key, self.value(question.key)
         if question.unless and self.value(question.unless) is not None:
             return
+        if question.when and self.value(question.when) is None:
+            return
         if question.choices and key.startswith("engine.") and key != "engine.name":
             self.meanings[key] = ", ".join(question.choices)
         if key in self._given:
@@ -77,35 +82,57 @@ class Interview:
     def settle_source(self, question: str) -> Survey:
         """Ask where the structures are until they can be read, and for the columns of a table; what was found.
 
-        Nothing is asked where the document says what is to be built.
+        Nothing is asked where the document says what is to be built. An answer may say that too.
         """
         key = "structures.source"
-        if self.value(BUILD) is not None:
-            return self._survey_built()
         while True:
-            self.settle(Question(key, question, kind="file"))
+            self._take_for_built()  # an option may say it
+            if is_answer := self._is_asked_for_source():
+                self.settle(Question(key, question, kind="file"))
+                self._take_for_built()
             try:
-                self._settle_columns()
-                found = survey(self._source(), self._source_path())
+                found = self._survey()
             except SpecError as error:
-                if not self._asks or error.key == "structures" or {key, error.key} & self._given.keys():
-                    raise click.UsageError(f"{option_for(error.key or key)}: {error.message}") from error
+                if not (self._asks and is_answer) or error.key == "structures" or {key, error.key} & self._given.keys():
+                    raise click.UsageError(f"{self._option_of(error, key)}: {error.message}") from error
                 self._ctl.note(f"  {error.message}")
                 drop(self.document, key)
+                drop(self.document, BUILD)
                 continue
             if self._asks:
                 self._ctl.note(f"  {found}")
             return found
 
-    def _survey_built(self) -> Survey:
-        try:
-            check_tables(_over(_UNDER, plain(self.document)), "", self.file)
-            found = survey(self._source(), None)
-        except SpecError as error:
-            raise click.UsageError(f"{option_for(error.key or BUILD)}: {error.message}") from error
-        if self._asks:
-            self._ctl.note(f"  {found}")
-        return found
+    def _is_asked_for_source(self) -> bool:
+        """Whether nothing says yet what is to be built; how, such as up to which size, may be said."""
+        build = self.value(BUILD)
+        return build is None or not build.keys() & {"system", "elements"}
+
+    def _take_for_built(self) -> None:
+        """An answer such as `Cu`, where there is no such file, becomes what is to be built."""
+        answer = self.value("structures.source")
+        bare = Path(answer or "").name  # as the person wrote it, wherever the spec will be
+        if not (bare and self._is_asked_for_source() and beside(bare, self.file) == answer):
+            return
+        build = built_of(bare, self.value("recipe"), Path.cwd())
+        if build is None:
+            return
+        drop(self.document, "structures.source")
+        put(self.document, BUILD, build | (self.value(BUILD) or {}))
+        for question in ORDERINGS if "elements" in build else ():
+            self.settle(question)
+
+    def _survey(self) -> Survey:
+        if self.value(BUILD) is None:
+            self._settle_columns()
+            return survey(self._source(), self._source_path())
+        check_tables(_over(_UNDER, {"structures": plain(self.document)["structures"]}), "", self.file)
+        return survey(self._source(), None)
+
+    def _option_of(self, error: SpecError, key: str) -> str:
+        """The option that what is wrong with the structures was said by."""
+        wrong = error.key or (key if self.value(BUILD) is None else BUILD)
+        return option_for(key if key in self._given and wrong.startswith(BUILD) else wrong)
 
     # ---- one question -----------------------------------------------------------------------------------------------
 
@@ -137,8 +164,8 @@ class Interview:
         if default is not None and answer == str(default):
             return default
         match question.kind:
-            case "value":
-                return parse_value(answer)
+            case "value" | "values":
+                return parse_value(answer) if question.kind == "value" else _values(answer)
             case "file":
                 return beside(answer, self.file)
             case "files":
@@ -159,6 +186,11 @@ class Interview:
         """Why the value that the question's key has cannot be; empty where it can, as far as one key shows it."""
         value = self.value(question.key)
         if question.choices and value not in question.choices:
+            if question.key == "engine.name" and value in engines.names():
+                return (
+                    why_not(self.value("recipe"), value, plain(self.document))
+                    or f"use one of {', '.join(question.choices)}"
+                )
             hint = nearest(str(value), question.choices) or f"use one of {', '.join(question.choices)}"
             return f"{value!r} is none of them; {hint}"
         try:
@@ -212,6 +244,12 @@ def beside(path: str, file: Path) -> str:
     if path.startswith(("/", "~")):
         return path
     return os.path.relpath(Path.cwd() / path, file.parent) if path else path
+
+
+def _values(answer: str) -> list[Any]:
+    """Several values, however they are written."""
+    value = parse_value(answer)
+    return value if isinstance(value, list) else [parse_value(part) for part in re.split(r"[,\s]+", answer) if part]
 
 
 def _listed(choices: Iterable[str]) -> str:

@@ -11,11 +11,21 @@ import click
 from tomlkit import TOMLDocument
 
 from penstock.control.messages import Planned
+from penstock.ctl.built_answers import source_question
 from penstock.ctl.interview import Interview, beside
 from penstock.ctl.layers import client_layers
 from penstock.ctl.options import Whole, command
 from penstock.ctl.output import Ctl
-from penstock.ctl.questions import OPTIONS, RETENTION, Question, engine_questions, option_for, question_for, value_for
+from penstock.ctl.questions import (
+    OPTIONS,
+    RETENTION,
+    Question,
+    engine_questions,
+    option_for,
+    question_for,
+    recipe_questions,
+    value_for,
+)
 from penstock.ctl.spec_check import check_spec, engines_for
 from penstock.ctl.spec_document import document_of, parse_document, plain, render, split_key
 from penstock.ctl.spec_files import refuse_existing, write_file
@@ -155,10 +165,12 @@ def _conduct(ctl: Ctl, interview: Interview, template: Template | None, around: 
     """Every question in turn; what was found at the source of the structures."""
     texts = template.header.asks if template else {}
     interview.settle(Question("recipe", "Recipe", "campaign", tuple(recipe_names())))
-    found = interview.settle_source(texts.get("structures.source", "Structures: a file, a folder or a glob"))
     recipe = interview.value("recipe")
-    engines = tuple(engines_for(recipe))
+    found = interview.settle_source(texts.get("structures.source", source_question(recipe)))
     has_engine = interview.value("engine.name") is not None and template is not None
+    for question in () if has_engine else recipe_questions(recipe):
+        interview.settle(question)
+    engines = tuple(engines_for(recipe, plain(interview.document)))
     interview.settle(Question("engine.name", "Engine", engines[0] if len(engines) == 1 else None, engines))
     asked = [question_for(key, text) for key, text in texts.items() if key not in _ASKED_ANYWAY]
     if not has_engine:

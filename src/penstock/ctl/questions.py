@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, NamedTuple
 
+from penstock import engines
 from penstock.ctl.spec_document import parse_value
+from penstock.domain.build_table import MAX_ATOMS
 from penstock.recipes.crystal import TEMPLATES
+from penstock.recipes.registry import draws_conclusions
 
 
 class Question(NamedTuple):
     """What is asked for a key of the spec, and what an empty answer means.
 
     `default` None: an answer is needed, or, where it is not `needed`, an empty one leaves the key out. `kind` says what
-    an answer is: a text; a value as TOML writes it; a file, relative to where the person is; several files, which
-    become a table from their names to their paths. It is not asked where the key `unless` has a value.
+    an answer is: a text; a value as TOML writes it; several values, with blanks or commas between them or as TOML
+    writes them; a file, relative to where the person is; several files, which become a table from their names to their
+    paths. It is not asked where the key `unless` has a value, nor, of those with `when`, where that key has none.
     """
 
     key: str
     text: str
     default: Any = None
     choices: tuple[str, ...] = ()
-    kind: Literal["text", "value", "file", "files"] = "text"
+    kind: Literal["text", "value", "values", "file", "files"] = "text"
     needed: bool = True
     unless: str = ""
+    when: str = ""
 
 
 _ASE_TASK: Final = Question("engine.task", "Task", "gradient", ("energy", "gradient", "optimize", "relax"))
@@ -85,6 +90,31 @@ BY_RECIPE: Final[dict[str, tuple[Question, ...]]] = {
         Question("engine.properties", "Command that starts properties", "Pproperties"),
         Question("chain.template", "Steps", "full_electronic", tuple(TEMPLATES), unless="chain.steps"),
     ),
+    "elastic": (
+        Question("elastic.amplitudes", "Strains, each applied both ways", [0.005, 0.01], kind="values"),
+        Question("elastic.relax", "Relax cell and ions before (true, false)", default=True, kind="value"),
+    ),
+    "equilibrate": (
+        Question("equilibrate.pressure_gpa", "Pressure, GPa", 0.0, kind="value"),
+        Question("equilibrate.temperature_k", "Temperature, K (empty: at rest)", kind="value", needed=False),
+        Question(
+            "equilibrate.produce_ps",
+            "Dynamics that are averaged over, ps",
+            20.0,
+            kind="value",
+            when="equilibrate.temperature_k",
+        ),
+    ),
+    "diffusion": (
+        Question("diffusion.temperatures_k", "Temperatures, K, such as 800 1000 1200", kind="values"),
+        Question("diffusion.produce_ps", "Dynamics that are analysed at each, ps", 50.0, kind="value"),
+        Question("diffusion.segments", "Jobs that they are divided into, one after another", 5, kind="value"),
+        Question("diffusion.species", "Elements whose diffusion is wanted (empty: all)", kind="values", needed=False),
+    ),
+    "phase_diagram": (
+        Question("phase_diagram.relax", "What is relaxed", "cell", ("cell", "ions", "none")),
+        Question("phase_diagram.error_ev_per_atom", "Standard error of an energy, eV/atom", 0.0, kind="value"),
+    ),
 }
 CRYSTAL_TASK: Final = Question("engine.task", "Task", "sp", ("sp", "opt", "freq"))
 """For a campaign; in a chain the steps say it."""
@@ -93,6 +123,11 @@ RETENTION: Final = (
     Question("retention.archive_after", "Archive how long after the end, such as 30d (empty: never)", needed=False),
     Question("retention.delete_after", "Delete how long after the end, such as 90d (empty: never)", needed=False),
 )
+ORDERINGS: Final = (
+    Question("structures.build.lattices", "Parent lattices (fcc, bcc, sc, ...)", ["fcc"], kind="values"),
+    Question("structures.build.max_atoms", "Atoms in a cell, at most", MAX_ATOMS, kind="value"),
+)
+"""Of structures that are built as orderings of elements."""
 COLUMNS: Final = {
     "geometry_column": "Column of the geometries",
     "charge_column": "Column of the charges",
@@ -122,11 +157,27 @@ def option_for(key: str) -> str:
     return OPTIONS.get(key, f"--set {key}=...")
 
 
+def recipe_questions(recipe: str) -> tuple[Question, ...]:
+    """What is to be found out, of recipes to which that decides which engines can do it."""
+    return BY_RECIPE.get(recipe, ()) if draws_conclusions(recipe) else ()
+
+
 def engine_questions(recipe: str, engine: str, *, are_decks: bool) -> list[Question]:
-    """What an engine needs to be told for a recipe; structures that are decks need no other one."""
-    task = (CRYSTAL_TASK,) if engine == "crystal" and recipe == "campaign" else ()
-    questions = (*BY_ENGINE.get(engine, ()), *task, *BY_RECIPE.get(recipe, ()))
-    return [question for question in questions if not (are_decks and "engine.deck" in {question.key, question.unless})]
+    """What an engine needs to be told for a recipe; structures that are decks need no other one.
+
+    Where the recipe decides what each step does, nothing is asked that follows from it.
+    """
+    decided: set[str] = set()
+    if draws_conclusions(recipe):
+        decided = {f"engine.{key}" for role in engines.get(engine).roles.values() for key in role}
+        questions = BY_ENGINE.get(engine, ())
+    else:
+        task = (CRYSTAL_TASK,) if engine == "crystal" and recipe == "campaign" else ()
+        questions = (*BY_ENGINE.get(engine, ()), *task, *BY_RECIPE.get(recipe, ()))
+    decided |= {
+        question.key for question in questions if are_decks and "engine.deck" in {question.key, question.unless}
+    }
+    return [question for question in questions if question.key not in decided]
 
 
 def question_for(key: str, text: str) -> Question:
@@ -153,5 +204,6 @@ def names_file(key: str) -> bool:
 
 
 def _known(key: str) -> Question | None:
-    questions = (question for table in (BY_ENGINE, BY_RECIPE) for listed in table.values() for question in listed)
+    asked = (*BY_ENGINE.values(), *BY_RECIPE.values(), ORDERINGS)
+    questions = (question for listed in asked for question in listed)
     return next((question for question in questions if question.key == key), None)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from penstock import engines
 from penstock.domain.errors import SpecError
+from penstock.domain.property_tables import PROPERTY_TABLES
 from penstock.domain.settings import read_text
 from penstock.domain.spec import WorkflowSpec, decode_spec, in_file, parse_toml
 from penstock.recipes.recipe import View
 from penstock.recipes.registry import get_recipe
+
+_LEAST: Final[Mapping[str, dict[str, Any]]] = {"diffusion": {"temperatures_k": [300.0]}}
+"""What a recipe must be told before anything else of it can be looked at."""
 
 
 def check_spec(text: str, file: Path) -> WorkflowSpec:
@@ -31,15 +37,19 @@ def check_tables(tables: dict[str, Any], text: str, file: Path) -> WorkflowSpec:
     return spec
 
 
-def engines_for(recipe: str) -> list[str]:
-    """The engines that a recipe can run."""
-    return [name for name in engines.names() if _runs(recipe, name)]
+def engines_for(recipe: str, tables: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
+    """The engines that a recipe can run, with what `tables` of the spec say of it."""
+    return [name for name in engines.names() if why_not(recipe, name, tables) is None]
 
 
-def _runs(recipe: str, engine: str) -> bool:
-    tables = {"recipe": recipe, "structures": {"source": "any"}, "engine": {"name": engine}}
+def why_not(recipe: str, engine: str, tables: Mapping[str, Any] = MappingProxyType({})) -> str | None:
+    """Why the engine cannot do what the recipe needs, with what `tables` say; None where it can."""
+    own = {recipe: _LEAST.get(recipe, {}) | dict(tables.get(recipe, {}))} if recipe in PROPERTY_TABLES else {}
     try:
-        get_recipe(recipe).steps(View(decode_spec(tables, "", ""), ()))
+        spec = decode_spec(
+            {"recipe": recipe, "structures": {"source": "any"}, "engine": {"name": engine}} | own, "", ""
+        )
+        get_recipe(recipe).steps(View(spec, ()))
     except SpecError as error:
-        return error.key != "engine.name"
-    return True
+        return error.message if error.key == "engine.name" else None
+    return None

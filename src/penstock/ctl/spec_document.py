@@ -160,8 +160,9 @@ def _values_first(tables: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _leaves(table: Container | Table, way: str = "") -> Iterator[tuple[str, str, Item]]:
     """Every key of tables, but not what is in inline tables and arrays: the way to it, its name, its item."""
-    for key, item in table.items():
-        name = quoted(key)
+    container = table.value if isinstance(table, Table) else table
+    for key in table:
+        name, item = quoted(key), container.item(key)  # by its key alone a boolean would be a bare one
         if isinstance(item, Table):
             yield from _leaves(item, f"{way}{name}.")
         elif isinstance(item, Item):
