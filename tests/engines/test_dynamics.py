@@ -28,6 +28,7 @@ STOPPED = Exit(None, 15, 0.0, 1.0, verdict="timeout")
         ({"ensemble": "nve", "thermostat": "bussi"}, "thermostat", "has no thermostat"),
         ({"ensemble": "npt", "thermostat": "bussi"}, "thermostat", "langevin only"),
         ({"steps": 10, "sample_every": 11}, "sample_every", "must not be more than steps (10)"),
+        ({"sample_every": 2, "checkpoint_every": 2001}, "checkpoint_every", "not be more than 2000"),
         ({"supercell": [2, 2, 2], "min_atoms": 9}, "min_atoms", "not both"),
         ({"supercell": [2, 2]}, "supercell", ""),
         ({"timestep_fs": 0}, "timestep_fs", "> 0"),

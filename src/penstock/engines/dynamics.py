@@ -32,6 +32,7 @@ PREVIOUS: Final = "previous.npz"  # the state that an attempt goes on from
 _ARRAYS: Final = (POSITIONS, CELLS, SAMPLES)
 _DESCRIPTION_MAX: Final = 64 * 1024 * 1024
 _STATE_MAX: Final = 1 << 32
+_FRAMES_HELD: Final = 1000
 _AS_BEFORE: Final = frozenset({FailureClass.INPUT_ERROR, FailureClass.BLOWN_UP, FailureClass.CANCELLED})
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
@@ -114,6 +115,10 @@ def check_dynamics(parameters: DynamicsParameters) -> None:
     if parameters.sample_every > parameters.steps:
         message = f"must not be more than steps ({parameters.steps}), or there would be no frame"
         raise SpecError(message, key="engine.sample_every")
+    if parameters.checkpoint_every > _FRAMES_HELD * parameters.sample_every:
+        most = _FRAMES_HELD * parameters.sample_every
+        message = f"must not be more than {most}: {_FRAMES_HELD} frames are held in memory at a time"
+        raise SpecError(message, key="engine.checkpoint_every")
     if parameters.supercell is not None and parameters.min_atoms is not None:
         raise SpecError("give supercell or min_atoms, not both", key="engine.min_atoms")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -36,6 +38,8 @@ from penstock.engines.npy_file import NpyFile
 if TYPE_CHECKING:
     from ase import Atoms
 
+SAVING_SHARE: Final = 10.0  # how many times as long as saving took it is not done again
+
 
 def run_dynamics(directory: Path, data: Input[DynamicsParameters], calculator: Any) -> Result:
     """Run a segment to its end, or what is left of it, writing its files.
@@ -46,40 +50,55 @@ def run_dynamics(directory: Path, data: Input[DynamicsParameters], calculator: A
     state = _begin(directory, data, calculator)
     columns = sample_columns(parameters, state.atoms(calculator))
     _describe(directory, state, parameters, columns)
-    files = _Files(directory, len(state.numbers), len(columns), state.facts.frames, npt=parameters.ensemble == "npt")
-    try:
-        save_state(directory, state)
+    with contextlib.ExitStack() as opened:
+        record = _Record(directory, state, len(columns), parameters, opened)
         end = state.facts.segment_start + parameters.steps
         while state.facts.step < end:
             until = min(end, (state.facts.step // parameters.checkpoint_every + 1) * parameters.checkpoint_every)
             state, stretch = advance(state, calculator, parameters, until)
-            files.append(stretch)
-            save_state(directory, state)
-    finally:
-        files.close()
+            record.add(state, stretch, last=until == end)
     return _conclude(directory, state, calculator, parameters, columns)
 
 
-class _Files:
-    """The arrays of a segment, open for appending."""
+class _Record:
+    """What is on the disk of a segment: its arrays and its state.
 
-    def __init__(self, directory: Path, atoms: int, columns: int, frames: int, *, npt: bool) -> None:
-        self._positions = NpyFile(directory / POSITIONS, (atoms, 3), frames)
-        self._samples = NpyFile(directory / SAMPLES, (columns,), frames)
-        self._cells = NpyFile(directory / CELLS, (3, 3), frames) if npt else None
+    It is saved when a state is reached, but not so often that saving takes more than a tenth of the time: for cheap
+    calculators a disk is slow. When that is does not touch the trajectory.
+    """
 
-    def append(self, stretch: Stretch) -> None:
-        """To the disk."""
-        self._positions.append(np.asarray(stretch.positions))
-        self._samples.append(np.asarray(stretch.samples))
+    def __init__(
+        self, directory: Path, state: State, columns: int, parameters: DynamicsParameters, opened: contextlib.ExitStack
+    ) -> None:
+        def open_array(name: str, *row_shape: int) -> NpyFile:
+            return opened.enter_context(contextlib.closing(NpyFile(directory / name, row_shape, state.facts.frames)))
+
+        self._directory = directory
+        self._held = Stretch([], [], [])
+        self._positions = open_array(POSITIONS, len(state.numbers), 3)
+        self._samples = open_array(SAMPLES, columns)
+        self._cells = open_array(CELLS, 3, 3) if parameters.ensemble == "npt" else None
+        self._save(state)
+
+    def add(self, state: State, stretch: Stretch, *, last: bool) -> None:
+        """Take what was recorded on the way to a state."""
+        self._held.samples.extend(stretch.samples)
+        self._held.positions.extend(stretch.positions)
+        self._held.cells.extend(stretch.cells)
+        if last or time.monotonic() >= self._due:
+            self._save(state)
+
+    def _save(self, state: State) -> None:
+        """The arrays before the state, which says how much of them counts."""
+        began = time.monotonic()
+        self._positions.append(np.asarray(self._held.positions))
+        self._samples.append(np.asarray(self._held.samples))
         if self._cells is not None:
-            self._cells.append(np.asarray(stretch.cells))
-
-    def close(self) -> None:
-        """Nothing comes any more."""
-        for file in (self._positions, self._samples, self._cells):
-            if file is not None:
-                file.close()
+            self._cells.append(np.asarray(self._held.cells))
+        self._held = Stretch([], [], [])
+        save_state(self._directory, state)
+        ended = time.monotonic()
+        self._due = ended + (ended - began) * SAVING_SHARE
 
 
 def _begin(directory: Path, data: Input[DynamicsParameters], calculator: Any) -> State:
