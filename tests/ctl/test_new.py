@@ -73,6 +73,18 @@ def test_structures_that_are_built_are_not_asked_for(run: Run) -> None:
     assert "m.toml" not in names_here()
 
 
+def test_a_property_recipe_is_not_asked_what_it_decides_itself(run: Run) -> None:
+    Path("cu.xyz").write_text('1\nLattice="0 1.8 1.8 1.8 0 1.8 1.8 1.8 0" pbc="T T T"\nCu 0 0 0\n')
+    ran = run("new", "n.toml", "--recipe", "elastic", "--structures", "cu.xyz", "--engine", "emt")
+    assert ran.code == 0, ran.err
+    assert spec()["engine"] == {"name": "emt"}
+    wanting = run("new", "m.toml", "--recipe", "diffusion", "--structures", "cu.xyz", "--engine", "emt")
+    assert "diffusion.temperatures_k" in wanting.err
+    given = ("--set", "diffusion.temperatures_k=[900, 1200]")
+    assert run("new", "m.toml", "--recipe", "diffusion", "--structures", "cu.xyz", "--engine", "emt", *given).code == 0
+    assert spec("m.toml")["diffusion"] == {"temperatures_k": [900, 1200]}
+
+
 def test_options_and_defaults_make_a_spec(run: Run) -> None:
     ran = run("new", "n.toml", "--structures", "m.csv", "--engine", "tblite", "--slots", "4", "--set", "priority=-1")
     assert ran.code == 0, ran.err

@@ -6,6 +6,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from penstock.ctl.spec_document import parse_value
 from penstock.recipes.crystal import TEMPLATES
+from penstock.recipes.recipe import PropertyRecipe
+from penstock.recipes.registry import get_recipe
 
 
 class Question(NamedTuple):
@@ -85,6 +87,10 @@ BY_RECIPE: Final[dict[str, tuple[Question, ...]]] = {
         Question("engine.properties", "Command that starts properties", "Pproperties"),
         Question("chain.template", "Steps", "full_electronic", tuple(TEMPLATES), unless="chain.steps"),
     ),
+    "elastic": (),
+    "equilibrate": (),
+    "diffusion": (Question("diffusion.temperatures_k", "Temperatures, K, such as [800, 1000, 1200]", kind="value"),),
+    "phase_diagram": (),
 }
 CRYSTAL_TASK: Final = Question("engine.task", "Task", "sp", ("sp", "opt", "freq"))
 """For a campaign; in a chain the steps say it."""
@@ -125,7 +131,10 @@ def option_for(key: str) -> str:
 def engine_questions(recipe: str, engine: str, *, are_decks: bool) -> list[Question]:
     """What an engine needs to be told for a recipe; structures that are decks need no other one."""
     task = (CRYSTAL_TASK,) if engine == "crystal" and recipe == "campaign" else ()
-    questions = (*BY_ENGINE.get(engine, ()), *task, *BY_RECIPE.get(recipe, ()))
+    of_engine = BY_ENGINE.get(engine, ())
+    if isinstance(get_recipe(recipe), PropertyRecipe):  # which decides what each step does
+        of_engine = tuple(question for question in of_engine if question.key != "engine.task")
+    questions = (*of_engine, *task, *BY_RECIPE.get(recipe, ()))
     return [question for question in questions if not (are_decks and "engine.deck" in {question.key, question.unless})]
 
 
