@@ -217,6 +217,15 @@ def test_a_file_is_a_system_too(tmp_path: Path) -> None:
     assert "crystals" in error.message
 
 
+def test_several_structures_are_one_workflow(tmp_path: Path) -> None:
+    for name, edge in (("a", 3.6), ("b", 4.0)):
+        (tmp_path / f"{name}.xyz").write_text(f'1\nLattice="{edge} 0 0 0 {edge} 0 0 0 {edge}" pbc="T T T"\nCu 0 0 0\n')
+    text = 'goal = "elastic"\n[structures]\nsource = "*.xyz"'
+    system = find_system(read(text), tmp_path)
+    assert (system.count, system.elements, system.is_built) == (2, ("Cu",), False)
+    assert grown(text, tmp_path).tables["structures"] == {"source": "*.xyz"}
+
+
 def test_settings_of_lower_rank_are_left_to_hold(tmp_path: Path) -> None:
     around = Surroundings({"slots": 4, "resources.memory": "5GB"})
     found = grown('goal = "elastic"\nsystem = "Cu"', tmp_path, around)
@@ -293,8 +302,15 @@ def test_every_example_grows(tmp_path: Path) -> None:
         ('goal = "elastic"\nsystem = "Cu"\nelastic.amplitude = [5]', "elastic.amplitude", "amplitudes"),
         ('goal = "elastic"\nsystem = "Cu"\npressure_gpa = "high"', "pressure_gpa", "expected"),
         ('goal = "elastic"\nsystem = "Cu"\nslots = 0', "slots", "between 1"),
-        ('goal = "elastic"\nsystem = "Cu"\nmetadata.goal = 1', "metadata.goal", "another key"),
+        ('goal = "elastic"\nsystem = "Cu"\nmetadata.goal = 1', "metadata.goal", "choose others"),
+        ('goal = "elastic"\nsystem = "Cu"\nmetadata = 1', "metadata.goal", "a table [metadata]"),
         ('goal = "elastic"\nsystem = "W"\nengine = "emt"', "engine", "not W"),
+        ('goal = "elastic"\nsystem = "Cu"\nengine = 3', "engine", "is a name"),
+        ('goal = "elastic"\nsystem = "Cu"\nengine.name = 3', "engine", "is a name"),
+        ('goal = "elastic"\nsystem = "Cu"\nresources = 3', "resources", "expected"),
+        ('goal = "elastic"\nsystem = "Cu"\nelastic = "yes"', "elastic", "expected"),
+        ('goal = "diffusion"\nsystem = "Cu"\ntemperatures_k = 900', "temperatures_k", "expected"),
+        ('goal = "diffusion"\nsystem = "Cu"\ntemperatures_k = [900]\ndiffusion = 3', "diffusion", "is a table"),
         ('goal = "elastic"\nsystem = "W"', "engine", "ESPRESSO_PSEUDO"),
         ('goal = "elastic"\nsystem = "Si"\nengine = "espresso"', "engine.pseudo_dir", "ESPRESSO_PSEUDO"),
         ('goal = "diffusion"\nsystem = "Cu"', "temperatures_k", "temperatures_k = [800, 1000, 1200]"),

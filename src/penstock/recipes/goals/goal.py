@@ -103,6 +103,17 @@ def value_at(tables: Mapping[str, Any], key: str) -> Any:
     return value
 
 
+def has_room(tables: Mapping[str, Any], key: str) -> bool:
+    """Whether a dotted key has no value yet, and could have one: what is on the way to it are tables."""
+    *way, last = key.split(".")
+    table: Any = tables
+    for part in way:
+        table = table.get(part, {})
+        if not isinstance(table, Mapping):
+            return False
+    return last not in table
+
+
 def nested(key: str, value: Any) -> dict[str, Any]:
     """A dotted key and its value as tables."""
     for part in reversed(key.split(".")):
@@ -152,6 +163,9 @@ def _spelled_out(
         raise SpecError(f"goal {goal!r} has none; it belongs to {' and '.join(by_goal)}", key=short)
     if value_at(given, full) is not None:
         raise SpecError(f"is said twice, here and as {full}; leave one of the two out", key=short)
+    if not has_room(given, full):
+        table = full.rpartition(".")[0]
+        raise SpecError(f"is a table, written [{table}]", key=table)
     if full == "equilibrate.temperature_k":
         if not isinstance(value, list) or len(value) != 1:
             raise SpecError(f"{value!r}: equilibrate has one temperature; write it like [300]", key=short)
