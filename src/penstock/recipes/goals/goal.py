@@ -65,11 +65,6 @@ class Goal(msgspec.Struct, frozen=True):
         return "system" if is_systems and self.system is not None else key
 
 
-def is_goal(tables: Mapping[str, Any]) -> bool:
-    """Whether the tables of a file are those of a goal, and not of a full spec."""
-    return GOAL in tables
-
-
 def read_goal(tables: Mapping[str, Any]) -> Goal:
     """The goal in the tables of a file. SpecError, with its key, for what no goal file says."""
     goal = _choice(tables, GOAL, GOALS, None, _INSTEAD)

@@ -217,6 +217,7 @@ def _check_pseudopotentials(given: Mapping[str, Any], around: Surroundings) -> N
 
 def _heading(goal: Goal, file: str, elsewhere: Mapping[str, Any], cautions: tuple[str, ...]) -> list[str]:
     name = PurePath(file).name
+    name = name if name.isprintable() else repr(name)
     lines = [
         f"Grown from {name}: goal {goal.goal}, accuracy {goal.accuracy}.",
         "Any line may be changed; beside each stands why it is as it is, and on whose word.",
