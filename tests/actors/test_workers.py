@@ -36,8 +36,10 @@ from penstock.actors.workers import WorkerLostError, WorkerPool, WorkerStuckErro
 from penstock.domain.build_table import BuildTable
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
 from penstock.domain.errors import BusyError, SpecError
+from penstock.domain.property_tables import ElasticTable
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.submission import Manifest
+from penstock.engines import get
 from penstock.engines.command import CommandParameters
 
 PARAMETERS = msgspec.json.encode(CommandParameters(["echo", "$name"]))
@@ -109,6 +111,21 @@ async def test_what_is_built_is_planned_kept_and_read_like_a_file(pool: WorkerPo
     chunk = await pool.run(ReadChunk(source, str(path), "", 10))
     assert (chunk.count, chunk.done, chunk.rejected) == (3, True, [])
     assert [row[2] for row in msgspec.json.decode(chunk.rows)] == ["NiAl-B2", "Ni3Al-L1_2", "NiAl3-L1_2"]
+
+
+def test_what_unfolds_is_counted_on_the_first_structures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many structures the rest are taken to be like those: here one cubic, whose strains are 4, and two others."""
+    monkeypatch.setattr("penstock.actors.worker_tasks._FORESEEN", 1)
+    cubic, other = "4 0 0 0 4 0 0 0 4", "4 0 0 0 4 0 0 0 5"
+    frames = (f'1\nLattice="{lattice}" pbc="T T T"\nCu 0 0 0\n' for lattice in (cubic, other, other))
+    (tmp_path / "cu.xyz").write_text("".join(frames))
+    spec = WorkflowSpec("elastic", StructureSource("cu.xyz"), {"name": "emt"}, elastic=ElasticTable((0.01,)))
+    parameters = msgspec.json.encode(get("emt").parameters({}, str))
+    steps = tuple(StepInputs(key, parameters, 1, 1, 1) for key in ("relax", "strain"))
+    plan = PlanSource(spec, str(tmp_path / "cu.xyz"), steps).run()
+    assert (plan.structures, plan.by_step, plan.untold) == (3, {"relax": 3, "strain": 12}, {})
+    monkeypatch.setattr("penstock.actors.worker_tasks._FORESEEN", 100)
+    assert PlanSource(spec, str(tmp_path / "cu.xyz"), steps).run().by_step == {"relax": 3, "strain": 4 + 8 + 8}
 
 
 async def test_what_cannot_be_built_or_written_is_told(pool: WorkerPool, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from penstock import engines
 from penstock.domain.errors import SpecError
-from penstock.domain.spec import WorkflowSpec, decode_spec, parse_toml
-from penstock.recipes.goals import Goal, Grown, Surroundings, System, find_system, grow, is_goal, look_around, read_goal
+from penstock.domain.spec import WorkflowSpec, decode_spec, is_goal, parse_toml
+from penstock.recipes.goals import Goal, Grown, Surroundings, System, find_system, grow, look_around, read_goal
 from penstock.recipes.goals.engine_rules import CAUTIONS
 from penstock.recipes.goals.goal import ACCURACIES, GOALS, KEYS, merge, nested, value_at
 from penstock.recipes.goals.growing import METADATA, RULES
@@ -217,6 +217,15 @@ def test_a_file_is_a_system_too(tmp_path: Path) -> None:
     assert "crystals" in error.message
 
 
+def test_several_structures_are_one_workflow(tmp_path: Path) -> None:
+    for name, edge in (("a", 3.6), ("b", 4.0)):
+        (tmp_path / f"{name}.xyz").write_text(f'1\nLattice="{edge} 0 0 0 {edge} 0 0 0 {edge}" pbc="T T T"\nCu 0 0 0\n')
+    text = 'goal = "elastic"\n[structures]\nsource = "*.xyz"'
+    system = find_system(read(text), tmp_path)
+    assert (system.count, system.elements, system.is_built) == (2, ("Cu",), False)
+    assert grown(text, tmp_path).tables["structures"] == {"source": "*.xyz"}
+
+
 def test_settings_of_lower_rank_are_left_to_hold(tmp_path: Path) -> None:
     around = Surroundings({"slots": 4, "resources.memory": "5GB"})
     found = grown('goal = "elastic"\nsystem = "Cu"', tmp_path, around)
@@ -293,8 +302,15 @@ def test_every_example_grows(tmp_path: Path) -> None:
         ('goal = "elastic"\nsystem = "Cu"\nelastic.amplitude = [5]', "elastic.amplitude", "amplitudes"),
         ('goal = "elastic"\nsystem = "Cu"\npressure_gpa = "high"', "pressure_gpa", "expected"),
         ('goal = "elastic"\nsystem = "Cu"\nslots = 0', "slots", "between 1"),
-        ('goal = "elastic"\nsystem = "Cu"\nmetadata.goal = 1', "metadata.goal", "another key"),
+        ('goal = "elastic"\nsystem = "Cu"\nmetadata.goal = 1', "metadata.goal", "choose others"),
+        ('goal = "elastic"\nsystem = "Cu"\nmetadata = 1', "metadata.goal", "a table [metadata]"),
         ('goal = "elastic"\nsystem = "W"\nengine = "emt"', "engine", "not W"),
+        ('goal = "elastic"\nsystem = "Cu"\nengine = 3', "engine", "is a name"),
+        ('goal = "elastic"\nsystem = "Cu"\nengine.name = 3', "engine", "is a name"),
+        ('goal = "elastic"\nsystem = "Cu"\nresources = 3', "resources", "expected"),
+        ('goal = "elastic"\nsystem = "Cu"\nelastic = "yes"', "elastic", "expected"),
+        ('goal = "diffusion"\nsystem = "Cu"\ntemperatures_k = 900', "temperatures_k", "expected"),
+        ('goal = "diffusion"\nsystem = "Cu"\ntemperatures_k = [900]\ndiffusion = 3', "diffusion", "is a table"),
         ('goal = "elastic"\nsystem = "W"', "engine", "ESPRESSO_PSEUDO"),
         ('goal = "elastic"\nsystem = "Si"\nengine = "espresso"', "engine.pseudo_dir", "ESPRESSO_PSEUDO"),
         ('goal = "diffusion"\nsystem = "Cu"', "temperatures_k", "temperatures_k = [800, 1000, 1200]"),
@@ -332,6 +348,14 @@ def test_tight_binding_is_chosen_for_large_cells_only(tmp_path: Path) -> None:
     forced = grown(f'{text}\nengine = "tblite"', tmp_path)
     assert forced.cautions
     assert "Gamma" in forced.text.splitlines()[2]
+
+
+def test_no_name_gets_out_of_its_comment(tmp_path: Path) -> None:
+    text = 'goal = "elastic"\nsystem = " Cu\\n"'
+    goal = read(text)
+    found = grow(goal, find_system(goal, tmp_path), Surroundings(), "a\nslots = 9\x1b.toml", text)
+    assert found.tables["slots"] == 16
+    assert parse_toml(found.text, "") == found.tables
 
 
 def test_what_is_a_goal() -> None:
@@ -391,7 +415,7 @@ def _replaced(below: dict[str, Any], above: dict[str, Any], top: dict[str, Any])
 def test_what_is_written_reads_as_what_it_was(tables: dict[str, Any], comment: str) -> None:
     comments = {".".join(way): comment.strip() for way in leaves(tables)} | {"a": comment.strip()}
     text = write_text(tables, comments, ["heading"])
-    assert leaves(parse_toml(text, "")) == leaves(tables)
+    assert parse_toml(text, "") == tables
 
 
 def test_dotted_keys_are_tables() -> None:

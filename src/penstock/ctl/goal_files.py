@@ -16,7 +16,7 @@ from penstock.ctl.layers import client_layers
 from penstock.ctl.output import Ctl
 from penstock.domain.errors import ForbiddenError, ProtocolError, SpecError, UnreachableError
 from penstock.domain.settings import BUILT_IN, find_config, resolve
-from penstock.domain.spec import GOAL, in_file
+from penstock.domain.spec import in_file, is_goal
 
 if TYPE_CHECKING:
     from penstock.recipes.goals import Goal, Grown, Surroundings, System
@@ -47,7 +47,7 @@ def grow_file(ctl: Ctl, path: Path, text: str, folder: Path | None = None) -> Go
     `folder` is where the spec will be, if not beside the goal: paths of structures are relative to it then.
     """
     tables = _tables(text)
-    if GOAL not in tables:
+    if not is_goal(tables):
         return None
     from penstock.recipes.goals import find_system, grow, read_goal
 

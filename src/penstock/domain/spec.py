@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -35,7 +35,7 @@ from penstock.domain.retention import RetentionTable, check_retention
 from penstock.domain.scheduling import SchedulerOptions, check_options
 
 GOAL: Final = "goal"
-"""The key that makes a file a goal's, from which a full spec grows."""
+"""The key that makes a file a goal's."""
 IMPORTED: Final = "imported"
 """The format of a source that was read once, by an import, and never is again."""
 
@@ -303,6 +303,11 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
         raise SpecError(f"not valid TOML: {error}", file=file, line=number) from error
 
 
+def is_goal(tables: Mapping[str, Any]) -> bool:
+    """Whether the tables of a file are those of a goal, from which a full spec grows, and not a spec's."""
+    return GOAL in tables
+
+
 def locate_key(text: str, key: str) -> int | None:
     """The 1-based line on which dotted `key` is set in TOML `text`, or where its table begins.
 
@@ -380,7 +385,7 @@ def unknown_key(given: str, known: list[str], where: str = "") -> SpecError:
 
 
 def _refuse_unknown(tables: dict[str, Any]) -> None:
-    if GOAL in tables:
+    if is_goal(tables):
         message = "this is a goal file, and a full spec is wanted; 'penstockctl plan FILE -o SPEC' makes one of it"
         raise SpecError(message, key=GOAL)
     for where, struct in _TABLE_OF.items():

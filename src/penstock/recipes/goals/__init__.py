@@ -5,7 +5,7 @@ What needs ASE is loaded inside functions; the daemon has no need of this packag
 
 from __future__ import annotations
 
-from penstock.recipes.goals.goal import Goal, is_goal, read_goal, value_at
+from penstock.recipes.goals.goal import Goal, read_goal, value_at
 from penstock.recipes.goals.growing import Grown, as_in_goal, grow
 from penstock.recipes.goals.surroundings import Surroundings, look_around
 from penstock.recipes.goals.system import System, find_system
@@ -18,7 +18,6 @@ __all__ = [
     "as_in_goal",
     "find_system",
     "grow",
-    "is_goal",
     "look_around",
     "read_goal",
     "value_at",

@@ -65,11 +65,6 @@ class Goal(msgspec.Struct, frozen=True):
         return "system" if is_systems and self.system is not None else key
 
 
-def is_goal(tables: Mapping[str, Any]) -> bool:
-    """Whether the tables of a file are those of a goal, and not of a full spec."""
-    return GOAL in tables
-
-
 def read_goal(tables: Mapping[str, Any]) -> Goal:
     """The goal in the tables of a file. SpecError, with its key, for what no goal file says."""
     goal = _choice(tables, GOAL, GOALS, None, _INSTEAD)
@@ -101,6 +96,17 @@ def value_at(tables: Mapping[str, Any], key: str) -> Any:
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
+
+
+def has_room(tables: Mapping[str, Any], key: str) -> bool:
+    """Whether a dotted key has no value yet, and could have one: what is on the way to it are tables."""
+    *way, last = key.split(".")
+    table: Any = tables
+    for part in way:
+        table = table.get(part, {})
+        if not isinstance(table, Mapping):
+            return False
+    return last not in table
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
@@ -152,6 +158,9 @@ def _spelled_out(
         raise SpecError(f"goal {goal!r} has none; it belongs to {' and '.join(by_goal)}", key=short)
     if value_at(given, full) is not None:
         raise SpecError(f"is said twice, here and as {full}; leave one of the two out", key=short)
+    if not has_room(given, full):
+        table = full.rpartition(".")[0]
+        raise SpecError(f"is a table, written [{table}]", key=table)
     if full == "equilibrate.temperature_k":
         if not isinstance(value, list) or len(value) != 1:
             raise SpecError(f"{value!r}: equilibrate has one temperature; write it like [300]", key=short)

@@ -20,7 +20,7 @@ from penstock.recipes.goals.engine_rules import (
     MAGNETIC,
     POTENTIALS,
 )
-from penstock.recipes.goals.goal import Goal, merge, nested, value_at
+from penstock.recipes.goals.goal import Goal, has_room, merge, nested, value_at
 from penstock.recipes.goals.property_rules import FIRST, PROPERTIES, RESOURCES
 from penstock.recipes.goals.rules import Case, Rule, holds, value_of
 from penstock.recipes.goals.surroundings import PSEUDO_VARIABLE, Surroundings
@@ -83,13 +83,15 @@ def as_in_goal(error: SpecError, goal: Goal, text: str, file: str, rules: Iterab
 
 def _grow(goal: Goal, system: System, around: Surroundings, file: str) -> Grown:
     given = goal.given | {"structures": system.structures}
-    if value_at(given, METADATA) is not None:
-        raise SpecError("this is where a workflow keeps its goal; choose another key", key=METADATA)
+    if not has_room(given, METADATA):
+        raise SpecError(
+            "a table [metadata] is where a workflow keeps its goal, under goal; choose others", key=METADATA
+        )
     growth = _Growth(_case(goal, system, around, given), given, around.settings)
     growth.apply((*FIRST, *ENGINE))
     engine = value_at(growth.tables, "engine.name")
     if not isinstance(engine, str):
-        raise _no_engine(goal, system, around)
+        raise _wrong_engine(given) or _no_engine(goal, system, around)
     _check_elements(engine, system)
     if engine == "espresso":
         _check_pseudopotentials(given, around)
@@ -116,7 +118,7 @@ class _Growth:
     def apply(self, rules: Iterable[Rule]) -> None:
         """Sets what is not set yet and what a rule is there for."""
         for rule in rules:
-            if value_at(self.tables, rule.key) is not None or not holds(rule.when, self.case, self.given):
+            if not has_room(self.tables, rule.key) or not holds(rule.when, self.case, self.given):
                 continue
             if rule.key in self._settings:
                 self.elsewhere[rule.key] = self._settings[rule.key]
@@ -164,6 +166,14 @@ def _case(goal: Goal, system: System, around: Surroundings, given: Mapping[str, 
     return Case(goal.goal, goal.accuracy, system.elements, system.atoms, system.is_built, known)
 
 
+def _wrong_engine(given: Mapping[str, Any]) -> SpecError | None:
+    """The error where somebody said which engine, but not as it is said."""
+    table = given.get("engine", {})
+    if isinstance(table, Mapping) and "name" not in table:
+        return None
+    return SpecError('is a name, such as engine = "emt", or a table with a name', key="engine")
+
+
 def _no_engine(goal: Goal, system: System, around: Surroundings) -> SpecError:
     elements = ", ".join(system.elements)
     if around.pseudo_dir:
@@ -207,6 +217,7 @@ def _check_pseudopotentials(given: Mapping[str, Any], around: Surroundings) -> N
 
 def _heading(goal: Goal, file: str, elsewhere: Mapping[str, Any], cautions: tuple[str, ...]) -> list[str]:
     name = PurePath(file).name
+    name = name if name.isprintable() else repr(name)
     lines = [
         f"Grown from {name}: goal {goal.goal}, accuracy {goal.accuracy}.",
         "Any line may be changed; beside each stands why it is as it is, and on whose word.",

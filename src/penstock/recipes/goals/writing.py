@@ -25,7 +25,7 @@ def write_text(tables: Mapping[str, Any], comments: Mapping[str, str], heading: 
 
 def _written(table: Mapping[str, Any], comments: Mapping[str, str], way: tuple[str, ...]) -> Iterator[str]:
     values = {key: value for key, value in table.items() if not _is_table(value)}
-    if values and way:
+    if way and (values or not table):
         yield ""
         yield from _line(f"[{'.'.join(map(_key, way))}]", _comment_of_table(comments, way))
     for key, value in values.items():
