@@ -18,6 +18,13 @@ Run = Callable[..., Any]
 GOAL = 'goal = "elastic"\nsystem = "Cu"\n'
 
 
+@pytest.fixture(autouse=True)
+def no_pseudopotentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies about on this machine."""
+    monkeypatch.delenv("ESPRESSO_PSEUDO", raising=False)
+    monkeypatch.setattr("penstock.recipes.goals.surroundings.USUAL_FOLDERS", ())
+
+
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a goal in it, and no daemon anywhere."""
@@ -28,7 +35,6 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PENSTOCK_SOCKET", str(tmp_path / "none.sock"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("PENSTOCK_CONFIG", raising=False)
-    monkeypatch.delenv("ESPRESSO_PSEUDO", raising=False)
     return here
 
 

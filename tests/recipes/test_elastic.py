@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from penstock.recipes.recipe import View
 ELASTIC = Elastic()
 
 
-def tensor(geometry: str, name: str = "elastic_tensor", **tables: object) -> np.ndarray:
+def tensor(geometry: str, name: str = "elastic_tensor", **tables: Any) -> np.ndarray[Any, Any]:
     done = Calculated(ELASTIC, spec_of("elastic", **tables), geometry)
     return np.array(named(done.run(), name).value, dtype=float)
 

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from penstock import engines
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import WorkflowSpec, decode_spec, is_goal, parse_toml
-from penstock.recipes.goals import Goal, Grown, Surroundings, System, find_system, grow, look_around, read_goal
+from penstock.recipes.goals import (
+    Goal,
+    Grown,
+    Surroundings,
+    System,
+    find_system,
+    grow,
+    look_around,
+    read_goal,
+    surroundings,
+)
 from penstock.recipes.goals.engine_rules import CAUTIONS
 from penstock.recipes.goals.goal import ACCURACIES, GOALS, KEYS, merge, nested, value_at
 from penstock.recipes.goals.growing import METADATA, RULES
@@ -311,8 +321,6 @@ def test_every_example_grows(tmp_path: Path) -> None:
         ('goal = "elastic"\nsystem = "Cu"\nelastic = "yes"', "elastic", "expected"),
         ('goal = "diffusion"\nsystem = "Cu"\ntemperatures_k = 900', "temperatures_k", "expected"),
         ('goal = "diffusion"\nsystem = "Cu"\ntemperatures_k = [900]\ndiffusion = 3', "diffusion", "is a table"),
-        ('goal = "elastic"\nsystem = "W"', "engine", "ESPRESSO_PSEUDO"),
-        ('goal = "elastic"\nsystem = "Si"\nengine = "espresso"', "engine.pseudo_dir", "ESPRESSO_PSEUDO"),
         ('goal = "diffusion"\nsystem = "Cu"', "temperatures_k", "temperatures_k = [800, 1000, 1200]"),
         ('goal = "diffusion"\nsystem = "Cu"\ntemperatures_k = [-1]', "temperatures_k", "above 0"),
         ('goal = "equilibrate"\nsystem = "Cu"\ntemperatures_k = [1, 2]', "temperatures_k", "one temperature"),
@@ -329,6 +337,22 @@ def test_refusals_name_the_key_and_what_to_write(text: str, key: str, told: str,
 def test_a_refusal_knows_its_line(tmp_path: Path) -> None:
     error = refusal('goal = "diffusion"\nsystem = "Cu"\ntemperatures_k = [5, 5]', tmp_path)
     assert (error.file, error.line, error.key) == ("/somewhere/goal.toml", 3, "temperatures_k")
+
+
+@pytest.mark.parametrize("engine", ["", 'engine = "espresso"'])
+def test_without_pseudopotentials_a_plan_says_what_to_fill_in(engine: str, tmp_path: Path) -> None:
+    found = grown(f'goal = "elastic"\nsystem = "Si"\n{engine}', tmp_path)
+    assert (found.tables["engine"]["name"], found.tables["engine"]["pseudo_dir"]) == ("espresso", "")
+    assert any("fill in the folder of your pseudopotentials" in caution for caution in found.cautions)
+    assert "to be filled in" in found.text
+
+
+def test_the_usual_folder_is_looked_at_where_nothing_is_named(
+    tmp_path: Path, pseudo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "USUAL_FOLDERS", (str(tmp_path / "none"), str(pseudo_dir)))
+    assert surroundings.find_pseudo_dir({}) == str(pseudo_dir)
+    assert surroundings.find_pseudo_dir({"ESPRESSO_PSEUDO": "/mine"}) == "/mine"
 
 
 def test_missing_pseudopotentials_are_named(tmp_path: Path, pseudo_dir: Path) -> None:

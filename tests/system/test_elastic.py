@@ -63,14 +63,15 @@ def stiffness_gpa(symbol: str) -> tuple[float, float, float]:
     volumes = np.linspace(0.97, 1.03, 13)
     energies = [energy(relaxed, np.eye(3) * v ** (1 / 3)) for v in volumes]
     polynomial = np.polynomial.Polynomial.fit(volumes, energies, 6)
-    best = min((root.real for root in polynomial.deriv().roots() if abs(root.imag) < 1e-9), key=lambda r: abs(r - 1))
+    turns = [float(root.real) for root in polynomial.deriv().roots() if abs(root.imag) < 1e-9]
+    best = min(turns, key=lambda volume: abs(volume - 1))
     relaxed.set_cell(relaxed.cell * best ** (1 / 3), scale_atoms=True)
     volume = relaxed.get_volume()
     h = 0.002
 
     def second(strain: np.ndarray[Any, Any]) -> float:
         one, other, none = (energy(relaxed, np.eye(3) + s * strain) for s in (h, -h, 0.0))
-        return (one + other - 2 * none) / h**2 / volume / GPa
+        return float((one + other - 2 * none) / h**2 / volume / GPa)
 
     c11 = second(np.diag([1.0, 0.0, 0.0]))
     both = second(np.diag([1.0, 1.0, 0.0]))

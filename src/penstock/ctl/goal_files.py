@@ -80,9 +80,9 @@ def told_in_goal(file: GoalFile | None) -> Iterator[None]:
 
 def _around(ctl: Ctl, goal: Goal, system: System) -> Surroundings:
     from penstock.recipes.goals import look_around, value_at
-    from penstock.recipes.goals.surroundings import PSEUDO_VARIABLE
+    from penstock.recipes.goals.surroundings import find_pseudo_dir
 
-    pseudo_dir = value_at(goal.given, "engine.pseudo_dir") or os.environ.get(PSEUDO_VARIABLE, "")
+    pseudo_dir = value_at(goal.given, "engine.pseudo_dir") or find_pseudo_dir(os.environ)
     functional = value_at(goal.given, "engine.functional")
     return look_around(system.elements, str(pseudo_dir), functional, _settings(ctl))
 

@@ -49,16 +49,32 @@ ENGINE: Final = (
         _XTB,
         When(goals=(ELASTIC, EQUILIBRATE, PHASE_DIAGRAM), heaviest_up_to=_XTB_HEAVIEST, atoms_from=GAMMA_ATOMS),
     ),
+    Rule(
+        "engine.name",
+        "espresso",
+        "nothing that is at hand can do it; with pseudopotentials of yours, first principles can",
+        "Giannozzi et al. 2017, J. Phys. Condens. Matter 29, 465901",
+        When(
+            goals=(ELASTIC, EQUILIBRATE, PHASE_DIAGRAM), lacking=("pseudo_dir",), unless=("equilibrate.temperature_k",)
+        ),
+    ),
 )
 
 ESPRESSO: Final = (
     Rule("engine.command", "pw.x", "as the jobs find it", CONVENTION, When(engines=_QE)),
     Rule(
         "engine.pseudo_dir",
-        Known("pseudo_dir", "the folder that ESPRESSO_PSEUDO names"),
-        "where ESPRESSO_PSEUDO points",
+        Known("pseudo_dir", "the folder that ESPRESSO_PSEUDO names, else Debian's"),
+        "where ESPRESSO_PSEUDO points, or where Debian puts them",
         CONVENTION,
         When(engines=_QE, known=("pseudo_dir",)),
+    ),
+    Rule(
+        "engine.pseudo_dir",
+        "",
+        "to be filled in: the folder of your pseudopotentials, absolute, for ESPRESSO_PSEUDO names none",
+        CONVENTION,
+        When(engines=_QE, lacking=("pseudo_dir",)),
     ),
     Rule(
         "engine.functional",
@@ -184,6 +200,10 @@ CAUTIONS: Final = (
     Caution(
         f"tblite knows the Gamma point only, and cells of fewer than {GAMMA_ATOMS} atoms come out wrong",
         When(engines=("tblite",), goals=(ELASTIC, EQUILIBRATE, PHASE_DIAGRAM), atoms_below=GAMMA_ATOMS),
+    ),
+    Caution(
+        "pseudo_dir is empty: fill in the folder of your pseudopotentials before you submit this",
+        When(engines=_QE, lacking=("pseudo_dir",), unless=("engine.pseudo_dir",)),
     ),
     Caution(
         "no magnetic order but the ferromagnetic one is tried",

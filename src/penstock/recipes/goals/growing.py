@@ -199,13 +199,8 @@ def _check_elements(engine: str, system: System) -> None:
 
 def _check_pseudopotentials(given: Mapping[str, Any], around: Surroundings) -> None:
     """SpecError where pw.x is chosen and nobody says which pseudopotentials."""
-    if value_at(given, "engine.pseudopotentials") is not None:
+    if value_at(given, "engine.pseudopotentials") is not None or not around.pseudo_dir:
         return
-    if not around.pseudo_dir:
-        message = (
-            f"espresso needs pseudopotentials: set {PSEUDO_VARIABLE} to their folder, or write pseudo_dir in [engine]"
-        )
-        raise SpecError(message, key="engine.pseudo_dir")
     if around.lacking:
         wanted = f"of {functional}" if (functional := value_at(given, "engine.functional")) else "of one functional"
         message = (

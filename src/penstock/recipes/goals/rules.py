@@ -15,7 +15,7 @@ CONVENTION: Final = "convention"
 MEASURED: Final = "measured by us"
 FACTS: Final = {
     "goal": "there is a goal",
-    "pseudo_dir": "ESPRESSO_PSEUDO names a folder",
+    "pseudo_dir": "ESPRESSO_PSEUDO names a folder, or Debian's is there",
     "functional": "the pseudopotentials at hand are of one functional",
     "pseudopotentials": "there is a pseudopotential for every element",
     "cutoff_ry": "the pseudopotentials suggest cut-offs",
@@ -54,7 +54,7 @@ class When(msgspec.Struct, frozen=True):
     """When a rule holds; what is left open holds always.
 
     `among`: all elements are of these; `with_any`: some element is; `lightest_up_to`: the lightest element's atomic
-    number. `known`: these are known. `unless`: none of these keys is given.
+    number. `known`: these are known; `lacking`: these are not. `unless`: none of these keys is given.
     """
 
     goals: tuple[str, ...] = ()
@@ -68,6 +68,7 @@ class When(msgspec.Struct, frozen=True):
     atoms_below: int = 0
     is_built: bool | None = None
     known: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
 
 
@@ -129,6 +130,7 @@ def holds(when: When, case: Case, given: Mapping[str, Any]) -> bool:
             not when.atoms_below or case.atoms < when.atoms_below,
             when.is_built is None or case.is_built == when.is_built,
             all(case.known.get(name) is not None for name in when.known),
+            all(case.known.get(name) is None for name in when.lacking),
             all(value_at(given, key) is None for key in when.unless),
         )
     )
@@ -178,6 +180,7 @@ def describe_when(when: When) -> str:
         f"fewer than {when.atoms_below} atoms" if when.atoms_below else "",
         {None: "", True: "a structure that is built", False: "structures from files"}[when.is_built],
         *(FACTS[name] for name in when.known),
+        *(f"not: {FACTS[name]}" for name in when.lacking),
         f"not where {' or '.join(when.unless)} is given" if when.unless else "",
     ]
     return "; ".join(part for part in parts if part) or "always"

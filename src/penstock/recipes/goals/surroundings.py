@@ -13,6 +13,8 @@ from penstock.engines.espresso.pseudopotentials import Pseudopotential, find_can
 
 PSEUDO_VARIABLE: Final = "ESPRESSO_PSEUDO"
 """The environment variable with the folder of the pseudopotentials, the one that pw.x itself looks at."""
+USUAL_FOLDERS: Final = ("/usr/share/espresso/pseudo",)
+"""Where distributions put pseudopotentials (Debian's quantum-espresso-data)."""
 _FUNCTIONALS: Final = ("PBE", "PBESOL", "LDA")
 
 
@@ -31,6 +33,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     lacking: tuple[str, ...] = ()
     cutoff_ry: float | None = None
     is_norm_conserving: bool = False  # all files
+
+
+def find_pseudo_dir(environment: Mapping[str, str]) -> str:
+    """The folder that `ESPRESSO_PSEUDO` names, else the usual one that is there, else ""."""
+    named = environment.get(PSEUDO_VARIABLE, "")
+    return named or next((folder for folder in USUAL_FOLDERS if Path(folder).is_dir()), "")
 
 
 def look_around(
