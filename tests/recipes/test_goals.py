@@ -236,6 +236,20 @@ def test_several_structures_are_one_workflow(tmp_path: Path) -> None:
     assert grown(text, tmp_path).tables["structures"] == {"source": "*.xyz"}
 
 
+def test_a_phase_diagram_needs_every_element_by_itself(tmp_path: Path) -> None:
+    for name, atoms in (("cu", ("Cu",)), ("cuau", ("Cu", "Au"))):
+        lines = "".join(f"{symbol} {n} 0 0\n" for n, symbol in enumerate(atoms))
+        (tmp_path / f"{name}.xyz").write_text(f'{len(atoms)}\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\n{lines}')
+    text = 'goal = "phase_diagram"\nengine = "emt"\n[structures]\nsource = "*.xyz"\n[phase_diagram]\n'
+    error = refusal(text, tmp_path)
+    assert error.key == "structures"
+    assert "no structure is of Au alone" in error.message
+    for energy in ("references_ev_per_atom.Au = -3.2", "energies_ev_per_atom.Au4 = -3.2"):
+        assert grown(text + energy, tmp_path).tables["recipe"] == "phase_diagram"
+    with pytest.raises(SpecError, match="Au alone"):
+        grown(f"{text}energies_ev_per_atom.CuAu3 = -3.2", tmp_path)
+
+
 def test_settings_of_lower_rank_are_left_to_hold(tmp_path: Path) -> None:
     around = Surroundings({"slots": 4, "resources.memory": "5GB"})
     found = grown('goal = "elastic"\nsystem = "Cu"', tmp_path, around)
