@@ -22,7 +22,7 @@ PROPERTIES: Final = (
     Rule(
         "elastic.amplitudes",
         [0.0025, 0.005, 0.01],
-        "small enough for linear response, large enough over numerical noise; a third to judge both",
+        "those of accuracy normal, and a smaller one to judge how linear the response is",
         _DE_JONG,
         When(goals=(ELASTIC,), accuracies=("tight",)),
     ),
