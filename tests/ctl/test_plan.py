@@ -92,6 +92,19 @@ def test_a_folder_of_pseudopotentials_chooses_the_engine(
     assert (engine["name"], engine["pseudo_dir"], engine["ecutwfc_ry"]) == ("espresso", str(alone), 65)
 
 
+def test_a_plan_may_have_gaps_and_a_submission_may_not(alone: Path, run: Run) -> None:
+    (alone / "si.toml").write_text('goal = "elastic"\nsystem = "Si"\n')
+    ran = run("plan", "si.toml")
+    assert ran.code == 0, ran.err
+    assert parse_toml(ran.out, "")["engine"]["pseudo_dir"] == ""
+    for command in (("submit",), ("create", "--offline")):
+        refused = run(*command, "si.toml")
+        assert refused.code == 2
+        assert "si.toml: engine.pseudo_dir: to be filled in: the folder of your pseudopotentials" in refused.err
+    (alone / "si.toml").write_text('goal = "elastic"\nsystem = "Si"\n[elastic]\namplitudes = []\n')
+    assert "si.toml:4: elastic.amplitudes: empty" in run("plan", "si.toml").err
+
+
 def test_all_rules_are_listed(alone: Path, run: Run) -> None:
     listed = json.loads(run("plan", "--rules", "--json").out)["rules"]
     assert {"key", "value", "when", "why", "source"} == set(listed[0])

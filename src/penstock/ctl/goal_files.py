@@ -41,10 +41,13 @@ class GoalFile(NamedTuple):
         return f"{what}, accuracy {goal.accuracy}; the spec it grew into: penstockctl plan {os.path.relpath(self.path)}"
 
 
-def grow_file(ctl: Ctl, path: Path, text: str, folder: Path | None = None) -> GoalFile | None:
+def grow_file(
+    ctl: Ctl, path: Path, text: str, folder: Path | None = None, *, to_be_edited: bool = False
+) -> GoalFile | None:
     """What the goal in `path` (absolute) grows into, None where `text` is no goal's; SpecError in the goal's words.
 
-    `folder` is where the spec will be, if not beside the goal: paths of structures are relative to it then.
+    `folder` is where the spec will be, if not beside the goal: paths of structures are relative to it then. A spec that
+    is `to_be_edited` may leave gaps for a person to fill in.
     """
     tables = _tables(text)
     if not is_goal(tables):
@@ -58,11 +61,23 @@ def grow_file(ctl: Ctl, path: Path, text: str, folder: Path | None = None) -> Go
         raise in_file(error, text, str(path)) from error
     grown = grow(goal, _seen_from(system, path.parent, folder), _around(ctl, goal, system), str(path), text)
     found = GoalFile(path, text, goal, system, grown)
-    with told_in_goal(found):
-        from penstock.ctl.spec_check import check_tables
-
-        check_tables({key: value for key, value in grown.tables.items() if key != "sweep"}, "", path)
+    _check(found, to_be_edited=to_be_edited)
     return found
+
+
+def _check(file: GoalFile, *, to_be_edited: bool) -> None:
+    """SpecError unless the spec can be meant, but for what a person may still have to say."""
+    from penstock.ctl.spec_check import check_tables
+
+    gaps = {rule.key: rule.why for rule in file.grown.rules if rule.value == ""}
+    try:
+        with told_in_goal(file):
+            check_tables({key: value for key, value in file.grown.tables.items() if key != "sweep"}, "", file.path)
+    except SpecError as error:
+        if error.key not in gaps:
+            raise
+        if not to_be_edited:
+            raise SpecError(gaps[error.key], file=str(file.path), key=error.key) from error
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def plan(ctl: Ctl, goal: str | None, output: str | None, *, overwrite: bool, rul
         raise click.UsageError("--overwrite goes with --output")
     text = read_text(path)
     parse_toml(text, str(path))
-    file = grow_file(ctl, path, text, target.parent if target else None)
+    file = grow_file(ctl, path, text, target.parent if target else None, to_be_edited=True)
     if file is None:
         message = (
             'this is no goal file: it has no goal = "..."; what a full spec would do: '
