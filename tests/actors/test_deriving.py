@@ -9,10 +9,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
 from penstock.actors.derive_tasks import Conclude, Unfold
+from penstock.actors.report_tasks import WriteReport
 from penstock.actors.worker_tasks import CollectItem
 from penstock.actors.workers import WorkerLostError
 from penstock.actors.workflow_messages import CancelWorkflow, PauseWorkflow, ResumeWorkflow, RetryJobs
@@ -30,6 +32,7 @@ from penstock.store.results import read_results
 from penstock.testing.scripted_workers import outcome_of_exit
 
 from .campaign import Campaign
+from .test_resuming import revision_of
 
 SEEDS = range(int(os.environ.get("CHAOS_SEEDS", "8").rpartition(":")[2]))
 CHILDREN = 3
@@ -196,6 +199,27 @@ async def test_resuming_tries_once_more_what_could_not_be_concluded(tmp_path: Pa
         await run.ask(ResumeWorkflow(None))
         assert await run.until_ended() == "completed"
         assert values(run)["count", "h0"] == 3
+
+
+async def test_another_spec_has_everything_derived_again_though_its_report_is_still_being_written(
+    tmp_path: Path,
+) -> None:
+    async with run_family(tmp_path, 1) as run:
+        ask, written = run.workers.run, anyio.Event()
+
+        async def write_slowly(task: Any) -> Any:
+            if isinstance(task, WriteReport):
+                await written.wait()
+            return await ask(task)
+
+        run.workers.run = write_slowly  # type: ignore[method-assign]
+        await run.until(lambda: run.info.state == "completed")
+        await run.ask(ResumeWorkflow(None, revision_of(run, metadata={"more": True})))
+        written.set()
+        assert await run.until_ended() == "completed"
+        assert values(run) == {("count", "h0"): 3, ("total", "all"): 3, ("refined", "all"): 1}
+        assert run.query("SELECT count(*) FROM event WHERE kind = 'subject_concluded'") == [(6,)]
+        assert run.query("SELECT count(*), count(DISTINCT name) FROM job") == [(5, 5)]
 
 
 async def test_a_subject_that_takes_workers_down_is_found(tmp_path: Path) -> None:

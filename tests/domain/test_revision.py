@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.domain.errors import SpecError
+from penstock.domain.property_tables import CHANGEABLE, PROPERTY_TABLES
 from penstock.domain.revision import SpecChange, assign, differences, parameter_differences, revise
 from penstock.domain.spec import decode_spec, parse_toml
 
@@ -153,3 +154,36 @@ def test_parameters_are_told_apart_by_their_values() -> None:
     assert parameter_differences('{"a": 1, "t": {"x": "old"}}', '{"a": 1, "t": {"x": "new"}}') == (
         SpecChange("engine.t.x", "old", "new"),
     )
+
+
+ELASTIC = {
+    "recipe": "elastic",
+    "structures": {"build": {"system": "Cu"}},
+    "engine": {"name": "emt"},
+}
+
+
+def test_of_a_property_only_what_adds_jobs_or_is_analysis_may_change() -> None:
+    elastic = decode_spec(ELASTIC, "", "f")
+    values: dict[str, Any]
+    for values in ({"elastic.amplitudes": [0.002]}, {"elastic.symmetry": False}):
+        assert [change.key for change in differences(elastic, revise(elastic, {}, values, "", "f"))] == [*values]
+    for key, value in {"pressure_gpa": 5.0, "relax": False, "symprec_angstrom": 0.1}.items():
+        with pytest.raises(SpecError, match=rf"elastic\.{key}: cannot change from .* was calculated that way"):
+            revise(elastic, {}, {f"elastic.{key}": value}, "", "f")
+    diffusion = decode_spec(ELASTIC | {"recipe": "diffusion", "diffusion": {"temperatures_k": [300.0]}}, "", "f")
+    assert revise(diffusion, {}, {"diffusion.species": ["Cu"]}, "", "f").diffusion.species == ["Cu"]
+    with pytest.raises(SpecError, match="temperatures_k: cannot change"):
+        revise(diffusion, {}, {"diffusion.temperatures_k": [300.0, 400.0]}, "", "f")
+    table: dict[str, Any] = {"refine_below_ev_per_atom": 0.01, "refine": {"fmax": 0.001}}
+    phases = decode_spec(ELASTIC | {"recipe": "phase_diagram", "phase_diagram": table}, "", "f")
+    values = {"phase_diagram.refine_below_ev_per_atom": 0.05, "phase_diagram.references_ev_per_atom.Cu": -1.0}
+    assert len(differences(phases, revise(phases, {}, values, "", "f"))) == 2
+    with pytest.raises(SpecError, match=r"refine\.fmax: cannot change"):
+        revise(phases, {}, {"phase_diagram.refine.fmax": 0.01}, "", "f")
+
+
+def test_every_table_of_a_property_says_what_may_change() -> None:
+    assert CHANGEABLE.keys() == PROPERTY_TABLES.keys()
+    for name, keys in CHANGEABLE.items():
+        assert keys <= set(PROPERTY_TABLES[name].__struct_fields__)

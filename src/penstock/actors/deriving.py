@@ -34,6 +34,10 @@ class Deriving:
         self._nothing_due_at: Counter[str] | None = None  # the tally when nothing was
         self.under_way = False
 
+    def look_again(self) -> None:
+        """Something may be due though no job has moved: what was derived may have been taken back."""
+        self._nothing_due_at = None
+
     async def go_on(self, tasks: TaskGroup, *, is_read: bool) -> None:
         """Has derived what is due; `is_read`: the source is read to its end."""
         ledger = self._ledger

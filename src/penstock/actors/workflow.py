@@ -414,6 +414,7 @@ class WorkflowActor(Actor[Message]):
             raise
 
     async def _touch(self, message: JobCommand) -> Touched:  # noqa: PLR0911 - one line a command
+        self._deriving.look_again()
         match message:
             case PauseWorkflow(selection):
                 return await self._ledger.pause(selection)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from penstock.control.messages import Table
+from penstock.domain.measured import conditions, is_small
+from penstock.domain.properties import PropertyResult
 
-_ENERGY = ".energy_hartree"
+_ENERGY: Final = ".energy_hartree"
+_TELLING: Final = ("axis", "angle", "species", "temperature_k")
+"""Conditions that tell properties of a name apart; others were found with them, and differ from one to another."""
+VALUE: Final = "value"
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -21,9 +26,21 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def usual_column(tables: Sequence[Table]) -> str | None:
-    """The energy of the last step that all of them have."""
+    """The values of properties, or the energy of the last step that all of them have."""
     common = [name for name in tables[0].columns if all(name in table.columns for table in tables)]
-    return next((name for name in reversed(common) if name.endswith(_ENERGY)), None)
+    return next((name for name in reversed(common) if name == VALUE or name.endswith(_ENERGY)), None)
+
+
+def properties_as_table(table: Table, properties: Sequence[PropertyResult]) -> Table:
+    """The table of a workflow with a row for each property that is one number or word, instead of its materials."""
+    rows = tuple((_said(found), found.value) for found in properties if is_small(found.value))
+    return msgspec.structs.replace(table, columns=("material", VALUE), rows=rows, total=len(rows))
+
+
+def _said(found: PropertyResult) -> str:
+    unit = "" if found.unit == "1" else f", {found.unit}"
+    about: dict[str, Any] = {key: found.conditions[key] for key in _TELLING if key in found.conditions}
+    return f"{found.subject} {found.name}{f' ({conditions(about)})' if about else ''}{unit}"
 
 
 def compare(tables: Sequence[Table], columns: Sequence[str], against: str | None) -> Comparison:

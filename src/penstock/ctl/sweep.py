@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import click
 import msgspec
 
 from penstock.control.messages import Changed, SubmitSweep, SweepStatus, Table
-from penstock.ctl.compare import compare, usual_column
+from penstock.ctl.compare import compare, properties_as_table, usual_column
 from penstock.ctl.options import command, complete_id
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import counts, local_time, number
 from penstock.domain.errors import ConflictError, NotFoundError
+from penstock.domain.properties import PropertyResult
 from penstock.domain.states import WorkflowState
 from penstock.domain.sweep import KEY
+from penstock.recipes.registry import draws_conclusions
 
 _PAGE: Final = 2000
 
@@ -110,23 +112,34 @@ def show_sweep(ctl: Ctl, reply: SweepStatus) -> None:
 
 @command("compare")
 @click.argument("names", nargs=-1, required=True, metavar="SWEEP | ID ID...", shell_complete=complete_id)
-@click.option("--column", "wanted", multiple=True, metavar="NAME", help="As in `table`; default: the last energy.")
+@click.option(
+    "--column", "wanted", multiple=True, metavar="NAME", help="As in `table`; default: properties, or the last energy."
+)
+@click.option("--property", "properties", multiple=True, metavar="NAME", help="As in `results`; may be repeated.")
 @click.option("--against", metavar="ID|N", help="Show differences from this workflow, or from this point of the sweep.")
 @click.option("--summary", is_flag=True, help="One row a workflow: counts and statistics.")
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV.")
 def compare_(
-    ctl: Ctl, names: tuple[str, ...], wanted: tuple[str, ...], against: str | None, summary: bool, as_csv: bool
+    ctl: Ctl,
+    names: tuple[str, ...],
+    wanted: tuple[str, ...],
+    properties: tuple[str, ...],
+    against: str | None,
+    summary: bool,
+    as_csv: bool,
 ) -> None:
-    """Show results of a sweep's points, or of several workflows, side by side: one row a material."""
+    """Show results of a sweep's points, or of several workflows, side by side: one row a material, or a property."""
     points = _points(ctl, names)
     if against is not None:
         against = next((id for n, id in enumerate(points, 1) if against in (id, str(n))), None) or _no_point(against)
     if summary:
-        if wanted or against:
+        if wanted or properties or against:
             raise click.UsageError("--summary has no columns to choose and no differences")
         _summaries(ctl, points, as_csv=as_csv)
         return
-    tables = [_whole_table(ctl, id) for id in points]
+    if wanted and properties:
+        raise click.UsageError("choose --column or --property, not both")
+    tables = _tables(ctl, points, properties, of_materials=bool(wanted))
     columns = wanted or tuple(filter(None, [usual_column(tables)]))
     known = list(dict.fromkeys(name for table in tables for name in table.columns))
     unknown = [name for name in columns if name not in known]
@@ -159,6 +172,28 @@ def _points(ctl: Ctl, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
             raise click.UsageError(f"there is no sweep {names[0]!r}; to compare workflows, name several") from None
         return {point.id: point.values for point in found.points if point.state != "missing"}
     return {name: {} for name in names}
+
+
+def _tables(ctl: Ctl, ids: Iterable[str], properties: tuple[str, ...], *, of_materials: bool) -> list[Table]:
+    """What is compared of each workflow: properties where all have drawn some, or where they are named."""
+    firsts = {id: ctl.client.table(id, 1) for id in ids}
+    if of_materials or not (properties or all(draws_conclusions(t.workflow.recipe) for t in firsts.values())):
+        return [_whole_table(ctl, id) for id in firsts]
+    found = [properties_as_table(first, _properties(ctl, id, properties)) for id, first in firsts.items()]
+    if not any(table.rows for table in found):
+        raise click.UsageError(
+            f"none of them has {f'a property {properties[0]!r}' if properties else 'properties'} yet"
+        )
+    return found
+
+
+def _properties(ctl: Ctl, id: str, names: tuple[str, ...]) -> list[PropertyResult]:
+    page = ctl.client.results(id, names, None, _PAGE, 0)
+    found = list(page.properties)
+    while len(found) < page.total and page.properties:
+        page = ctl.client.results(id, names, None, _PAGE, len(found))
+        found.extend(page.properties)
+    return found
 
 
 def _whole_table(ctl: Ctl, id: str) -> Table:

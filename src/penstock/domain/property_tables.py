@@ -90,6 +90,16 @@ PROPERTY_TABLES: Final[dict[str, type[msgspec.Struct]]] = {
 }
 """By the name of table and recipe alike."""
 
+CHANGEABLE: Final[dict[str, frozenset[str]]] = {
+    "elastic": frozenset({"amplitudes", "symmetry"}),
+    "equilibrate": frozenset(),
+    "diffusion": frozenset({"species", "dimensions", "viscosity_pa_s"}),
+    "phase_diagram": frozenset(
+        {"references_ev_per_atom", "energies_ev_per_atom", "error_ev_per_atom", "refine_below_ev_per_atom"}
+    ),
+}
+"""Keys that may change once there are results: they add jobs, or say how those that are there are analysed."""
+
 
 def check_property_table(recipe: str, tables: dict[str, msgspec.Struct]) -> None:
     """SpecError for values that cannot be meant, and for a table of another recipe than the spec's."""

@@ -9,6 +9,7 @@ import msgspec
 
 from penstock.domain.build_table import BuildTable
 from penstock.domain.errors import SpecError
+from penstock.domain.property_tables import CHANGEABLE
 from penstock.domain.settings import overlay
 from penstock.domain.spec import WorkflowSpec, decode_spec
 from penstock.domain.views import View
@@ -78,11 +79,20 @@ def revise(
     merged = assign(overlay(msgspec.to_builtins(spec), given), values)
     revised = decode_spec(merged, text, file)
     for change in differences(spec, revised):
-        for fixed, why in _FIXED.items():
-            if change.key == fixed or change.key.startswith(f"{fixed}."):
-                message = f"cannot change from {_shown(change.old)} to {_shown(change.new)}: {why}"
-                raise SpecError(message, key=change.key)
+        if why := _why_fixed(change):
+            message = f"cannot change from {_shown(change.old)} to {_shown(change.new)}: {why}"
+            raise SpecError(message, key=change.key)
     return revised
+
+
+def _why_fixed(change: SpecChange) -> str | None:
+    """Why that key may not change; None where it may."""
+    table, _, key = change.key.partition(".")
+    if table in CHANGEABLE and key.partition(".")[0] not in CHANGEABLE[table]:
+        return f"what has been calculated was calculated that way; {_NEW_WORKFLOW}"
+    return next(
+        (why for fixed, why in _FIXED.items() if change.key == fixed or change.key.startswith(f"{fixed}.")), None
+    )
 
 
 def _refuse_other_source(spec: WorkflowSpec, given: Any) -> None:

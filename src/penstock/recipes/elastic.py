@@ -5,6 +5,7 @@ The strained crystals are in the frame of the conventional cell, and so is the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -104,7 +105,9 @@ class _Fits:
         self._subject = subject
         self._relaxed = relaxed
         self._crystal, self._symmetry = _in_standard_frame(relaxed, spec.elastic.symprec_angstrom)
-        strained = subject.of_step(STRAIN)
+        made = subject.of_step(STRAIN)
+        strained = [job for job in made if _is_wanted(job, spec.elastic.amplitudes)]
+        self._dropped = len(made) - len(strained)
         self._done = [job for job in strained if job.is_completed and _STRESS in job.properties]
         self._failed = [job for job in strained if job not in self._done]
 
@@ -114,6 +117,8 @@ class _Fits:
             raise ValueError(f"none of the {len(self._failed)} strained crystals gave a stress: {reasons}")
         fit = self._fit(_STRESS, self._done)
         notes = [*fit.notes, *(f"left out: {job.name}: {job.failure or 'no stress'}" for job in self._failed)]
+        if self._dropped:
+            notes.append(f"left out: {self._dropped} strained crystals of amplitudes that are not asked for any more")
         properties = cell_properties(self._subject.name, self._relaxed, self._conditions(fit), self._method())
         properties += [self._tensor("elastic_tensor", fit)]
         figures = [self._stress_strain(fit)]
@@ -242,6 +247,12 @@ def _in_standard_frame(job: JobRecord, symprec_angstrom: float) -> tuple[Geometr
     turn = found.to_standard
     turned = turn_crystal(given, turn)
     return turned, found._replace(operations=turn @ found.operations @ turn.T)
+
+
+def _is_wanted(job: JobRecord, amplitudes: Sequence[float]) -> bool:
+    """Whether its strain is of an amplitude that the spec has; it may have had others when the job was made."""
+    size = max(abs(component) for component in job.label["strain"])
+    return any(math.isclose(size, amplitude, rel_tol=1e-9) for amplitude in amplitudes)
 
 
 def _block(crystal: Geometry) -> str:

@@ -21,8 +21,9 @@ Value = str | int | float | bool | None
 class MaterialTable(msgspec.Struct, frozen=True):
     """`rows` by `columns`; `total` counts the materials there are.
 
-    Columns are `material`, `natoms`, and for each step its name (the state of its job), `NAME.energy_hartree`, and
-    `NAME.PROPERTY` for every property of its jobs that is one number, word or truth. A value that is not there is None.
+    Columns are `material`, `natoms`, and for each step with jobs its name (the state of its job),
+    `NAME.energy_hartree`, and `NAME.PROPERTY` for every property of its jobs that is one number, word or truth. A value
+    that is not there is None.
     """
 
     columns: tuple[str, ...]
@@ -33,7 +34,8 @@ class MaterialTable(msgspec.Struct, frozen=True):
 def tabulate(database: Path, workflow_id: str, *, limit: int = ROWS_MAX, offset: int = 0) -> MaterialTable:
     """The materials from number `offset` on, at most `limit` of them, in the order of the source."""
     with reading(database) as db:
-        steps = [key for (key,) in db.execute("SELECT key FROM step WHERE workflow_id = ? ORDER BY id", (workflow_id,))]
+        keys = "SELECT key FROM step WHERE workflow_id = ? AND kind != 'analysis' ORDER BY id"
+        steps = [key for (key,) in db.execute(keys, (workflow_id,))]
         total = db.execute("SELECT count(*) FROM material WHERE workflow_id = ?", (workflow_id,)).fetchone()[0]
         columns = _columns(db, steps, workflow_id)
         rows = tuple(
