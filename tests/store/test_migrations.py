@@ -1,7 +1,7 @@
 """Databases of every released schema, as its own release wrote them, brought to the newest.
 
 `schemas/*.sql` are dumps of databases that the stores of those releases have filled: jobs and attempts in every state,
-retries, results, history; in schema 3 a chain. A new migration brings a dump of the schema before it.
+retries, results, history; from schema 3 on a chain. A new migration brings a dump of the schema before it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ async def test_a_released_schema_becomes_the_newest_and_keeps_every_row(tmp_path
     await store.close()
     assert (row.state, len(steps), sum(store.tally.values())) == (
         "running",
-        3 if version == 3 else 1,
+        3 if version >= 3 else 1,
         len(before["job"]),
     )
     assert {attempt.state for submission in submissions for attempt in submission.attempts} >= {"running", "in_doubt"}
