@@ -6,7 +6,6 @@ of it, and the look for what is due finds it again.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -17,8 +16,8 @@ from penstock.actors.errands import Errands
 from penstock.actors.ledger import Ledger
 from penstock.actors.workflow_messages import Derived
 from penstock.domain.properties import Conclusion
-from penstock.domain.states import ENDED, JobState
-from penstock.store.deriving import DerivedStep, Drawn, Unfolding, conclude, look_for_due, unfold
+from penstock.domain.states import WorkflowState
+from penstock.store.deriving import DerivedStep, Drawn, Unfolding, conclude, unfold
 from penstock.store.reviews import Amendment
 from penstock.store.workflow_store import timestamp
 
@@ -31,20 +30,25 @@ class Deriving:
     def __init__(self, ledger: Ledger, errands: Errands) -> None:
         self._ledger = ledger
         self._errands = errands
-        self._nothing_due_at: Counter[str] | None = None  # the tally when nothing was
+        self._nothing_due_at: tuple[int, bool] | None = None  # the turn when nothing was, and whether all was read
         self.under_way = False
 
-    async def go_on(self, tasks: TaskGroup, *, is_read: bool) -> None:
-        """Has derived what is due; `is_read`: the source is read to its end."""
-        ledger = self._ledger
-        if self.under_way or not ledger.derived or self._nothing_due_at == ledger.store.tally:
+    @property
+    def is_done(self) -> bool:
+        """Whether it was looked, and nothing is to be derived as things stand."""
+        return not self._ledger.derived or (not self.under_way and self._nothing_due_at == self._turn)
+
+    @property
+    def _turn(self) -> tuple[int, bool]:
+        return self._ledger.store.turns, self._ledger.step.state != "expanding"
+
+    async def go_on(self, tasks: TaskGroup) -> None:
+        """Has derived what is due."""
+        if self.under_way or self.is_done:
             return
-        all_ended = is_read and all(JobState(state) in ENDED for state in ledger.store.tally)
-        due = await look_for_due(
-            ledger.store.fetch, ledger.workflow_id, ledger.derived, all_ended=all_ended, at_once=_AT_ONCE
-        )
+        due = await self._ledger.look_for_due(_AT_ONCE)
         if due is None:
-            self._nothing_due_at = ledger.store.tally.copy()
+            self._nothing_due_at = self._turn
             return
         self.under_way = True
         tasks.start_soon(self._errands.derive, due)
@@ -53,6 +57,8 @@ class Deriving:
         """Commits what was derived; returns whether there is more to see than before."""
         self.under_way = False
         self._nothing_due_at = None
+        if derived.spec != self._ledger.row.spec or self._ledger.state is WorkflowState.CANCELLED:
+            return False  # it is derived again, with the spec that there is now, or when the workflow goes on
         stamp = timestamp()
         for found in (*derived.found, *_in_vain(derived)):
             change = self._change(derived.due.step, found, stamp)

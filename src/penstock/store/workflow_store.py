@@ -44,11 +44,15 @@ from penstock.store.sharing import SHARED_INDEXES, are_still_ours, name_calculat
 
 
 class WorkflowStore:
-    """A workflow's rows in a database. `tally` counts its jobs by state and is true after every commit."""
+    """A workflow's rows in a database. `tally` counts its jobs by state and is true after every commit.
+
+    `turns` counts the commits after which something else may be derived than before: jobs came, ended, or began anew.
+    """
 
     def __init__(self, database: Path, workflow_id: str, busy: BusyGuard) -> None:
         self.workflow_id = workflow_id
         self.tally: Counter[str] = Counter()
+        self.turns = 0
         self.rejected = 0
         self.completions: Counter[str] = Counter()
         self._is_chain = False
@@ -222,6 +226,7 @@ class WorkflowStore:
             waiting = chunk.count * len(links)
             tally = await self._shift_tally(db, {JobState.READY: chunk.count, JobState.WAITING: waiting})
         self.tally = tally
+        self.turns += 1
         self.rejected += len(chunk.rejected)
         return events
 
@@ -427,6 +432,7 @@ class WorkflowStore:
                 shift.update(await hold_back(db, again) if again else {})
             tally = await self._shift_tally(db, shift)
         self.tally = tally
+        self.turns += bool(results)
         return events
 
     async def _keep_outputs(self, db: aiosqlite.Connection, results: Sequence[AttemptResult]) -> None:
@@ -511,6 +517,7 @@ class WorkflowStore:
             events = await self._events(db, [msgspec.structs.replace(event, data=event.data | {"jobs": moved})])
             tally = await self._shift_tally(db, shift)
         self.tally = tally
+        self.turns += 1
         return moved, events
 
     async def amend(
@@ -528,6 +535,7 @@ class WorkflowStore:
                 shift.update(await (lead_back if is_reset else lead_again)(db, amendment.changed))
             tally = await self._shift_tally(db, shift)
         self.tally = tally
+        self.turns += bool(amendment.events or amendment.shift or amendment.changed)
         return amendment, events
 
     async def fetch(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
