@@ -270,8 +270,8 @@ async def test_whenever_it_breaks_everything_is_derived_once(tmp_path: Path, see
 def test_attempts_of_properties_keep_their_jobs_when_these_get_other_numbers() -> None:
     from penstock.store.transfer import renumbered
 
-    attempts = msgspec.json.encode(["2.1", "other:7.1"]).decode()
-    assert renumbered(attempts, 10) == '["12.1","other:7.1"]'
+    attempts = msgspec.json.encode(["2.1", "other:7.1", "2026.11-si:7.1"]).decode()
+    assert renumbered(attempts, 10) == '["12.1","other:7.1","2026.11-si:7.1"]'
 
 
 async def test_a_daemon_that_drains_leaves_what_is_due_to_the_next(tmp_path: Path) -> None:
@@ -326,6 +326,32 @@ async def test_metrics_that_are_read_anew_are_concluded_from(tmp_path: Path) -> 
         assert await run.until_ended() == "completed"
         (counted, *_) = read_results(Path(run.context.database), run.id).concluded
         assert counted.conclusion.figures[0].data == {"energies": [-3.0] * 3}
+
+
+async def test_a_success_that_is_found_is_named_by_its_own_attempt(tmp_path: Path) -> None:
+    async with run_family(tmp_path, 1) as run:
+        failing(run, "h0 0")
+        await run.until_ended()
+        run.start()
+        run.workers.look = lambda look: Seen(
+            look.job, look.attempts, look.directory, found=True, highest=5, number=4, outcome=Outcome(None)
+        )
+        reviewed = await review(run, ReviewKind.RESCAN)
+        assert reviewed.changed == 1
+        assert await run.until_ended() == "completed"
+        (counted, *_) = read_results(Path(run.context.database), run.id).concluded
+        assert counted.conclusion.properties[0].attempts == ("2.4", "3.1", "4.1")
+
+
+async def test_taking_a_result_over_takes_no_conclusion_back(tmp_path: Path) -> None:
+    async with run_family(tmp_path, 1, mode=Mode.SHARED) as run:
+        await run.until_ended()
+    async with run_family(tmp_path, 1, mode=Mode.SHARED, workflow_id="v") as run:
+        assert await run.until_ended() == "completed"
+        kinds = Counter(kind for (kind,) in run.query("SELECT kind FROM event WHERE workflow_id = 'v'"))
+        assert kinds["job_reused"] == 5
+        assert kinds["subject_concluded"] == 3
+        assert kinds["jobs_unfolded"] == 2
 
 
 async def test_what_is_derived_while_results_change_does_not_count(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from penstock.store.selection import as_array
 
 _JOBS: Final = f"""
     SELECT j.id, s.key AS step, coalesce(m.name, '{WHOLE}') AS subject, j.name, j.state, j.geometry, j.charge, j.spin,
-        j.label, j.attempts,
+        j.label,
+        coalesce((SELECT a.number FROM attempt a WHERE a.job_id = j.id AND a.directory = j.job_dir), j.attempts)
+            AS attempt,
         j.final_energy, j.max_forces, j.final_geometry, j.error_message, j.job_dir, j.origin,
         coalesce(j.parameters, s.parameters, w.parameters) AS parameters, iif(j.parameters IS NULL, j.own, NULL) AS own,
         (SELECT json_group_object(p.name, json(p.value)) FROM property p WHERE p.job_id = j.id) AS properties
@@ -112,7 +114,7 @@ class SubjectReader:
             charge=row["charge"],
             multiplicity=row["spin"],
             label=msgspec.json.decode(row["label"] or "{}"),
-            attempt=row["attempts"],
+            attempt=row["attempt"],
             energy_hartree=row["final_energy"],
             max_force_hartree_per_bohr=row["max_forces"],
             final_geometry=row["final_geometry"],

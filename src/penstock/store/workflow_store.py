@@ -521,14 +521,17 @@ class WorkflowStore:
         return moved, events
 
     async def amend(
-        self, change: Callable[[aiosqlite.Connection], Awaitable[Amendment]]
+        self, change: Callable[[aiosqlite.Connection], Awaitable[Amendment]], *, are_first: bool = False
     ) -> tuple[Amendment, list[EventInfo]]:
-        """Carries out a change of rows together with its events and the tally."""
+        """Carries out a change of rows together with its events and the tally.
+
+        `are_first`: the results that it brings are the first of their jobs, and nothing was derived without them.
+        """
         async with self._db.transaction() as db:
             amendment = await change(db)
             events = await self._events(db, amendment.events)
             shift = Counter(amendment.shift)
-            if self._derives and amendment.changed:
+            if self._derives and amendment.changed and not are_first:
                 await forget_conclusions(db, self.workflow_id, amendment.changed)
             if self._is_chain and amendment.shift:
                 is_reset = amendment.shift.get(JobState.READY, 0) > 0
