@@ -25,7 +25,7 @@ from penstock.actors.workflow_messages import (
     SetJob,
 )
 from penstock.domain.calculation import FailureClass, Outcome
-from penstock.domain.context import Mode
+from penstock.domain.context import Mode, plan_context
 from penstock.domain.errors import ConflictError, StoreError
 from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.domain.remedy import Change, Rule
@@ -36,6 +36,7 @@ from penstock.domain.views import Selection
 from penstock.engines.command import CommandEngine
 from penstock.recipes import registry
 from penstock.recipes.recipe import Step, View
+from penstock.store.merging import MergeOrder, merge
 from penstock.store.results import read_results
 from penstock.store.reviews import ReviewKind, Seen
 from penstock.testing.scripted_workers import outcome_of_exit
@@ -352,6 +353,17 @@ async def test_taking_a_result_over_takes_no_conclusion_back(tmp_path: Path) -> 
         assert kinds["job_reused"] == 5
         assert kinds["subject_concluded"] == 3
         assert kinds["jobs_unfolded"] == 2
+
+
+async def test_children_that_were_merged_are_found_by_whoever_calculates_the_same(tmp_path: Path) -> None:
+    async with run_family(tmp_path, 1) as first:
+        await first.until_ended()
+        shared = plan_context(Mode.SHARED, str(tmp_path), "v").database
+        order = MergeOrder(first.context.database, first.id, str(first.directory), shared, beside=True)
+        assert merge(order).new == 5
+    async with run_family(tmp_path, 1, mode=Mode.SHARED, workflow_id="v") as run:
+        assert await run.until_ended() == "completed"
+        assert run.query("SELECT count(*) FROM event WHERE workflow_id = 'v' AND kind = 'job_reused'") == [(5,)]
 
 
 async def test_what_is_derived_while_results_change_does_not_count(tmp_path: Path) -> None:
