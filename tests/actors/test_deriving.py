@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from penstock.actors.derive_tasks import Conclude, Unfold
+from penstock.actors.ledger import Ledger
 from penstock.actors.worker_tasks import CollectItem, ReadChunk, Render
 from penstock.actors.workers import WorkerLostError
 from penstock.actors.workflow_messages import (
@@ -36,7 +37,9 @@ from penstock.domain.views import Selection
 from penstock.engines.command import CommandEngine
 from penstock.recipes import registry
 from penstock.recipes.recipe import Step, View
+from penstock.store.deriving import Due
 from penstock.store.merging import MergeOrder, merge
+from penstock.store.result_pages import how_analyses_are
 from penstock.store.results import read_results
 from penstock.store.reviews import ReviewKind, Seen
 from penstock.testing.scripted_workers import outcome_of_exit
@@ -123,6 +126,7 @@ async def test_results_unfold_and_are_concluded_from(tmp_path: Path) -> None:
             ("fine", "completed", '{"total":3}', None),
         ]
         assert values(run) == {("count", "h0"): 3, ("total", "all"): 3, ("refined", "all"): 1}
+        assert [one.subjects for one in how_analyses_are(Path(run.context.database), run.id, 0)[0]] == [1, 1, 1]
         (counted, *_) = read_results(Path(run.context.database), run.id).concluded
         assert counted.conclusion.properties[0].attempts == ("2.1", "3.1", "4.1")
         assert counted.conclusion.figures[0].data == {"energies": [-1.0] * 3}
@@ -448,6 +452,20 @@ async def test_another_spec_for_a_paused_workflow_has_everything_concluded_anew(
         assert kinds["subject_concluded"] == 2 + 2 + 1
 
 
+async def test_what_another_spec_does_not_want_is_not_derived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Family.steps
+    monkeypatch.setattr(Family, "steps", lambda self, view: steps(self, view)[: 3 * view.spec.slots])
+    async with run_family(tmp_path, 1) as run:
+        await run.until_ended()
+        assert len(values(run)) == 3
+        ((spec, parameters),) = run.query("SELECT spec, parameters FROM workflow")
+        run.start()
+        fewer = spec.replace('"slots":2', '"slots":1')
+        await run.ask(ResumeWorkflow(None, Revision(spec, fewer, parameters, 1, 0, ())))
+        assert await run.until_ended() == "completed"
+        assert values(run) == {("count", "h0"): 3}
+
+
 async def test_nothing_is_left_to_resume_of_what_has_been_refined(tmp_path: Path) -> None:
     async with run_family(tmp_path, 1) as run:
         await run.until_ended()
@@ -481,6 +499,26 @@ async def test_a_conclusion_that_cannot_be_kept_takes_no_other_with_it(
         failed = run.query("SELECT name, failure FROM conclusion WHERE failure IS NOT NULL ORDER BY subject")
         assert [name for name, _ in failed] == ["h1", "h2"]
         assert "error in Penstock" in failed[1][1]
+
+
+async def test_looks_that_take_long_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Ledger.look_for_due
+    looks: list[tuple[float, bool]] = []
+
+    async def slow(self: Ledger, at_once: int) -> Due | None:
+        begun = self._clock.monotonic()
+        await self._clock.sleep(1.0)
+        due = await look(self, at_once)
+        looks.append((begun, due is not None))
+        return due
+
+    monkeypatch.setattr(Ledger, "look_for_due", slow)
+    async with run_family(tmp_path, 3) as run:
+        assert await run.until_ended() == "failed"
+        assert values(run)["total", "all"] == 6
+        in_vain = [n for n, (_, found) in enumerate(looks[:-1]) if not found]
+        assert in_vain
+        assert all(looks[n + 1][0] - looks[n][0] >= 20.0 for n in in_vain)
 
 
 class Slowed:

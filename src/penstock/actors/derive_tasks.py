@@ -43,7 +43,6 @@ class Unfold(Task[list[Unfolding]], frozen=True):
     step: str
     parents: tuple[int, ...]
     with_keys: bool  # so that others may share what is calculated
-    is_long = True
     result = list[Unfolding]
 
     def run(self) -> list[Unfolding]:

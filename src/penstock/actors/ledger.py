@@ -93,11 +93,13 @@ class Ledger:
         self.options = self.spec.scheduler.options()
         self.policy = retry_policy(self.spec)
         self.engine = engines.get(self.spec.engine_name)
-        rows = await self._plan(steps)
+        wanted = self._wanted(steps)
+        rows = await self._plan(steps, wanted)
         fans = [row for row in rows if row.kind not in (UNFOLD, ANALYSIS)]
         self.step = next(row for row in fans if row.after is None)
         self._links = [row for row in fans if row.after is not None]
-        self.derived = _derived_steps(rows)
+        planned = {step.key for step in wanted}  # another spec may want less to be derived
+        self.derived = [step for step in _derived_steps(rows) if step.key in planned]
         self.rules = effective_rules(self.spec.remedies, self.engine.rules, compares=bool(self.derived))
         self.steps = {row.id: self._planned(row) for row in rows if row.kind != ANALYSIS}
         self._methods = self._name_methods(rows) if self.shares_results else {}
@@ -131,10 +133,13 @@ class Ledger:
             methods[row.key] = method_key(self.spec.engine_name, parameters, methods[row.after])
         return {row.id: methods[row.key] for row in rows if row.key in methods}
 
-    async def _plan(self, steps: list[StepRow]) -> list[StepRow]:
-        """Inserts the steps that the recipe wants and that do not exist; returns all."""
+    def _wanted(self, steps: list[StepRow]) -> list[Step]:
+        """The steps that the recipe wants."""
         view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))
-        wanted = get_recipe(self.row.recipe).steps(view)
+        return get_recipe(self.row.recipe).steps(view)
+
+    async def _plan(self, steps: list[StepRow], wanted: list[Step]) -> list[StepRow]:
+        """Inserts the steps that are wanted and do not exist; returns all."""
         if {step.key for step in wanted} - {step.key for step in steps}:
             steps = await self.store.add_steps([new_step(step, self.row.parameters) for step in wanted])
         return steps

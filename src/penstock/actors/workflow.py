@@ -120,7 +120,7 @@ class WorkflowActor(Actor[Message]):
         self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
         self._book = OrderBook()
         self._submitting = Submitting(me, self._ledger, self._book, self._errands, around.locks, around.clock)
-        self._deriving = Deriving(self._ledger, self._errands)
+        self._deriving = Deriving(me, self._ledger, self._errands, around.clock)
         self._reading: Reading | None = None
         self._draining = False
         self._results_changed = False
