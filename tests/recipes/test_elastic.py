@@ -101,6 +101,15 @@ def test_the_first_stress_of_an_attempt_that_went_on_is_not_that_of_clamped_ions
     assert any("no clamped-ion tensor" in note for note in again.notes)
 
 
+def test_strained_crystals_of_another_relaxation_are_not_fitted() -> None:
+    done = Calculated(ELASTIC, spec_of("elastic"), block(bulk("Cu")))
+    done.run()
+    longer = bulk("Cu", a=3.6)
+    turned = msgspec.structs.replace(done.jobs[0], final_geometry=block(longer))
+    with pytest.raises(ValueError, match=r"job 2 \(it .*\) was made of another result of the relaxation"):
+        ELASTIC.conclude(done.spec, FIT, Subject("it", (turned, *done.jobs[1:])))
+
+
 def test_what_a_person_says_of_convergence_counts_more_than_the_role() -> None:
     (relax, strain, _) = ELASTIC.steps(View(spec_of("elastic", {"name": "emt", "fmax": 0.05}), ()))
     assert "fmax" not in relax.engine

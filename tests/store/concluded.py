@@ -7,8 +7,11 @@ from pathlib import Path
 
 from penstock.domain.calculation import Structure, StructureChunk, pack_chunk
 from penstock.domain.properties import Conclusion, Figure, PropertyResult
+from penstock.domain.states import JobState
 from penstock.store.deriving import DerivedStep, Drawn, conclude
+from penstock.store.events import Event
 from penstock.store.rows import NewStep, StepRow
+from penstock.store.selection import Where
 from penstock.store.workflow_store import WorkflowStore
 
 from .filled import make_store, result, submit, workflow_row
@@ -46,7 +49,9 @@ async def create_analysed(directory: Path, subjects: Sequence[str]) -> tuple[Wor
 
 
 async def draw(store: WorkflowStore, step: DerivedStep, subject: int, conclusion: Conclusion) -> None:
-    """Commits what was concluded of a subject (from 1 on)."""
+    """Commits what was concluded of a subject (from 1 on), whose jobs have ended."""
+    open_ = Where("subject = ? AND state = 'ready'", (subject,))
+    await store.move_jobs(open_, JobState.CANCELLED, Event("jobs_cancelled", 0))
     stamp = "2026-01-02T03:04:05.000Z"
     await store.amend(lambda db: conclude(db, "w", step, Drawn(subject, conclusion, None), stamp))
 

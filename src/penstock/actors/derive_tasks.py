@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +31,10 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     workflow_id: str
     directory: str
 
+    def reader(self) -> AbstractContextManager[SubjectReader]:
+        """A reader of its subjects. Raises StoreError."""
+        return read_subjects(Path(self.database), self.workflow_id, Path(self.directory))
+
 
 class Unfold(Task[list[Unfolding]], frozen=True):
     """Makes jobs of an unfold step out of results: of each of these jobs, or (0) of all there is."""
@@ -38,28 +43,27 @@ class Unfold(Task[list[Unfolding]], frozen=True):
     step: str
     parents: tuple[int, ...]
     with_keys: bool  # so that others may share what is calculated
-    is_long = True
     result = list[Unfolding]
 
     def run(self) -> list[Unfolding]:
         """What each was turned into, or why into nothing."""
-        place = self.place
-        with read_subjects(Path(place.database), place.workflow_id, Path(place.directory)) as reader:
-            return [self._unfold(reader, parent) for parent in self.parents]
+        return [self._unfold(parent) for parent in self.parents]
 
-    def _unfold(self, reader: SubjectReader, parent: int) -> Unfolding:
-        name, spec, shared = reader.spec()
+    def _unfold(self, parent: int) -> Unfolding:
+        with self.place.reader() as reader:  # no longer than it takes to read: others wait to write, maybe
+            name, spec, shared = reader.spec()
+            parameters = reader.step_parameters(self.step) or shared
+            if parent:
+                subject, record = reader.subject_of(parent)
+                seen = reader.seen_job(parent)
+            else:
+                subject, record = reader.subject(0), None
+                seen = reader.seen(0)
         recipe = get_property_recipe(name)
-        if parent:
-            subject, record = reader.subject_of(parent)
-        else:
-            subject, record = reader.subject(0), None
-        attempt = record.attempt if record else 0
-        made, trouble = _attempted(lambda: self._make(recipe, spec, subject, record))
-        if made is None:
-            return Unfolding(parent, attempt, [], trouble)
-        parameters = reader.step_parameters(self.step) or shared
-        return Unfolding(parent, attempt, [self._new_job(spec, parameters, one) for one in made])
+        made, trouble = _attempted(
+            lambda: [self._new_job(spec, parameters, one) for one in self._make(recipe, spec, subject, record)]
+        )
+        return Unfolding(parent, seen, made or [], trouble)
 
     def _make(
         self, recipe: PropertyRecipe, spec: WorkflowSpec, subject: Subject, parent: JobRecord | None
@@ -99,20 +103,23 @@ class Conclude(Task[list[Drawn]], frozen=True):
 
     def run(self) -> list[Drawn]:
         """A conclusion for each, be it that there is none."""
-        place = self.place
-        with read_subjects(Path(place.database), place.workflow_id, Path(place.directory)) as reader:
-            return [self._conclude(reader, subject) for subject in self.subjects]
+        return [self._conclude(subject) for subject in self.subjects]
 
-    def _conclude(self, reader: SubjectReader, material: int) -> Drawn:
-        name, spec, _ = reader.spec()
-        recipe = get_property_recipe(name)
-        subject = reader.subject(material)
-        seen = [(job.id, job.attempt) for job in subject.jobs]
-        trouble = reader.trouble(material)
+    def _conclude(self, material: int) -> Drawn:
+        with self.place.reader() as reader:
+            name, spec, _ = reader.spec()
+            subject, seen, trouble = reader.subject(material), reader.seen(material), reader.trouble(material)
         if trouble is not None:
             return Drawn(material, Conclusion(failure=trouble), seen)
-        conclusion, failure = _attempted(lambda: recipe.conclude(spec, self.step, subject))
+        recipe = get_property_recipe(name)
+        conclusion, failure = _attempted(lambda: _checked(recipe.conclude(spec, self.step, subject)))
         return Drawn(material, conclusion or Conclusion(failure=failure), seen)
+
+
+def _checked(conclusion: Conclusion) -> Conclusion:
+    """The conclusion, if it can be sent and kept; TypeError else, before it takes others with it."""
+    msgspec.json.encode(conclusion)
+    return conclusion
 
 
 def _attempted(derive: Callable[[], T]) -> tuple[T | None, str | None]:

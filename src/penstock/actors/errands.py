@@ -28,7 +28,7 @@ from penstock.actors.workflow_messages import (
     Staged,
 )
 from penstock.domain.calculation import Calculation, Exit, FailureClass, Outcome
-from penstock.domain.errors import BusyError, PenstockError, SpecError
+from penstock.domain.errors import BusyError, PenstockError, SpecError, StoreError
 from penstock.domain.resources import Resources
 from penstock.domain.submission import Manifest
 from penstock.domain.views import Selection
@@ -173,11 +173,15 @@ class Errands:
 
     async def derive(self, due: Due) -> None:
         """Has a worker derive from results what is due."""
+        spec = self._ledger.row.spec
         found, trouble = await self._derived(due)
-        self._me.post(("derived", due.step.id, *due.of), Derived(due, found, trouble))
+        self._me.post(("derived", due.step.id, *due.of), Derived(due, spec, found, trouble))
 
     async def _derived(self, due: Due) -> tuple[list[Any], str | None]:
-        """What a worker derives. Results that take workers down are found by taking one after another."""
+        """What a worker derives. Results that it cannot get through are found by taking one after another.
+
+        A database that cannot be read is trouble of the workflow, and says nothing of its results: StoreError.
+        """
         ledger = self._ledger
         place = Place(ledger.context.database, ledger.workflow_id, str(ledger.directory))
         task: Conclude | Unfold
@@ -187,11 +191,11 @@ class Errands:
             task = Unfold(place, due.step.key, due.of, ledger.shares_results)
         try:
             return await self._work(task), None
-        except WorkerLostError as error:
+        except StoreError:
+            raise
+        except PenstockError as error:
             if len(due.of) == 1:
                 return [], str(error)
-        except PenstockError as error:
-            return [], str(error)
         parts = [await self._derived(Due(due.step, (one,))) for one in due.of]
         return [found for part, _ in parts for found in part], next((trouble for _, trouble in parts if trouble), None)
 

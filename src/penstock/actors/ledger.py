@@ -33,7 +33,7 @@ from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import ANALYSIS, UNFOLD, Step, StepView, View
 from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
-from penstock.store.deriving import FAILED_CONCLUSIONS, NOT_UNFOLDED, DerivedStep
+from penstock.store.deriving import FAILED_CONCLUSIONS, NOT_UNFOLDED, DerivedStep, Due, look_for_due
 from penstock.store.events import Event, counted
 from penstock.store.resuming import go_on
 from penstock.store.rows import NewStep, OpenSubmission, StepRow, WorkflowRow
@@ -93,15 +93,24 @@ class Ledger:
         self.options = self.spec.scheduler.options()
         self.policy = retry_policy(self.spec)
         self.engine = engines.get(self.spec.engine_name)
-        rows = await self._plan(steps)
+        wanted = self._wanted(steps)
+        rows = await self._plan(steps, wanted)
         fans = [row for row in rows if row.kind not in (UNFOLD, ANALYSIS)]
         self.step = next(row for row in fans if row.after is None)
         self._links = [row for row in fans if row.after is not None]
-        self.derived = _derived_steps(rows)
+        planned = {step.key for step in wanted}  # another spec may want less to be derived
+        self.derived = [step for step in _derived_steps(rows) if step.key in planned]
         self.rules = effective_rules(self.spec.remedies, self.engine.rules, compares=bool(self.derived))
         self.steps = {row.id: self._planned(row) for row in rows if row.kind != ANALYSIS}
         self._methods = self._name_methods(rows) if self.shares_results else {}
         return open_submissions
+
+    async def look_for_due(self, at_once: int) -> Due | None:
+        """What can be derived from results now, so many at most of a step."""
+        all_ended = self.step.state != "expanding" and all(JobState(state) in ENDED for state in self.store.tally)
+        return await look_for_due(
+            self.store.fetch, self.workflow_id, self.derived, all_ended=all_ended, at_once=at_once
+        )
 
     async def claim(self, daemon: str | None) -> None:
         """Writes down whose the workflow is, where something else is written: it was moved, or is of an old release."""
@@ -124,10 +133,13 @@ class Ledger:
             methods[row.key] = method_key(self.spec.engine_name, parameters, methods[row.after])
         return {row.id: methods[row.key] for row in rows if row.key in methods}
 
-    async def _plan(self, steps: list[StepRow]) -> list[StepRow]:
-        """Inserts the steps that the recipe wants and that do not exist; returns all."""
+    def _wanted(self, steps: list[StepRow]) -> list[Step]:
+        """The steps that the recipe wants."""
         view = View(self.spec, tuple(StepView(step.key, step.state, dict(self.store.tally)) for step in steps))
-        wanted = get_recipe(self.row.recipe).steps(view)
+        return get_recipe(self.row.recipe).steps(view)
+
+    async def _plan(self, steps: list[StepRow], wanted: list[Step]) -> list[StepRow]:
+        """Inserts the steps that are wanted and do not exist; returns all."""
         if {step.key for step in wanted} - {step.key for step in steps}:
             steps = await self.store.add_steps([new_step(step, self.row.parameters) for step in wanted])
         return steps
@@ -250,7 +262,8 @@ class Ledger:
             return await self._switch(WorkflowState.PAUSED, WorkflowState.RUNNING, None)
         self._refuse_revision(revision)
         steps = () if revision is None else self._revised_steps(revision)
-        goes_on = partial(go_on, workflow_id=self.workflow_id, revision=revision, steps=steps)
+        is_due = await self.look_for_due(1) is not None
+        goes_on = partial(go_on, workflow_id=self.workflow_id, revision=revision, steps=steps, is_due=is_due)
         amendment, events = await self.store.amend(goes_on)
         self.emit(events)
         if not amendment.events:
@@ -372,6 +385,12 @@ class Ledger:
         event = event or Event("workflow_state", 0, {"state": state, "reason": reason})
         self.emit(await self.store.set_workflow(event, actions=actions, state=state, reason=reason))
         self.row = msgspec.structs.replace(self.row, state=state, reason=reason, updated_at=self._clock.time())
+
+    def note_running(self) -> None:
+        """The workflow runs again: it is in the database already."""
+        self.row = msgspec.structs.replace(
+            self.row, state=WorkflowState.RUNNING, reason=None, updated_at=self._clock.time()
+        )
 
     async def end(self) -> None:
         """Records how the workflow has ended, and with it what is to be done then."""

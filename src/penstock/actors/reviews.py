@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
+import aiosqlite
 import msgspec
 import structlog
 from anyio.abc import TaskGroup
@@ -27,10 +29,12 @@ from penstock.domain.states import WorkflowState
 from penstock.domain.views import Selection
 from penstock.store import reviews as store_reviews
 from penstock.store.events import Event
+from penstock.store.resuming import run_if_changed
 from penstock.store.reviews import Amendment, Look, ReviewKind, Seen
 from penstock.store.selection import RUN_HERE, Where, where_selected
 from penstock.store.workflow_store import timestamp
 
+Change = Callable[[aiosqlite.Connection], Awaitable[Amendment]]
 _PAGE: Final = 250
 _PAGES_OUT: Final = 4  # two for two workers, two that wait for them
 _SHOWN: Final = 100
@@ -167,15 +171,12 @@ class Reviews:
         shown = given | {name: value for name, value in word.columns.items() if value is not None}
         event = Event("job_set", word.job, {"set": shown, "by": word.by, "reason": word.reason})
         columns = word.columns | {"updated_at": timestamp()}
-        amendment, events = await ledger.store.amend(
-            lambda db: store_reviews.set_job(db, word.job, word.state, columns, event)
-        )
+        amendment = await self._amend(lambda db: store_reviews.set_job(db, word.job, word.state, columns, event))
         if amendment.moved_on:
             raise ConflictError(
                 f"job {word.job} is active; wait for its end or cancel it: "
                 f"penstockctl cancel {ledger.workflow_id} --job {word.job}"
             )
-        ledger.emit(events)
         await self._reconsider()
         return Touched(1)
 
@@ -224,15 +225,25 @@ class Reviews:
         return await self._ask_workers(kind, looks[: len(looks) // 2])
 
     async def _commit(self, review: _Review, seen: list[Seen]) -> bool:
-        ledger = self._ledger
         if review.kind is ReviewKind.RESET_MISSING and any(one.found for one in seen):
             await self._run_again()
-        amendment, events = await ledger.store.amend(self._change(review.kind, seen))
-        ledger.emit(events)
+        amendment = await self._amend(self._change(review.kind, seen))
         review.count(seen, amendment)
         return bool(amendment.changed)
 
-    def _change(self, kind: ReviewKind, seen: list[Seen]) -> Callable[[Any], Awaitable[Amendment]]:
+    async def _amend(self, change: Change) -> Amendment:
+        """Carries out a change of rows. Where something is derived from results, that is done anew for other ones."""
+        ledger = self._ledger
+        if not ledger.derived or ledger.state not in (WorkflowState.COMPLETED, WorkflowState.FAILED):
+            amendment, events = await ledger.store.amend(change)
+        else:
+            amendment, events = await ledger.store.amend(partial(run_if_changed, change, ledger.workflow_id))
+            if amendment.changed:
+                ledger.note_running()
+        ledger.emit(events)
+        return amendment
+
+    def _change(self, kind: ReviewKind, seen: list[Seen]) -> Change:
         workflow_id, cluster = self._ledger.workflow_id, self._ledger.spec.cluster
         now = self._clock.time()
         match kind:

@@ -38,7 +38,7 @@ class Sharing:
         """Those of the ready jobs that nobody has calculated or calculates now; of the others it is recorded."""
         ledger = self._ledger
         amendment, events = await ledger.store.amend(
-            lambda db: look_for_same(db, ledger.workflow_id, [job.id for job in jobs], timestamp())
+            lambda db: look_for_same(db, ledger.workflow_id, [job.id for job in jobs], timestamp()), are_first=True
         )
         ledger.emit(events)
         self._awaits |= amendment.shift.get(JobState.WAITING, 0) > 0

@@ -84,11 +84,12 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
     file: str | None = None
     line: int | None = None
     key: str | None = None
+    healable: bool = False
 
 
 FAILURES: Final[dict[str, Callable[[Failed], PenstockError]]] = {
     "spec": lambda f: SpecError(f.message, file=f.file, line=f.line, key=f.key),
-    "store": lambda f: StoreError(f.message, healable=False),
+    "store": lambda f: StoreError(f.message, healable=f.healable),
     "conflict": lambda f: ConflictError(f.message),
     "not_found": lambda f: NotFoundError(f.message),
     "internal": lambda f: BusyError(f"a worker process failed: {f.message}"),
@@ -565,7 +566,9 @@ def answer(decoder: msgspec.msgpack.Decoder[AnyTask], payload: bytes) -> bytes:
         return b"=" + msgspec.msgpack.encode(decoder.decode(payload).run())
     except SpecError as error:
         failed = Failed("spec", error.message, error.file, error.line, error.key)
-    except (StoreError, ConflictError, NotFoundError) as error:
+    except StoreError as error:
+        failed = Failed(error.code, str(error), healable=error.healable)
+    except (ConflictError, NotFoundError) as error:
         failed = Failed(error.code, str(error))
     except OSError as error:
         failed = Failed("spec", f"{error.filename or 'a file'}: {error.strerror or error}")

@@ -120,7 +120,7 @@ class WorkflowActor(Actor[Message]):
         self._reviews = Reviews(me, self._ledger, around.workers, around.clock)
         self._book = OrderBook()
         self._submitting = Submitting(me, self._ledger, self._book, self._errands, around.locks, around.clock)
-        self._deriving = Deriving(self._ledger, self._errands)
+        self._deriving = Deriving(me, self._ledger, self._errands, around.clock)
         self._reading: Reading | None = None
         self._draining = False
         self._results_changed = False
@@ -203,7 +203,7 @@ class WorkflowActor(Actor[Message]):
         self._read_on(wanted=wanted)
         await self._submitting.go_on(wanted=wanted)
         if wanted:
-            await self._deriving.go_on(self.tasks, is_read=self._ledger.step.state != "expanding")
+            await self._deriving.go_on(self.tasks)
         self._results_changed |= self._submitting.has_taken_over()
         await self._finish_if_done()
 
@@ -227,6 +227,8 @@ class WorkflowActor(Actor[Message]):
             return
         if self._ledger.row.state == WorkflowState.RUNNING:
             if any(self._store.tally[state] for state in _NOT_BEGUN) or self._ledger.step.state == "expanding":
+                return
+            if not self._deriving.is_done:  # a daemon that drains begins nothing, and leaves it to the next
                 return
             await self._ledger.end()
         if self._view_is_due():
@@ -414,7 +416,6 @@ class WorkflowActor(Actor[Message]):
             raise
 
     async def _touch(self, message: JobCommand) -> Touched:  # noqa: PLR0911 - one line a command
-        self._deriving.look_again()
         match message:
             case PauseWorkflow(selection):
                 return await self._ledger.pause(selection)

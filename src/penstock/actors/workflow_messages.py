@@ -151,9 +151,10 @@ class Projected(msgspec.Struct, frozen=True):
 
 
 class Derived(msgspec.Struct, frozen=True):
-    """What has been derived from results of what was due, or why nothing can be: `trouble`."""
+    """What has been derived from results of what was due, under which spec (JSON), or why nothing can be: `trouble`."""
 
     due: Due
+    spec: str
     found: list[Unfolding] | list[Drawn]
     trouble: str | None = None
 

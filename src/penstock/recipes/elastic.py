@@ -32,6 +32,7 @@ STRAIN: Final = "strain"
 FIT: Final = "elastic"
 _STRESS: Final = "stress_gpa"
 _FIRST_STRESS: Final = "initial_stress_gpa"
+_SAME_CELL: Final = 1e-5  # of its longest side: far below any strain
 
 
 class Elastic:
@@ -110,6 +111,23 @@ class _Fits:
         self._dropped = len(made) - len(strained)
         self._done = [job for job in strained if job.is_completed and _STRESS in job.properties]
         self._failed = [job for job in strained if job not in self._done]
+        self._refuse_foreign()
+
+    def _refuse_foreign(self) -> None:
+        """ValueError where a strained crystal is not that of this one: its strain would be another than its label's."""
+        import numpy as np
+
+        from penstock.analysis.crystal_symmetry import crystal_cell
+        from penstock.analysis.voigt import strain_matrix
+
+        cell = crystal_cell(self._crystal)
+        for job in self._done:
+            strained = cell @ (np.eye(3) + strain_matrix(job.label["strain"]))
+            if np.abs(crystal_cell(parse_geometry(job.geometry)) - strained).max() > _SAME_CELL * np.abs(cell).max():
+                raise ValueError(
+                    f"job {job.id} ({job.name}) was made of another result of the relaxation than there is now, or "
+                    "under another symmetry tolerance; submit the workflow again as another one"
+                )
 
     def conclude(self) -> Conclusion:
         if not self._done:

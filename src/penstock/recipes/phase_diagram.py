@@ -71,9 +71,10 @@ class PhaseDiagramRecipe:
         below = spec.phase_diagram.refine_below_ev_per_atom or 0.0
         references = set(diagram.formation.reference_entry)
         near = [n for n, job in enumerate(jobs) if diagram.above_ev[n] <= below or n in references]
+        taken = Counter(jobs[n].name for n in near)
         return [
             Unfolded(
-                jobs[n].name,
+                jobs[n].name if taken[jobs[n].name] == 1 else f"{jobs[n].name} ({jobs[n].id})",
                 jobs[n].end_geometry,
                 {"of": jobs[n].id},
                 charge=jobs[n].charge,

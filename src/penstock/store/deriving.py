@@ -20,25 +20,38 @@ from penstock.store.events import Event
 from penstock.store.reviews import Amendment
 from penstock.store.selection import Where, as_array
 
+JobSeen = tuple[int, int, str]
+"""A job as it was when it was looked at: its id, its attempts, and what else tells of a change."""
+SEEN: Final = "id, attempts, state || ' ' || updated_at || ' ' || coalesce(final_energy, '')"
 _ENDED: Final = ", ".join(f"'{state}'" for state in sorted(ENDED))
-NOT_UNFOLDED: Final = Where("NOT EXISTS (SELECT 1 FROM unfolding u WHERE u.parent_id = job.id AND u.jobs > 0)")
+_OPEN: Final = ", ".join(f"'{state}'" for state in sorted(set(JobState) - ENDED))
+NOT_UNFOLDED: Final = Where("id NOT IN (SELECT u.parent_id FROM unfolding u WHERE u.jobs > 0)")
 """Jobs whose result others were made of stay as they are: what was made of it would be of something else."""
 FAILED_CONCLUSIONS: Final = """
     SELECT s.key, c.name, c.failure FROM conclusion c JOIN step s ON s.id = c.step_id
     WHERE c.workflow_id = ? AND c.failure IS NOT NULL ORDER BY c.subject, c.step_id
 """
 """Step, subject and reason of what could not be concluded."""
+_OF_STEPS: Final = "step_id IN (SELECT id FROM step WHERE workflow_id = ?1)"  # as the keys of the tables begin
 _UNFOLDABLE: Final = """
     SELECT j.id FROM job j WHERE j.workflow_id = ?1 AND j.step_id = ?2 AND j.state = 'completed'
         AND j.subject IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM unfolding u WHERE u.step_id = ?3 AND u.parent_id = j.id)
     ORDER BY j.id LIMIT ?4
 """
+# Every subject has one job of the step that reads the source.
 _CONCLUDABLE: Final = f"""
-    SELECT j.subject FROM job j WHERE j.workflow_id = ?1 AND j.subject > 0
+    SELECT j.subject FROM job j WHERE j.subject IS NOT NULL AND j.step_id IN (
+            SELECT s.id FROM step s
+            WHERE s.workflow_id = ?1 AND s.after IS NULL AND s.kind NOT IN ('unfold', 'analysis'))
         AND NOT EXISTS (SELECT 1 FROM conclusion c WHERE c.step_id = ?2 AND c.subject = j.subject)
-    GROUP BY j.subject HAVING max(j.state NOT IN ({_ENDED})) = 0 ORDER BY j.subject LIMIT ?3
+        AND NOT EXISTS (SELECT 1 FROM job o WHERE o.subject = j.subject AND o.state IN ({_OPEN}))
+    LIMIT ?3
 """
+_NOW: Final = f"SELECT {SEEN}, state IN ({_ENDED}) FROM job WHERE workflow_id = ?"
+_SUBJECT_NOW: Final = f"{_NOW} AND subject = ? ORDER BY id"
+_ALL_NOW: Final = f"{_NOW} AND subject IS NOT NULL ORDER BY id"
+_PARENT_NOW: Final = f"SELECT {SEEN}, state = 'completed' FROM job WHERE workflow_id = ? AND id = ?"
 _INSERT_JOBS: Final = """
     INSERT INTO job (name, elements, natoms, charge, spin, geometry, label, own, calculation, orig_index, source_line,
                      status, state, created_at, updated_at, workflow_id, step_id, step, material_id, id, subject,
@@ -84,23 +97,23 @@ class NewJob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Unfolding(msgspec.Struct, frozen=True, array_like=True):
-    """What the result of a job (0: all results together) was turned into, or why into nothing."""
+    """What the result of a job (0: all results together) was turned into, or why into nothing.
+
+    `seen` is the job, or all of them, as they were then. None: whatever they were.
+    """
 
     parent: int
-    attempt: int | None  # of the parent, that gave the result; None: whichever
+    seen: list[JobSeen] | None
     jobs: list[NewJob]
     trouble: str | None = None
 
 
 class Drawn(msgspec.Struct, frozen=True, array_like=True):
-    """What was concluded of a subject (0: of all together) when its jobs were `seen`: id and attempt of each.
-
-    None: whatever they were.
-    """
+    """What was concluded of a subject (0: of all together) when its jobs were as `seen`. None: whatever they were."""
 
     subject: int
     conclusion: Conclusion
-    seen: list[tuple[int, int]] | None
+    seen: list[JobSeen] | None
 
 
 async def look_for_due(
@@ -128,14 +141,18 @@ async def unfold(
     db: aiosqlite.Connection, workflow_id: str, step: DerivedStep, unfolding: Unfolding, stamp: str
 ) -> Amendment:
     """A result becomes jobs, once; what was reset meanwhile does not."""
-    parent = await _parent(db, workflow_id, unfolding)
-    if parent is None:
+    if unfolding.parent:
+        stands = await _is_as_seen(db, _PARENT_NOW, (workflow_id, unfolding.parent), unfolding.seen)
+    else:
+        stands = await _is_as_seen(db, _ALL_NOW, (workflow_id,), unfolding.seen)
+    if not stands:
         return Amendment()
-    subject, orig_index, line, namespace = parent
+    subject, orig_index, line, namespace = await _about(db, workflow_id, unfolding.parent)
     known = {
         row[0]
         for row in await db.execute_fetchall(
-            "SELECT name FROM job WHERE step_id = ? AND unfolded_from IS ?", (step.id, unfolding.parent or None)
+            "SELECT name FROM job WHERE subject = ? AND step_id = ? AND unfolded_from IS ?",
+            (subject, step.id, unfolding.parent or None),
         )
     }
     jobs = [job for job in unfolding.jobs if job.name not in known]
@@ -160,29 +177,25 @@ async def unfold(
     return Amendment(events, {str(JobState.READY): len(jobs)} if jobs else {})
 
 
-async def _parent(db: aiosqlite.Connection, workflow_id: str, unfolding: Unfolding) -> tuple[int, int, int, str] | None:
-    """Subject, place in the source and namespace of the job that is unfolded; None where its result is gone."""
-    if not unfolding.parent:
-        ((namespace,),) = await db.execute_fetchall(
-            "SELECT namespace FROM workflow WHERE workflow_id = ?", (workflow_id,)
-        )
-        return 0, 0, 0, namespace
-    rows = list(
-        await db.execute_fetchall(
-            "SELECT j.subject, j.orig_index, j.source_line, w.namespace FROM job j "
-            "JOIN workflow w ON w.workflow_id = j.workflow_id "
-            "WHERE j.id = ?1 AND j.state = 'completed' AND j.attempts = coalesce(?2, j.attempts)",
-            (unfolding.parent, unfolding.attempt),
-        )
+async def _about(db: aiosqlite.Connection, workflow_id: str, parent: int) -> tuple[int, int, int, str]:
+    """Subject, place in the source and namespace of what a job, or (0) all together, is unfolded into."""
+    ((subject, orig_index, line, namespace),) = await db.execute_fetchall(
+        "SELECT coalesce(j.subject, 0), coalesce(j.orig_index, 0), coalesce(j.source_line, 0), w.namespace "
+        "FROM workflow w LEFT JOIN job j ON j.id = ? WHERE w.workflow_id = ?",
+        (parent, workflow_id),
     )
-    return (rows[0][0], rows[0][1], rows[0][2], rows[0][3]) if rows else None
+    return subject, orig_index, line, namespace
 
 
 async def conclude(
     db: aiosqlite.Connection, workflow_id: str, step: DerivedStep, drawn: Drawn, stamp: str
 ) -> Amendment:
     """What was concluded becomes part of the results, unless the jobs it rests on have begun anew meanwhile."""
-    if drawn.seen is not None and not await _is_as_seen(db, workflow_id, drawn.subject, drawn.seen):
+    if drawn.subject:
+        stands = await _is_as_seen(db, _SUBJECT_NOW, (workflow_id, drawn.subject), drawn.seen)
+    else:
+        stands = await _is_as_seen(db, _ALL_NOW, (workflow_id,), drawn.seen)
+    if not stands:
         return Amendment()
     await _forget(db, step.id, drawn.subject)
     name = await _name(db, drawn.subject)
@@ -211,15 +224,12 @@ async def conclude(
     return Amendment([Event("subject_concluded", 0, data)])
 
 
-async def _is_as_seen(
-    db: aiosqlite.Connection, workflow_id: str, subject: int, seen: Sequence[tuple[int, int]]
-) -> bool:
-    condition = "subject = ?2" if subject else "subject IS NOT NULL AND ?2 = 0"
-    now = await db.execute_fetchall(
-        f"SELECT id, attempts, state IN ({_ENDED}) FROM job WHERE workflow_id = ?1 AND {condition} ORDER BY id",
-        (workflow_id, subject),
-    )
-    return [(job, attempt, 1) for job, attempt in seen] == [tuple(row) for row in now]
+async def _is_as_seen(db: aiosqlite.Connection, now: str, of: tuple[Any, ...], seen: Sequence[JobSeen] | None) -> bool:
+    """Whether jobs still have the ends that something was derived from."""
+    rows = list(await db.execute_fetchall(now, of))
+    if not all(row[3] for row in rows):
+        return False
+    return seen is None or [tuple(row[:3]) for row in rows] == list(seen)
 
 
 async def _name(db: aiosqlite.Connection, subject: int) -> str:
@@ -234,15 +244,13 @@ async def _forget(db: aiosqlite.Connection, step_id: int, subject: int) -> None:
 
 async def forget_conclusions(db: aiosqlite.Connection, workflow_id: str, jobs: Sequence[int]) -> None:
     """What was derived from jobs that begin anew does not count any more; jobs that were made of it stay."""
+    about = "SELECT 0 UNION SELECT j.subject FROM job j JOIN json_each(?2) e ON e.value = j.id"
     for table in ("result", "conclusion"):
         await db.execute(
-            f"DELETE FROM {table} WHERE workflow_id = ?1 AND (subject = 0 OR subject IN "
-            "(SELECT j.subject FROM job j JOIN json_each(?2) e ON e.value = j.id))",
-            (workflow_id, as_array(jobs)),
+            f"DELETE FROM {table} WHERE {_OF_STEPS} AND subject IN ({about})", (workflow_id, as_array(jobs))
         )
     await db.execute(
-        "DELETE FROM unfolding WHERE workflow_id = ?1 AND (parent_id = 0 OR parent_id IN "
-        "(SELECT value FROM json_each(?2)))",
+        f"DELETE FROM unfolding WHERE {_OF_STEPS} AND parent_id IN (SELECT 0 UNION SELECT value FROM json_each(?2))",
         (workflow_id, as_array(jobs)),
     )
 
@@ -260,7 +268,8 @@ async def draw_again(db: aiosqlite.Connection, workflow_id: str, *, everything: 
     )
     for step_id, subject in again:
         await _forget(db, step_id, subject)
-    failed = "" if everything else " AND (trouble IS NOT NULL OR parent_id = 0)"
+    # What all together were turned into may rest on what is concluded anew.
+    failed = "" if everything else f" AND (trouble IS NOT NULL{' OR parent_id = 0' if again else ''})"
     freed = await db.execute_fetchall(
         f"DELETE FROM unfolding WHERE workflow_id = ?{failed} RETURNING step_id", (workflow_id,)
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from penstock import engines
 from penstock.domain.sameness import calculation_key, material_key, method_key
+from penstock.domain.subject import overlaid
 from penstock.engines.method import key_of_method
 
 _ROWS: Final = """
-    SELECT j.id, j.parent_id, j.state = 'completed' AND j.parameters IS NULL, j.material_id, j.step_id, j.method,
+    SELECT j.id, j.parent_id, j.state = 'completed' AND j.parameters IS NULL, j.material_id, j.step_id, j.method, j.own,
         j.geometry, j.charge, j.spin, j.deck, m.name,
         json_array(j.state, j.final_energy, j.max_forces, j.scf_steps, j.wall_time_s, j.final_geometry, j.failure,
             j.error_message, j.job_dir, j.attempts,
@@ -37,7 +38,7 @@ def _named(db: sqlite3.Connection, workflow_id: str, schema: str, wanted: str) -
     own: dict[str, str] = {}
     material, key = None, ""
     plain: set[int] = set()
-    for id_, parent, is_plain, material_id, step_id, method, *what, name, content in db.execute(
+    for id_, parent, is_plain, material_id, step_id, method, over, *what, name, content in db.execute(
         _ROWS.format(source=schema, wanted=wanted), (workflow_id,)
     ):
         if material_id != material:  # its jobs go on from one another, and the first has the structure that was read
@@ -45,7 +46,7 @@ def _named(db: sqlite3.Connection, workflow_id: str, schema: str, wanted: str) -
             key = material_key(geometry, charge, multiplicity, deck, name if by_name else None)
             material, plain = material_id, set()
         if method is None:
-            how = methods[step_id]
+            how = methods[step_id].key(over)
         elif (how := own.get(method, "")) == "":
             how = own[method] = _own_method(method)
         digest = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
@@ -66,10 +67,22 @@ def _first_of(db: sqlite3.Connection, schema: str, job: int) -> tuple[Any, ...]:
     return tuple(what)
 
 
-def _methods(db: sqlite3.Connection, workflow_id: str, schema: str) -> tuple[dict[int, str], bool]:
-    """By step, the key of how its jobs are calculated, the steps before it included; as the daemon names them.
+class _StepMethod(NamedTuple):
+    """How the jobs of a step are calculated: with the engine's parameters (JSON), on from the step of key `before`."""
 
-    Also whether it depends on what a material is called.
+    engine: str
+    parameters: str
+    before: str
+
+    def key(self, own: str | None = None) -> str:
+        """As the daemon names it; `own`: parameters (JSON) that a job was made with over those of its step."""
+        return method_key(self.engine, overlaid(self.parameters, own), self.before)
+
+
+def _methods(db: sqlite3.Connection, workflow_id: str, schema: str) -> tuple[dict[int, _StepMethod], bool]:
+    """How the jobs of each step are calculated, and whether it depends on what a material is called.
+
+    A job that others unfolded into has all that it begins with in its own geometry.
     """
     spec, parameters = db.execute(
         f"SELECT spec, parameters FROM {schema}.workflow WHERE workflow_id = ?", (workflow_id,)
@@ -77,11 +90,13 @@ def _methods(db: sqlite3.Connection, workflow_id: str, schema: str) -> tuple[dic
     engine = msgspec.json.decode(spec)["engine"]["name"]
     known: dict[str | None, str] = {None: ""}
     by_name = engines.depends_on_name(engine, parameters)
-    found: dict[int, str] = {}
-    for id_, key, after, own in db.execute(
-        f"SELECT id, key, after, parameters FROM {schema}.step WHERE workflow_id = ? ORDER BY id", (workflow_id,)
+    found: dict[int, _StepMethod] = {}
+    for id_, key, kind, after, own in db.execute(
+        f"SELECT id, key, kind, after, parameters FROM {schema}.step WHERE workflow_id = ? ORDER BY id", (workflow_id,)
     ):
-        found[id_] = known[key] = method_key(engine, own or parameters, known[after])
+        before = "" if kind == "unfold" else known[after]
+        found[id_] = _StepMethod(engine, own or parameters, before)
+        known[key] = found[id_].key()
         by_name |= engines.depends_on_name(engine, own or "")
     return found, by_name
 

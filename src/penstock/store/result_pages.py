@@ -41,8 +41,9 @@ _CONCLUSIONS: Final = """
     ORDER BY c.failure IS NULL, c.notes = '[]', c.subject = 0, c.subject, c.step_id LIMIT ? OFFSET ?
 """
 _ANALYSES: Final = """
-    SELECT s.key, iif(s.whole, 1, (SELECT count(DISTINCT j.subject) FROM job j
-                                   WHERE j.workflow_id = s.workflow_id AND j.subject IS NOT NULL)),
+    SELECT s.key, iif(s.whole, 1, (SELECT count(*) FROM job j WHERE j.subject IS NOT NULL AND j.step_id IN (
+            SELECT f.id FROM step f
+            WHERE f.workflow_id = s.workflow_id AND f.after IS NULL AND f.kind NOT IN ('unfold', 'analysis')))),
         (SELECT count(*) FROM conclusion c WHERE c.step_id = s.id),
         (SELECT count(*) FROM conclusion c WHERE c.step_id = s.id AND c.failure IS NOT NULL)
     FROM step s WHERE s.workflow_id = ? AND s.kind = 'analysis' ORDER BY s.id

@@ -11,14 +11,15 @@ import msgspec
 from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.store.connection import reading
 
-_CONCLUSIONS: Final = """
+_OF_STEPS: Final = "step_id IN (SELECT id FROM step WHERE workflow_id = ?1)"  # as the indexes begin
+_CONCLUSIONS: Final = f"""
     SELECT c.step_id, c.subject, s.key, c.name, c.failure, c.notes, c.figures, c.at
-    FROM conclusion c JOIN step s ON s.id = c.step_id WHERE c.workflow_id = ?
+    FROM conclusion c JOIN step s ON s.id = c.step_id WHERE c.{_OF_STEPS} AND {{about}}
     ORDER BY c.subject = 0, c.subject, c.step_id
 """
-_RESULTS: Final = """
+_RESULTS: Final = f"""
     SELECT step_id, subject, name, about, value, unit, uncertainty, conditions, method, attempts
-    FROM result WHERE workflow_id = ? ORDER BY id
+    FROM result WHERE {_OF_STEPS} AND {{about}} ORDER BY id
 """
 
 
@@ -57,12 +58,17 @@ def read_results(database: Path, workflow_id: str) -> WorkflowResults:
         return WorkflowResults(recipe, state, reason, msgspec.json.decode(spec), concluded)
 
 
-def read_conclusions(db: sqlite3.Connection, workflow_id: str) -> list[Concluded]:
-    """The conclusions, those of all subjects together last, with their properties."""
+def read_conclusions(db: sqlite3.Connection, workflow_id: str, material: int | None = None) -> list[Concluded]:
+    """The conclusions, those of all subjects together last, with their properties; of one `material`, or (0) of all.
+
+    None: every one of them.
+    """
+    about = "subject = ?2" if material is not None else "?2 IS NULL"
+    of = (workflow_id, material)
     properties: dict[tuple[int, int], list[PropertyResult]] = {}
     cursor = db.cursor()
     cursor.row_factory = sqlite3.Row
-    for row in cursor.execute(_RESULTS, (workflow_id,)):
+    for row in cursor.execute(_RESULTS.format(about=about), of):
         properties.setdefault((row["step_id"], row["subject"]), []).append(property_of(row))
     return [
         Concluded(
@@ -77,7 +83,7 @@ def read_conclusions(db: sqlite3.Connection, workflow_id: str) -> list[Concluded
                 failure,
             ),
         )
-        for step, subject, key, name, failure, notes, figures, at in db.execute(_CONCLUSIONS, (workflow_id,))
+        for step, subject, key, name, failure, notes, figures, at in db.execute(_CONCLUSIONS.format(about=about), of)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -67,9 +67,11 @@ def load_standing(database: Path, workflow_id: str) -> Standing:
 
 
 async def go_on(
-    db: aiosqlite.Connection, *, workflow_id: str, revision: Revision | None, steps: Sequence[NewStep]
+    db: aiosqlite.Connection, *, workflow_id: str, revision: Revision | None, steps: Sequence[NewStep], is_due: bool
 ) -> Amendment:
     """A workflow runs again, with another spec where there is a `revision`; `steps` are its steps under that spec.
+
+    `is_due`: something is left to be derived from its results.
 
     One that has ended gets its failed and cancelled jobs back, except those marked never-rerun, and its source is read
     on. No events: it had ended and nothing of it is left to do, so that nothing was changed.
@@ -79,7 +81,11 @@ async def go_on(
     )
     ready: list[int] = []
     shift: Counter[str] = Counter()
-    if state != WorkflowState.PAUSED:
+    has_ended = state != WorkflowState.PAUSED
+    drawn_again = False
+    if has_ended or revision is not None:
+        drawn_again = await draw_again(db, workflow_id, everything=revision is not None)
+    if has_ended:
         left = await db.execute_fetchall(
             f"SELECT state, count(*) FROM job WHERE {_OWN} AND {_AGAIN.sql} GROUP BY state",
             (workflow_id, *_AGAIN.parameters),
@@ -93,20 +99,34 @@ async def go_on(
             "AND state IN ('failed', 'expanding') RETURNING id",
             (workflow_id,),
         )
-        drawn_again = await draw_again(db, workflow_id, everything=revision is not None)
-        if not ready and not list(unread) and not drawn_again:
+        if not ready and not list(unread) and not drawn_again and not is_due:
             return Amendment()
     await drop_completions(db, workflow_id)
     events = []
     if revision is not None:
         events.append(await _revise(db, workflow_id, revision, number + 1, steps))
+    events.append(await _run(db, workflow_id, f"resumed, {len(ready)} jobs again" if ready else "resumed"))
+    return Amendment(events, {name: jobs for name, jobs in shift.items() if jobs}, ready)
+
+
+async def run_if_changed(
+    change: Callable[[aiosqlite.Connection], Awaitable[Amendment]], workflow_id: str, db: aiosqlite.Connection
+) -> Amendment:
+    """Carries out a change; if it touched any job, the workflow runs again, to derive anew what rested on it."""
+    amendment = await change(db)
+    if not amendment.changed:
+        return amendment
+    await drop_completions(db, workflow_id)
+    runs = await _run(db, workflow_id, "results have changed")
+    return msgspec.structs.replace(amendment, events=[*amendment.events, runs])
+
+
+async def _run(db: aiosqlite.Connection, workflow_id: str, why: str) -> Event:
     await db.execute(
         "UPDATE workflow SET state = ?, reason = NULL, updated_at = ? WHERE workflow_id = ?",
         (WorkflowState.RUNNING, time.time(), workflow_id),
     )
-    data = {"state": WorkflowState.RUNNING, "reason": f"resumed, {len(ready)} jobs again" if ready else "resumed"}
-    events.append(Event("workflow_state", 0, data))
-    return Amendment(events, {name: jobs for name, jobs in shift.items() if jobs}, ready)
+    return Event("workflow_state", 0, {"state": WorkflowState.RUNNING, "reason": why})
 
 
 async def _revise(

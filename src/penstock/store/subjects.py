@@ -14,11 +14,15 @@ from penstock.domain.properties import Conclusion
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import WHOLE, JobRecord, Subject
 from penstock.store.connection import reading
+from penstock.store.deriving import SEEN, JobSeen
 from penstock.store.results import read_conclusions
+from penstock.store.selection import as_array
 
 _JOBS: Final = f"""
     SELECT j.id, s.key AS step, coalesce(m.name, '{WHOLE}') AS subject, j.name, j.state, j.geometry, j.charge, j.spin,
-        j.label, j.attempts,
+        j.label,
+        coalesce((SELECT a.number FROM attempt a WHERE a.job_id = j.id AND a.directory = j.job_dir), j.attempts)
+            AS attempt,
         j.final_energy, j.max_forces, j.final_geometry, j.error_message, j.job_dir, j.origin,
         coalesce(j.parameters, s.parameters, w.parameters) AS parameters, iif(j.parameters IS NULL, j.own, NULL) AS own,
         (SELECT json_group_object(p.name, json(p.value)) FROM property p WHERE p.job_id = j.id) AS properties
@@ -65,19 +69,31 @@ class SubjectReader:
         subject = self.subject(material)
         return subject, next(record for record in subject.jobs if record.id == job)
 
+    def seen(self, material: int) -> list[JobSeen]:
+        """Its jobs as they are now."""
+        condition = "subject = ?2" if material else "subject IS NOT NULL AND ?2 = 0"
+        return self._db.execute(
+            f"SELECT {SEEN} FROM job WHERE workflow_id = ?1 AND {condition} ORDER BY id",
+            (self._workflow_id, material),
+        ).fetchall()
+
+    def seen_job(self, job: int) -> list[JobSeen]:
+        """A job as it is now."""
+        return self._db.execute(f"SELECT {SEEN} FROM job WHERE id = ?", (job,)).fetchall()
+
     def trouble(self, material: int) -> str | None:
         """Why some result about that material could not be turned into jobs; None where all could (0: together)."""
-        about = "j.subject = ?" if material else "? = 0 AND u.parent_id = 0"
+        parents = [job for job, _, _ in self.seen(material)] if material else [0]
         row = self._db.execute(
-            "SELECT u.trouble FROM unfolding u LEFT JOIN job j ON j.id = u.parent_id "
-            f"WHERE u.workflow_id = ? AND u.trouble IS NOT NULL AND {about} LIMIT 1",
-            (self._workflow_id, material),
+            "SELECT trouble FROM unfolding WHERE step_id IN (SELECT id FROM step WHERE workflow_id = ?) "
+            "AND parent_id IN (SELECT value FROM json_each(?)) AND trouble IS NOT NULL LIMIT 1",
+            (self._workflow_id, as_array(parents)),
         ).fetchone()
         return row[0] if row else None
 
     def _concluded(self, material: int) -> dict[str, Conclusion]:
-        found = read_conclusions(self._db, self._workflow_id)
-        return {one.step: one.conclusion for one in found if one.subject_id == material}
+        found = read_conclusions(self._db, self._workflow_id, material)
+        return {one.step: one.conclusion for one in found}
 
     def _jobs(self, condition: str, *parameters: Any) -> Iterator[JobRecord]:
         cursor = self._db.cursor()
@@ -98,7 +114,7 @@ class SubjectReader:
             charge=row["charge"],
             multiplicity=row["spin"],
             label=msgspec.json.decode(row["label"] or "{}"),
-            attempt=row["attempts"],
+            attempt=row["attempt"],
             energy_hartree=row["final_energy"],
             max_force_hartree_per_bohr=row["max_forces"],
             final_geometry=row["final_geometry"],

@@ -24,6 +24,7 @@ from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare,
 from penstock.store.sharing import SHARED_INDEXES
 
 _JOB_PATH: Final = re.compile(r"jobs/\d{4,}/(\d+)(/.*)?", re.DOTALL)
+_OWN_ATTEMPT: Final = re.compile(r"([0-9]+)\.([0-9]+)")  # those of others have their workflow before them
 _PASSED_ON: Final = (
     "CASE WHEN json_extract({0}, '$.directory') IS NULL THEN {0} "
     "ELSE json_set({0}, '$.directory', moved(json_extract({0}, '$.directory'))) END"
@@ -292,8 +293,8 @@ def moved(path: str | None, job_shift: int) -> str | None:
 
 def renumbered(attempts: str, job_shift: int) -> str:
     """The attempts that a property rests on (JSON, `job.number` each), after the jobs' numbers grew."""
-    parts = [attempt.partition(".") for attempt in msgspec.json.decode(attempts, type=list[str])]
-    ours = [f"{int(job) + job_shift}.{number}" if job.isdigit() else f"{job}.{number}" for job, _, number in parts]
+    found = [(name, _OWN_ATTEMPT.fullmatch(name)) for name in msgspec.json.decode(attempts, type=list[str])]
+    ours = [f"{int(own[1]) + job_shift}.{own[2]}" if own else name for name, own in found]
     return msgspec.json.encode(ours).decode()
 
 

@@ -44,11 +44,15 @@ from penstock.store.sharing import SHARED_INDEXES, are_still_ours, name_calculat
 
 
 class WorkflowStore:
-    """A workflow's rows in a database. `tally` counts its jobs by state and is true after every commit."""
+    """A workflow's rows in a database. `tally` counts its jobs by state and is true after every commit.
+
+    `turns` counts the commits after which something else may be derived than before: jobs came, ended, or began anew.
+    """
 
     def __init__(self, database: Path, workflow_id: str, busy: BusyGuard) -> None:
         self.workflow_id = workflow_id
         self.tally: Counter[str] = Counter()
+        self.turns = 0
         self.rejected = 0
         self.completions: Counter[str] = Counter()
         self._is_chain = False
@@ -222,6 +226,7 @@ class WorkflowStore:
             waiting = chunk.count * len(links)
             tally = await self._shift_tally(db, {JobState.READY: chunk.count, JobState.WAITING: waiting})
         self.tally = tally
+        self.turns += 1
         self.rejected += len(chunk.rejected)
         return events
 
@@ -427,6 +432,7 @@ class WorkflowStore:
                 shift.update(await hold_back(db, again) if again else {})
             tally = await self._shift_tally(db, shift)
         self.tally = tally
+        self.turns += bool(results)
         return events
 
     async def _keep_outputs(self, db: aiosqlite.Connection, results: Sequence[AttemptResult]) -> None:
@@ -511,23 +517,28 @@ class WorkflowStore:
             events = await self._events(db, [msgspec.structs.replace(event, data=event.data | {"jobs": moved})])
             tally = await self._shift_tally(db, shift)
         self.tally = tally
+        self.turns += 1
         return moved, events
 
     async def amend(
-        self, change: Callable[[aiosqlite.Connection], Awaitable[Amendment]]
+        self, change: Callable[[aiosqlite.Connection], Awaitable[Amendment]], *, are_first: bool = False
     ) -> tuple[Amendment, list[EventInfo]]:
-        """Carries out a change of rows together with its events and the tally."""
+        """Carries out a change of rows together with its events and the tally.
+
+        `are_first`: the results that it brings are the first of their jobs, and nothing was derived without them.
+        """
         async with self._db.transaction() as db:
             amendment = await change(db)
             events = await self._events(db, amendment.events)
             shift = Counter(amendment.shift)
-            if self._derives and amendment.changed:
+            if self._derives and amendment.changed and not are_first:
                 await forget_conclusions(db, self.workflow_id, amendment.changed)
             if self._is_chain and amendment.shift:
                 is_reset = amendment.shift.get(JobState.READY, 0) > 0
                 shift.update(await (lead_back if is_reset else lead_again)(db, amendment.changed))
             tally = await self._shift_tally(db, shift)
         self.tally = tally
+        self.turns += bool(amendment.events or amendment.shift or amendment.changed)
         return amendment, events
 
     async def fetch(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -42,6 +42,6 @@ CREATE TABLE result (
     uncertainty TEXT,                 -- JSON: one standard error
     conditions TEXT NOT NULL,         -- JSON
     method TEXT NOT NULL,
-    attempts TEXT NOT NULL            -- JSON: [job, number] of each that it rests on
+    attempts TEXT NOT NULL            -- JSON: those that it rests on, as job.number
 );
 CREATE INDEX result_conclusion ON result (step_id, subject);
