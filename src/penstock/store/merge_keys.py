@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from penstock import engines
 from penstock.domain.sameness import calculation_key, material_key, method_key
+from penstock.domain.subject import overlaid
 from penstock.engines.method import key_of_method
 
 _ROWS: Final = """
     SELECT j.id, j.parent_id, j.state = 'completed' AND j.parameters IS NULL, j.material_id, j.step_id, j.method,
-        j.geometry, j.charge, j.spin, j.deck, m.name,
+        j.own, j.geometry, j.charge, j.spin, j.deck, m.name,
         json_array(j.state, j.final_energy, j.max_forces, j.scf_steps, j.wall_time_s, j.final_geometry, j.failure,
             j.error_message, j.job_dir, j.attempts,
             (SELECT json_group_array(json_array(p.name, p.value, p.unit)) FROM {source}.property p
@@ -24,6 +25,7 @@ _ROWS: Final = """
     FROM {source}.job j JOIN {source}.material m ON m.id = j.material_id
     WHERE j.workflow_id = ? AND {wanted} ORDER BY j.material_id, j.id
 """
+_UNFOLD: Final = "unfold"
 _INSERT: Final = "INSERT INTO temp.incoming (job_id, material_id, key, calculation, digest) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -33,19 +35,21 @@ def name_results(db: sqlite3.Connection, workflow_id: str, schema: str, wanted: 
 
 
 def _named(db: sqlite3.Connection, workflow_id: str, schema: str, wanted: str) -> Iterator[tuple[Any, ...]]:
-    methods, by_name = _methods(db, workflow_id, schema)
+    methods = _methods(db, workflow_id, schema)
     own: dict[str, str] = {}
     material, key = None, ""
     plain: set[int] = set()
-    for id_, parent, is_plain, material_id, step_id, method, *what, name, content in db.execute(
+    for id_, parent, is_plain, material_id, step_id, method, over, *what, name, content in db.execute(
         _ROWS.format(source=schema, wanted=wanted), (workflow_id,)
     ):
         if material_id != material:  # its jobs go on from one another, and the first has the structure that was read
             geometry, charge, multiplicity, deck = what if parent is None else _first_of(db, schema, parent)
-            key = material_key(geometry, charge, multiplicity, deck, name if by_name else None)
+            key = material_key(geometry, charge, multiplicity, deck, name if methods.by_name else None)
             material, plain = material_id, set()
-        if method is None:
-            how = methods[step_id]
+        if step_id in methods.unfolded:
+            how = method_key(methods.engine, overlaid(methods.unfolded[step_id], over))
+        elif method is None:
+            how = methods.keys[step_id]
         elif (how := own.get(method, "")) == "":
             how = own[method] = _own_method(method)
         digest = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
@@ -66,11 +70,20 @@ def _first_of(db: sqlite3.Connection, schema: str, job: int) -> tuple[Any, ...]:
     return tuple(what)
 
 
-def _methods(db: sqlite3.Connection, workflow_id: str, schema: str) -> tuple[dict[int, str], bool]:
-    """By step, the key of how its jobs are calculated, the steps before it included; as the daemon names them.
+class _Methods(NamedTuple):
+    """How a workflow's jobs are calculated, by step; as the daemon names it.
 
-    Also whether it depends on what a material is called.
+    `keys` include the steps before. `unfolded` are the parameters (JSON) of steps whose jobs were made of results: they
+    stand for themselves, with what each has of its own. `by_name`: it depends on what a material is called.
     """
+
+    engine: str
+    keys: dict[int, str]
+    unfolded: dict[int, str]
+    by_name: bool
+
+
+def _methods(db: sqlite3.Connection, workflow_id: str, schema: str) -> _Methods:
     spec, parameters = db.execute(
         f"SELECT spec, parameters FROM {schema}.workflow WHERE workflow_id = ?", (workflow_id,)
     ).fetchone()
@@ -78,12 +91,15 @@ def _methods(db: sqlite3.Connection, workflow_id: str, schema: str) -> tuple[dic
     known: dict[str | None, str] = {None: ""}
     by_name = engines.depends_on_name(engine, parameters)
     found: dict[int, str] = {}
-    for id_, key, after, own in db.execute(
-        f"SELECT id, key, after, parameters FROM {schema}.step WHERE workflow_id = ? ORDER BY id", (workflow_id,)
+    unfolded: dict[int, str] = {}
+    for id_, key, kind, after, own in db.execute(
+        f"SELECT id, key, kind, after, parameters FROM {schema}.step WHERE workflow_id = ? ORDER BY id", (workflow_id,)
     ):
         found[id_] = known[key] = method_key(engine, own or parameters, known[after])
         by_name |= engines.depends_on_name(engine, own or "")
-    return found, by_name
+        if kind == _UNFOLD:
+            unfolded[id_] = own or parameters
+    return _Methods(engine, found, unfolded, by_name)
 
 
 def _own_method(method: str) -> str:
