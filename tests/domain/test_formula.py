@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.formula import read_formula, reduce_counts, render_formula
-from penstock.domain.geometry import SYMBOLS
+from penstock.domain.formula import (
+    _ELECTROPOSITIVE_FIRST,
+    read_formula,
+    reduce_counts,
+    render_formula,
+    usual_order,
+)
+from penstock.domain.geometry import ATOMIC_NUMBERS, SYMBOLS
 
 
 @given(st.dictionaries(st.sampled_from(SYMBOLS), st.integers(1, 999), min_size=1, max_size=6))
@@ -53,3 +59,13 @@ def test_a_multiple_has_the_same_reduced_composition(counts: dict[str, int], tim
 
 def test_an_order_may_name_more_elements_than_there_are() -> None:
     assert render_formula({"Cu": 3, "Au": 1}, ("Ag", "Au", "Cu")) == "AuCu3"
+
+
+def test_the_usual_order_is_that_of_formulas() -> None:
+    assert usual_order({"Cl", "Na"}) == ("Na", "Cl")
+    assert usual_order({"O", "Ti", "Sr"}) == ("Sr", "Ti", "O")
+    assert usual_order({"Al", "Ni"}) == ("Ni", "Al")
+    assert usual_order({"As", "Ga"}) == ("Ga", "As")
+    known = [symbol for symbol in SYMBOLS if ATOMIC_NUMBERS[symbol] <= 103]
+    assert sorted(usual_order(known)) == sorted(known)
+    assert set(_ELECTROPOSITIVE_FIRST) == set(known)

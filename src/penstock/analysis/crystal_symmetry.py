@@ -54,9 +54,7 @@ def find_symmetry(geometry: Geometry, symprec: float = 1e-3) -> CrystalSymmetry:
     three directions, or if there is no symmetry to be found (atoms in one place).
     """
     cell = crystal_cell(geometry)
-    scaled = np.asarray(geometry.positions, dtype=float) @ np.linalg.inv(cell)
-    numbers = [ATOMIC_NUMBERS[symbol] for symbol in geometry.symbols]
-    dataset = _dataset((cell, scaled, numbers), symprec)
+    dataset = _spglib(geometry, symprec)
     laue_class, system = _CLASSES[dataset.pointgroup.strip()]
     return CrystalSymmetry(
         space_group=dataset.international,
@@ -68,6 +66,14 @@ def find_symmetry(geometry: Geometry, symprec: float = 1e-3) -> CrystalSymmetry:
         to_standard=_proper(np.asarray(dataset.std_rotation_matrix, dtype=float)),
         conventional=np.linalg.inv(np.asarray(dataset.transformation_matrix, dtype=float)).T,
     )
+
+
+def space_group(geometry: Geometry, symprec: float) -> str:
+    """The international symbol of a crystal's space group as spglib finds it within `symprec` (Å).
+
+    ValueError as of `find_symmetry`.
+    """
+    return str(_spglib(geometry, symprec).international)
 
 
 def crystal_cell(geometry: Geometry) -> Floats:
@@ -91,6 +97,12 @@ def as_geometry(symbols: list[str], positions: Floats, cell: Floats) -> Geometry
     """A crystal's geometry from arrays: positions (n, 3) and cell vectors (3, 3) in Å."""
     a, b, c = ((float(x), float(y), float(z)) for x, y, z in cell)
     return Geometry(symbols, [(float(x), float(y), float(z)) for x, y, z in positions], (a, b, c), (True, True, True))
+
+
+def _spglib(geometry: Geometry, symprec: float) -> Any:
+    cell = crystal_cell(geometry)
+    scaled = np.asarray(geometry.positions, dtype=float) @ np.linalg.inv(cell)
+    return _dataset((cell, scaled, [ATOMIC_NUMBERS[symbol] for symbol in geometry.symbols]), symprec)
 
 
 def _dataset(cell: tuple[Any, ...], symprec: float) -> Any:

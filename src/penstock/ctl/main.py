@@ -88,6 +88,7 @@ _MODULES: Final = {
     "locks": "locks",
     "diagnose": "diagnose",
     "remedies": "diagnose",
+    "hull": "hull",
     "trace": "trace",
     "contexts": "contexts",
     "config": "about",

@@ -35,6 +35,7 @@ from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
 from penstock.store.export import FORMATS
+from penstock.store.export_folder import FOLDER
 from penstock.store.layout import MARK, aside_of, lay_out, reveal
 from penstock.store.removal import remove_begun, remove_empty
 from penstock.store.rows import WorkflowRow
@@ -169,9 +170,10 @@ def _check_change(
 
 def _check_formats(actions: Sequence[CompletionAction]) -> None:
     """SpecError where results cannot be exported so."""
+    formats = (*FORMATS, FOLDER)
     for number, action in enumerate(actions):
-        if action.action == "export" and action.format not in FORMATS:
-            hint = nearest(action.format, FORMATS) or f"use one of {', '.join(FORMATS)}"
+        if action.action == "export" and action.format not in formats:
+            hint = nearest(action.format, formats) or f"use one of {', '.join(formats)}"
             raise SpecError(f"unknown format {action.format!r}; {hint}", key=f"on_complete[{number}].format")
 
 

@@ -10,6 +10,15 @@ from typing import Final
 from penstock.domain.geometry import ATOMIC_NUMBERS
 
 _FORMULA: Final = re.compile(r"(?:[A-Z][a-z]?[0-9]{0,3})+")
+_ELECTROPOSITIVE_FIRST: Final = tuple(
+    re.findall(
+        r"[A-Z][a-z]?",
+        "RnXeKrArNeHe FrCsRbKNaLi RaBaSrCaMgBe "
+        "LrNoMdFmEsCfBkCmAmPuNpUPaThAc LuYbTmErHoDyTbGdEuSmPmNdPrCeLa YSc "
+        "HfZrTi TaNbV WMoCr ReTcMn OsRuFe IrRhCo PtPdNi AuAgCu HgCdZn TlInGaAlB "
+        "PbSnGeSiC BiSbAsPN H PoTeSeSO AtIBrClF",
+    )
+)
 _PART: Final = re.compile(r"([A-Z][a-z]?)([0-9]*)")
 
 
@@ -36,3 +45,12 @@ def reduce_counts(counts: Mapping[str, int]) -> dict[str, int]:
 def render_formula(counts: Mapping[str, int], order: Iterable[str]) -> str:
     """The formula of a composition, with the elements in this order."""
     return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order if symbol in counts)
+
+
+def usual_order(elements: Iterable[str]) -> tuple[str, ...]:
+    """Elements in the order that formulas have them: the electropositive first (NaCl, GaAs, Ni3Al), unknown ones last.
+
+    The sequence is that of IUPAC's Nomenclature of Inorganic Chemistry (2005), table VI, the other way round.
+    """
+    places = {symbol: place for place, symbol in enumerate(_ELECTROPOSITIVE_FIRST)}
+    return tuple(sorted(elements, key=lambda symbol: (places.get(symbol, len(places)), symbol)))

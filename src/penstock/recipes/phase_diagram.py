@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from penstock.domain.errors import SpecError
-from penstock.domain.formula import read_formula
-from penstock.domain.geometry import parse_geometry
-from penstock.domain.properties import Conclusion, Figure, PropertyResult
-from penstock.domain.property_tables import PhaseDiagramTable
+from penstock.domain.properties import Conclusion
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
 from penstock.engines.abilities import refuse_missing
 from penstock.engines.engine import Ability, Role
+from penstock.recipes.phase_results import describe, make_diagram
 from penstock.recipes.property_steps import check_step_names, job_step
 from penstock.recipes.recipe import ANALYSIS, UNFOLD, Step, View
-
-if TYPE_CHECKING:
-    from penstock.analysis.phase_diagram import HullUncertainty, PhaseDiagram
 
 CALCULATE: Final = "calculate"
 HULL: Final = "hull"
 REFINE: Final = "refine"
 REFINED: Final = "refined_hull"
 _ROLES: Final = {"cell": Role.RELAX_CELL, "ions": Role.RELAX_IONS, "none": Role.SINGLE_POINT}
-_LEFT_OUT_SHOWN: Final = 20
 
 
 class PhaseDiagramRecipe:
@@ -67,7 +60,7 @@ class PhaseDiagramRecipe:
         parent: JobRecord | None,  # noqa: ARG002
     ) -> list[Unfolded]:
         """What is near the hull, from where it relaxed to, and the elements that it is measured against."""
-        diagram, jobs, _ = _diagram(spec.phase_diagram, subject.of_step(CALCULATE))
+        diagram, jobs, _ = make_diagram(spec, subject.of_step(CALCULATE))
         below = spec.phase_diagram.refine_below_ev_per_atom or 0.0
         references = set(diagram.formation.reference_entry)
         near = [n for n, job in enumerate(jobs) if diagram.above_ev[n] <= below or n in references]
@@ -85,107 +78,8 @@ class PhaseDiagramRecipe:
 
     def conclude(self, spec: WorkflowSpec, step: str, subject: Subject) -> Conclusion:
         """Formation energies, energies above the hull, decompositions; ValueError where there is no hull."""
-        table = spec.phase_diagram
         key = REFINE if step == REFINED else CALCULATE
-        diagram, jobs, left_out = _diagram(table, subject.of_step(key))
-        uncertainty = _uncertainty(diagram, table)
-        method = f"convex hull of {len(diagram.entries)} phases, {_calculated(spec, key)}"
-        properties: list[PropertyResult] = []
-        for n, job in enumerate(jobs):
-            properties += _properties(diagram, uncertainty, n, job, method)
-        return Conclusion(tuple(properties), tuple(_figures(diagram, uncertainty, step)), tuple(left_out))
-
-
-def _diagram(table: PhaseDiagramTable, jobs: list[JobRecord]) -> tuple[PhaseDiagram, list[JobRecord], list[str]]:
-    """The diagram, the jobs that its first entries are of, and what was left out and why."""
-    from penstock.analysis.formation import Entry
-    from penstock.analysis.phase_diagram import compute_phase_diagram
-
-    done = [job for job in jobs if job.is_completed and job.energy_ev is not None]
-    failed = [job for job in jobs if job not in done]
-    left_out = [f"left out: {job.name}: {job.failure or 'no energy'}" for job in failed[:_LEFT_OUT_SHOWN]]
-    left_out += [f"left out: {len(failed) - _LEFT_OUT_SHOWN} more"] if len(failed) > _LEFT_OUT_SHOWN else []
-    if not done:
-        raise ValueError(f"none of the {len(jobs)} structures has an energy: {'; '.join(left_out[:3])}")
-    entries = []
-    for job in done:
-        composition = Counter(parse_geometry(job.geometry).symbols)
-        atoms = composition.total()
-        error = table.error_ev_per_atom * atoms if table.error_ev_per_atom else None
-        entries.append(Entry(job.name, composition, job.energy_ev_per_atom * atoms, error))
-    entries += [
-        Entry(f"{formula} (given)", counts, energy * sum(counts.values()), None)
-        for formula, energy in table.energies_ev_per_atom.items()
-        for counts in [read_formula(formula)]
-    ]
-    return compute_phase_diagram(entries, table.references_ev_per_atom or None), done, left_out
-
-
-def _uncertainty(diagram: PhaseDiagram, table: PhaseDiagramTable) -> HullUncertainty | None:
-    import numpy as np
-
-    from penstock.analysis.phase_diagram import compute_hull_uncertainty
-
-    if not table.error_ev_per_atom:
-        return None
-    return compute_hull_uncertainty(diagram, np.full(len(diagram.entries), table.error_ev_per_atom))
-
-
-def _properties(
-    diagram: PhaseDiagram, uncertainty: HullUncertainty | None, n: int, job: JobRecord, method: str
-) -> list[PropertyResult]:
-    import numpy as np
-
-    from penstock.analysis.formation import reduced_formula
-
-    entry = diagram.entries[n]
-    conditions: dict[str, Any] = {"formula": reduced_formula(entry.composition), "stable": bool(diagram.stable[n])}
-    formation_error = float(diagram.formation.formation_error_ev[n])
-    attempts = (job.attempt_name,)
-    parts = (f"{part.share:.4g} {diagram.entries[part.entry].name}" for part in diagram.decomposition(n))
-    hull = conditions | {"decomposition": " + ".join(parts)}
-    if uncertainty is not None:
-        hull["stable_probability"] = round(float(uncertainty.stable_probability[n]), 4)
-    if np.isfinite(diagram.below_others_ev[n]):
-        hull["below_others_ev_per_atom"] = float(diagram.below_others_ev[n])
-    return [
-        PropertyResult(
-            "formation_energy",
-            job.name,
-            float(diagram.formation_ev[n]),
-            "eV/atom",
-            formation_error if np.isfinite(formation_error) else None,
-            conditions,
-            method,
-            attempts,
-        ),
-        PropertyResult(
-            "energy_above_hull",
-            job.name,
-            float(diagram.above_ev[n]),
-            "eV/atom",
-            None if uncertainty is None else float(uncertainty.above_error_ev[n]),
-            hull,
-            method,
-            attempts,
-        ),
-    ]
-
-
-def _figures(diagram: PhaseDiagram, uncertainty: HullUncertainty | None, step: str) -> list[Figure]:
-    from penstock.analysis.chemical_potential import compute_stability_regions
-    from penstock.analysis.phase_figures import figure_chemical_potential, figure_hull
-
-    if len(diagram.elements) < 2:
-        return []
-    regions = compute_stability_regions(diagram)
-    return [
-        figure_hull(diagram, uncertainty, name=step),
-        figure_chemical_potential(diagram, regions, name=f"{step}_chemical_potential"),
-    ]
-
-
-def _calculated(spec: WorkflowSpec, key: str) -> str:
-    """With what the energies were calculated."""
-    better = " with refined parameters" if key == REFINE else ""
-    return f"energies of engine {spec.engine_name}{better}, relaxed: {spec.phase_diagram.relax}"
+        diagram, jobs, left_out = make_diagram(spec, subject.of_step(key))
+        better = " with refined parameters" if key == REFINE else ""
+        energies = f"energies of engine {spec.engine_name}{better}, relaxed: {spec.phase_diagram.relax}"
+        return describe(spec.phase_diagram, diagram, jobs, left_out, energies, step)

@@ -210,14 +210,14 @@ async def conclude(
     await db.executemany(
         "INSERT INTO result (workflow_id, step_id, subject, name, about, value, unit, uncertainty, conditions, method, "
         "attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
+        (  # written down in the connection's thread, one by one: there may be ten thousands
             (
                 *(workflow_id, step.id, drawn.subject, p.name, p.subject, _json(p.value), p.unit),
                 None if p.uncertainty is None else _json(p.uncertainty),
                 *(_json(p.conditions), p.method, _json(p.attempts)),
             )
             for p in conclusion.properties
-        ],
+        ),
     )
     data = {"step": step.key, "subject": name, "properties": len(conclusion.properties)}
     data |= {"failure": conclusion.failure} if conclusion.failure else {}

@@ -5,7 +5,8 @@
 - new, changed (merged before, and now it says something else), unchanged
 - present: the target has the same result already
 - conflict: the target has another result of the same calculation, beyond the tolerances (`other` is its job)
-- named: the target has another structure under the material's name (`other` is that material)
+- named: the target has another structure under the material's name (`other` is that material). What was made of a
+  result has its name from the recipe, and may be another one for every method
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ CLASSIFY: Final = (
             JOIN {source}.material m ON m.id = i.material_id
             JOIN main.material o ON o.namespace = :namespace AND o.name = m.name AND o.workflow_id != :into
                 AND o.key != i.key
-            WHERE i.what = 'new' GROUP BY i.job_id) n
+            JOIN {source}.job s ON s.id = i.job_id
+            WHERE i.what = 'new' AND s.unfolded_from IS NULL GROUP BY i.job_id) n
         WHERE n.job_id = i.job_id""",
 )
 
@@ -121,7 +123,7 @@ MATERIALS: Final = """
 
 _COPIED: Final = (
     *("orig_index", "elements", "natoms", "charge", "spin", "geometry", "name", "source_line", "step", "deck"),
-    *("parameters", "remedies", "method", "created_at"),
+    *("parameters", "remedies", "method", "created_at", "own", "label"),
 )
 """Columns of a job that its result does not change."""
 _RESULT: Final = (
