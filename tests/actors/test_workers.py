@@ -164,6 +164,21 @@ async def test_a_program_is_looked_for_as_the_first_sound_record_asks_for_it(poo
     await pool.run(check)
 
 
+@pytest.mark.parametrize("runs_here", [True, False])
+async def test_parameters_of_a_step_that_do_not_go_together_are_refused(
+    pool: WorkerPool, tmp_path: Path, runs_here: bool
+) -> None:
+    source = tmp_path / "m.xyz"
+    source.write_text(WATER)
+    dynamics = get("emt").parameters({"task": "dynamics", "temperature_k": 300.0}, str)
+    overlaid = msgspec.json.encode(msgspec.structs.replace(dynamics, steps=5))
+    steps = (StepInputs("warm", msgspec.json.encode(dynamics), 1, 1, 1), StepInputs("run", overlaid, 1, 1, 1))
+    with pytest.raises(SpecError, match="must not be more than steps") as caught:
+        await pool.run(CheckWork(SOURCE, str(source), "emt", steps, runs_here))
+    assert caught.value.key == "steps.run.engine.sample_every"
+    await pool.run(CheckWork(SOURCE, str(source), "emt", steps[:1], runs_here))
+
+
 async def test_an_error_nobody_foresaw_is_told_and_the_worker_stays(pool: WorkerPool) -> None:
     with pytest.raises(BusyError, match="a worker process failed: ") as caught:
         await pool.run(Collect("command", b"not json", []))

@@ -61,3 +61,30 @@ def test_hexagonal_axes_are_told_apart() -> None:
     found = [one for one in done.run().properties if one.name == "lattice_parameter"]
     assert [one.conditions["axis"] for one in found] == ["a", "c"]
     assert found[1].value / found[0].value == pytest.approx(np.sqrt(8 / 3), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("where", "given", "message"),
+    [
+        ("engine", {"pressure_gpa": 5.0}, r"follows from \[equilibrate\] pressure_gpa"),
+        ("engine", {"temperature_k": 5.0}, r"follows from \[equilibrate\] temperature_k"),
+        ("engine", {"ensemble": "nvt"}, r"follows from \[equilibrate\] temperature_k"),
+        ("engine", {"steps": 5}, r"follows from \[equilibrate\] produce_ps"),
+        ("steps.relax.engine", {"pressure_gpa": 5.0}, r"follows from \[equilibrate\] pressure_gpa"),
+        ("steps.produce_1.engine", {"temperature_k": 5.0}, r"follows from \[equilibrate\] temperature_k"),
+    ],
+)
+def test_what_its_own_table_decides_is_not_taken_from_elsewhere(
+    where: str, given: dict[str, float], message: str
+) -> None:
+    engine = {"name": "emt"} | (given if where == "engine" else {})
+    steps = {} if where == "engine" else {where.split(".")[1]: {"engine": given}}
+    with pytest.raises(SpecError, match=message) as caught:
+        EQUILIBRATE.steps(View(spec_of("equilibrate", engine, equilibrate={"temperature_k": 300.0}, steps=steps), ()))
+    assert caught.value.key == f"{where}.{next(iter(given))}"
+
+
+def test_a_supercell_is_taken_instead_of_a_number_of_atoms() -> None:
+    engine = {"name": "emt", "supercell": [2, 2, 2]}
+    _, produce, _ = EQUILIBRATE.steps(View(spec_of("equilibrate", engine, equilibrate={"temperature_k": 300.0}), ()))
+    assert "min_atoms" not in produce.engine

@@ -142,7 +142,7 @@ class StepInputs(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CheckWork(Task[None], frozen=True):
-    """Refuses a source that cannot be read at all, and an engine that is not installed."""
+    """Refuses a source that cannot be read at all, an engine that is not installed, and steps that it cannot do."""
 
     source: StructureSource
     path: str
@@ -154,18 +154,28 @@ class CheckWork(Task[None], frozen=True):
     def run(self) -> None:
         """Raises SpecError."""
         structures.check_source(self.source, structures.place_of(self.path))
-        if not self.runs_here:
-            return
         engine = engines.get(self.engine)
         if engine.kind == "python":
-            try:
-                engine.load()
-            except ImportError as error:
-                raise SpecError(
-                    f"{self.engine} is not installed beside penstockd: {error}", key="engine.name"
-                ) from error
-        else:
+            self._check_parameters(engine)
+            if self.runs_here:
+                self._load(engine)
+        elif self.runs_here:
             self._check_program(engine)
+
+    def _load(self, engine: engines.Engine[Any]) -> None:
+        try:
+            engine.load()
+        except ImportError as error:
+            raise SpecError(f"{self.engine} is not installed beside penstockd: {error}", key="engine.name") from error
+
+    def _check_parameters(self, engine: engines.Engine[Any]) -> None:
+        """What a step puts over checked parameters may not go together with them: rendering tells."""
+        structure = structures.first_structure(self.source, structures.place_of(self.path))
+        for step in self.steps:
+            try:
+                step.render(engine, structure)
+            except SpecError as error:
+                raise SpecError(error.message, key=f"steps.{step.key}.{error.key or 'engine'}") from error
 
     def _check_program(self, engine: engines.Engine[Any]) -> None:
         """Looks for the programs as the first structure asks for them; one in the attempt's directory comes later."""

@@ -162,8 +162,18 @@ def _check_diffusion(table: DiffusionTable) -> None:
     _check_elements("diffusion.species", table.species)
     if not table.dimensions or set(table.dimensions) - set("xyz") or len(set(table.dimensions)) < len(table.dimensions):
         raise SpecError(f'{table.dimensions!r} is none of "x", "xy", "xyz" and the like', key="diffusion.dimensions")
-    if table.viscosity_pa_s is not None and not 0 < table.viscosity_pa_s < 1e12:
-        raise SpecError("a viscosity is above 0, in Pa s", key="diffusion.viscosity_pa_s")
+    if table.viscosity_pa_s is not None:
+        _check_viscosity(table, table.viscosity_pa_s)
+
+
+def _check_viscosity(table: DiffusionTable, viscosity_pa_s: float) -> None:
+    key = "diffusion.viscosity_pa_s"
+    if not 0 < viscosity_pa_s < 1e12:
+        raise SpecError("a viscosity is above 0, in Pa s", key=key)
+    if len(table.temperatures_k) > 1:
+        raise SpecError("a viscosity is that of one temperature; leave it out, or give one temperature", key=key)
+    if len(table.dimensions) < 3:
+        raise SpecError('the correction of the finite size is for dimensions = "xyz"; leave it out', key=key)
 
 
 def _check_phase_diagram(table: PhaseDiagramTable) -> None:
@@ -187,8 +197,8 @@ def _check_temperatures(key: str, temperatures_k: list[float]) -> None:
     for temperature in temperatures_k:
         if not 0 < temperature <= TEMPERATURE_MAX_K:
             raise SpecError(f"{temperature:g} K is no temperature above 0, up to {TEMPERATURE_MAX_K:g} K", key=key)
-    if len(set(temperatures_k)) < len(temperatures_k):
-        raise SpecError("names a temperature twice; name each once", key=key)
+    if len({f"{temperature:g}" for temperature in temperatures_k}) < len(temperatures_k):  # as steps are named
+        raise SpecError("names a temperature twice (they count to six digits); name each once", key=key)
 
 
 def _check_pressure(where: str, pressure_gpa: float) -> None:

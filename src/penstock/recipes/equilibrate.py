@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.domain.errors import SpecError
@@ -15,11 +13,12 @@ from penstock.domain.property_tables import EquilibrateTable
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
 from penstock.engines.abilities import refuse_missing
-from penstock.engines.dynamics import CELLS, read_description
+from penstock.engines.dynamics import CELLS
 from penstock.engines.engine import Ability, Role
 from penstock.recipes.crystal_cell import cell_properties, to_conventional
-from penstock.recipes.property_steps import check_step_names, job_step
+from penstock.recipes.property_steps import check_step_names, job_step, refuse_decided, size_of
 from penstock.recipes.recipe import ANALYSIS, Step, View
+from penstock.recipes.segments import find_unbroken, load_segments
 
 if TYPE_CHECKING:
     from penstock.analysis.averages import Mean
@@ -28,6 +27,16 @@ if TYPE_CHECKING:
 RELAX: Final = "relax"
 ANALYSE: Final = "equilibrate"
 _SAMPLE_FS: Final = 20.0
+_DECIDED: Final = {
+    "pressure_gpa": "pressure_gpa",
+    "ensemble": "temperature_k",
+    "temperature_k": "temperature_k",
+    "timestep_fs": "timestep_fs",
+    "steps": "produce_ps",
+    "sample_every": "produce_ps",
+    "min_atoms": "min_atoms",
+    "seed": "seed",
+}
 _ALIKE_ANGSTROM: Final = 1e-3  # axes of the relaxed crystal that differ by less are one and the same
 
 
@@ -54,6 +63,7 @@ class Equilibrate:
         if table.temperature_k is not None:
             steps += _segments(spec, table)
         check_step_names(spec, [step.key for step in steps])
+        refuse_decided(spec, _DECIDED, [step.key for step in steps])
         return [*steps, Step(ANALYSE, ANALYSIS, steps[-1].key)]
 
     def unfold(
@@ -92,8 +102,8 @@ def _segments(spec: WorkflowSpec, table: EquilibrateTable) -> list[Step]:
         "timestep_fs": table.timestep_fs,
         "steps": steps_in_all // table.segments,
         "sample_every": max(1, round(_SAMPLE_FS / table.timestep_fs)),
-        "min_atoms": table.min_atoms,
         "seed": table.seed,
+        **size_of(spec, table.min_atoms),
     }
     steps: list[Step] = []
     after = RELAX
@@ -133,12 +143,12 @@ def _at_temperature(spec: WorkflowSpec, subject: Subject, relaxed: JobRecord) ->
     from penstock.analysis.diffusion_figures import figure_time_series
 
     table = spec.equilibrate
-    jobs = [job for n in range(1, table.segments + 1) for job in subject.of_step(production(n))]
-    done = list(itertools.takewhile(lambda job: job.is_completed, jobs))
+    done, broken = find_unbroken(subject, [production(n) for n in range(1, table.segments + 1)])
     if not done:
-        raise ValueError(f"its dynamics came to nothing: {jobs[0].failure if jobs else 'there was none'}")
-    notes = [f"averaged without segment {len(done) + 1}: {jobs[len(done)].failure}"] if len(done) < len(jobs) else []
-    cells, atoms, interval_fs = _load_cells(done)
+        raise ValueError(f"its dynamics came to nothing: {broken}")
+    notes = [f"averaged without what came after; {broken}"] if broken else []
+    description, arrays = load_segments(done, CELLS)
+    cells, atoms = np.concatenate(arrays), len(description.symbols)
     conventional = to_conventional(relaxed.end_geometry, spec.elastic.symprec_angstrom)
     repeats = _repeats(cells[0], relaxed.end_geometry)
     average = average_cell(conventional @ (cells / np.array(repeats, dtype=float)[:, None]))
@@ -175,27 +185,11 @@ def _at_temperature(spec: WorkflowSpec, subject: Subject, relaxed: JobRecord) ->
     )
     volumes = np.abs(np.linalg.det(cells)) / atoms
     mean = replace(volume, value=volume.value / atoms, standard_error=volume.standard_error / atoms)
-    label = "Volume (Å³/atom)"
+    label, interval_fs = "Volume (Å³/atom)", description.timestep_fs * description.sample_every
     figures: list[Figure] = [
         figure_time_series({label: volumes}, interval_fs, {label: mean}, name="volume", title=subject.name)
     ]
     return Conclusion(tuple(properties), tuple(figures), tuple(notes))
-
-
-def _load_cells(jobs: Sequence[JobRecord]) -> tuple[Floats, int, float]:
-    """Cells (frames, 3, 3; Å) of segments, how many atoms they hold, and the time (fs) between two."""
-    import numpy as np
-
-    arrays = []
-    for job in jobs:
-        try:
-            directory = Path(job.directory or "")
-            description = read_description(directory)
-            arrays.append(np.load(directory / CELLS))
-        except OSError as error:
-            raise ValueError(f"the trajectory of job {job.id} cannot be read: {error}; retry it") from error
-    interval_fs = description.timestep_fs * description.sample_every
-    return np.concatenate(arrays), len(description.symbols), interval_fs
 
 
 def _repeats(supercell: Floats, geometry: str) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -55,3 +55,27 @@ def check_step_names(spec: WorkflowSpec, known: Collection[str]) -> None:
             raise SpecError(f"{name!r} is no step of recipe {spec.recipe!r}; {hint}", key=f"steps.{name}")
     if spec.chain.template or spec.chain.steps:
         raise SpecError(f"recipe {spec.recipe!r} has its own steps; leave [chain] out", key="chain")
+
+
+def refuse_decided(spec: WorkflowSpec, decided: Mapping[str, str], steps: Iterable[str]) -> None:
+    """SpecError for an engine parameter that follows from the recipe's own table, whose key `decided` gives for it.
+
+    What is looked at are `[engine]` and the tables of `steps`: there it would not count, or what is analysed would not
+    be what was calculated.
+    """
+    for where, table in engine_tables(spec, steps):
+        for name in table:
+            if name in decided:
+                message = f"follows from [{spec.recipe}] {decided[name]}; leave it out here"
+                raise SpecError(message, key=f"{where}.{name}")
+
+
+def engine_tables(spec: WorkflowSpec, steps: Iterable[str]) -> list[tuple[str, Mapping[str, Any]]]:
+    """`[engine]`, and what `steps` have in its place, each with where it stands."""
+    own = [(f"steps.{key}.engine", spec.steps[key].engine) for key in steps if key in spec.steps]
+    return [("engine", spec.engine), *own]
+
+
+def size_of(spec: WorkflowSpec, min_atoms: int) -> dict[str, int]:
+    """How many atoms molecular dynamics takes at least, unless `[engine]` says how often the cell is repeated."""
+    return {} if "supercell" in spec.engine else {"min_atoms": min_atoms}
