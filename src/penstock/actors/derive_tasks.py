@@ -112,7 +112,11 @@ class Conclude(Task[list[Drawn]], frozen=True):
         if trouble is not None:
             return Drawn(material, Conclusion(failure=trouble), seen)
         conclusion, failure = _attempted(lambda: recipe.conclude(spec, self.step, subject))
-        return Drawn(material, conclusion or Conclusion(failure=failure), seen)
+        conclusion = conclusion or Conclusion(failure=failure)
+        if changed := reader.changed_meanwhile(material):
+            mixed = f"beware: some of its results were calculated before {', '.join(changed)} changed, some after"
+            conclusion = msgspec.structs.replace(conclusion, notes=(*conclusion.notes, mixed))
+        return Drawn(material, conclusion, seen)
 
 
 def _attempted(derive: Callable[[], T]) -> tuple[T | None, str | None]:
