@@ -238,6 +238,25 @@ async def test_another_spec_has_everything_derived_again_though_its_report_is_st
         assert run.query("SELECT count(*), count(DISTINCT name) FROM job") == [(5, 5)]
 
 
+async def test_results_of_two_methods_are_told_apart(tmp_path: Path) -> None:
+    async with run_family(tmp_path, 1) as run:
+        failing(run, "h0 1")
+        await run.until_ended()
+        failing(run)
+        run.start()
+        await run.ask(ResumeWorkflow(None, revision_of(run, engine__argv=["other"], priority=3)))
+        assert await run.until_ended() == "completed"
+        (counted, *_) = read_results(Path(run.context.database), run.id).concluded
+        assert counted.conclusion.notes == (
+            "beware: some of its results were calculated before engine.argv changed, some after",
+        )
+        run.start()
+        await run.ask(ResumeWorkflow(None, revision_of(run, priority=4)))
+        assert await run.until_ended() == "completed"
+        (again, *_) = read_results(Path(run.context.database), run.id).concluded
+        assert again.conclusion.notes == counted.conclusion.notes
+
+
 async def test_a_subject_that_takes_workers_down_is_found(tmp_path: Path) -> None:
     async with run_family(tmp_path, 5) as run:
         poison = 3  # h2's job

@@ -91,6 +91,26 @@ class SubjectReader:
         ).fetchone()
         return row[0] if row else None
 
+    def changed_meanwhile(self, material: int) -> list[str]:
+        """Keys of the method that were changed between results about that material (0: about all); else none."""
+        about = "j.subject = ?" if material else "? = 0 AND j.subject IS NOT NULL"
+        first, last = self._db.execute(
+            "SELECT min(a.revision), max(a.revision) FROM job j JOIN attempt a ON a.job_id = j.id "
+            f"AND a.number = j.attempts WHERE j.workflow_id = ? AND j.state = 'completed' AND {about}",
+            (self._workflow_id, material),
+        ).fetchone()
+        if first == last:
+            return []
+        changed: dict[str, None] = {}
+        for (data,) in self._db.execute(
+            "SELECT data FROM event WHERE workflow_id = ? AND kind = 'workflow_changed' ORDER BY seq",
+            (self._workflow_id,),
+        ):
+            told = msgspec.json.decode(data)
+            if first < told["revision"] <= last:
+                changed |= {change["key"]: None for change in told["changes"] if _is_of_method(change["key"])}
+        return list(changed)
+
     def _concluded(self, material: int) -> dict[str, Conclusion]:
         found = read_conclusions(self._db, self._workflow_id, material)
         return {one.step: one.conclusion for one in found}
@@ -124,6 +144,11 @@ class SubjectReader:
             directory=str((self._directory / directory).resolve()) if directory else None,
             origin=_origin(row["origin"]),
         )
+
+
+def _is_of_method(key: str) -> bool:
+    """Whether a key says how something is calculated; where the program is does not."""
+    return key.startswith(("engine.", "steps.")) and not key.endswith("engine.command") and ".resources." not in key
 
 
 def _origin(text: str | None) -> str | None:
