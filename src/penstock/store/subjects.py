@@ -32,6 +32,19 @@ _JOBS: Final = f"""
 """
 
 
+_REVISIONS: Final = """
+    SELECT min(a.revision), max(a.revision) FROM job j JOIN attempt a ON a.job_id = j.id AND a.directory = j.job_dir
+    WHERE j.workflow_id = ?1 AND j.state = 'completed' AND {}
+"""
+_CHANGED: Final = """
+    SELECT DISTINCT json_extract(c.value, '$.key') FROM event e, json_each(e.data, '$.changes') c
+    WHERE e.workflow_id = ?1 AND e.kind = 'workflow_changed'
+        AND json_extract(e.data, '$.revision') BETWEEN ?2 + 1 AND ?3
+        AND (json_extract(c.value, '$.key') LIKE 'engine.%' OR json_extract(c.value, '$.key') LIKE 'steps.%')
+    ORDER BY 1
+"""
+
+
 class SubjectReader:
     """Reads the subjects of a workflow; everything as one moment has it."""
 
@@ -90,6 +103,14 @@ class SubjectReader:
             (self._workflow_id, as_array(parents)),
         ).fetchone()
         return row[0] if row else None
+
+    def changed_between(self, material: int) -> list[str]:
+        """The keys of the engine's parameters that were changed after some of its results, and before others."""
+        about = "j.subject = ?2" if material else "j.subject IS NOT NULL AND ?2 = 0"
+        first, last = self._db.execute(_REVISIONS.format(about), (self._workflow_id, material)).fetchone()
+        if first == last:
+            return []
+        return [key for (key,) in self._db.execute(_CHANGED, (self._workflow_id, first, last))]
 
     def _concluded(self, material: int) -> dict[str, Conclusion]:
         found = read_conclusions(self._db, self._workflow_id, material)
