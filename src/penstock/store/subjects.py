@@ -14,7 +14,7 @@ from penstock.domain.properties import Conclusion
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import WHOLE, JobRecord, Subject
 from penstock.store.connection import reading
-from penstock.store.deriving import SEEN, JobSeen
+from penstock.store.deriving import OF_SUBJECT, SEEN, JobSeen
 from penstock.store.results import read_conclusions
 from penstock.store.selection import as_array
 
@@ -28,13 +28,14 @@ _JOBS: Final = f"""
         (SELECT json_group_object(p.name, json(p.value)) FROM property p WHERE p.job_id = j.id) AS properties
     FROM job j JOIN step s ON s.id = j.step_id LEFT JOIN material m ON m.id = j.subject
         JOIN workflow w ON w.workflow_id = j.workflow_id
-    WHERE j.workflow_id = ? AND {{}} ORDER BY j.id
+    WHERE {{}} ORDER BY j.id
 """
 
 
+_J_OF_SUBJECT: Final = "+j.workflow_id = ? AND j.subject = ?"  # as OF_SUBJECT
 _REVISIONS: Final = """
     SELECT min(a.revision), max(a.revision) FROM job j JOIN attempt a ON a.job_id = j.id AND a.directory = j.job_dir
-    WHERE j.workflow_id = ?1 AND j.state = 'completed' AND {}
+    WHERE {} AND j.state = 'completed'
 """
 _CHANGED: Final = """
     SELECT DISTINCT json_extract(c.value, '$.key') FROM event e, json_each(e.data, '$.changes') c
@@ -70,9 +71,9 @@ class SubjectReader:
     def subject(self, material: int) -> Subject:
         """The subject that material is; 0: all together."""
         if not material:
-            jobs = tuple(self._jobs("j.subject IS NOT NULL"))
+            jobs = tuple(self._jobs("j.workflow_id = ? AND j.subject IS NOT NULL"))
             return Subject(WHOLE, jobs, self._concluded(0))
-        jobs = tuple(self._jobs("j.subject = ?", material))
+        jobs = tuple(self._jobs(_J_OF_SUBJECT, material))
         (name,) = self._db.execute("SELECT name FROM material WHERE id = ?", (material,)).fetchone()
         return Subject(name, jobs, self._concluded(material))
 
@@ -84,10 +85,9 @@ class SubjectReader:
 
     def seen(self, material: int) -> list[JobSeen]:
         """Its jobs as they are now."""
-        condition = "subject = ?2" if material else "subject IS NOT NULL AND ?2 = 0"
+        condition = OF_SUBJECT if material else "workflow_id = ? AND subject IS NOT NULL AND ? = 0"
         return self._db.execute(
-            f"SELECT {SEEN} FROM job WHERE workflow_id = ?1 AND {condition} ORDER BY id",
-            (self._workflow_id, material),
+            f"SELECT {SEEN} FROM job WHERE {condition} ORDER BY id", (self._workflow_id, material)
         ).fetchall()
 
     def seen_job(self, job: int) -> list[JobSeen]:
@@ -106,7 +106,7 @@ class SubjectReader:
 
     def changed_between(self, material: int) -> list[str]:
         """The keys of the engine's parameters that were changed after some of its results, and before others."""
-        about = "j.subject = ?2" if material else "j.subject IS NOT NULL AND ?2 = 0"
+        about = _J_OF_SUBJECT if material else "j.workflow_id = ? AND j.subject IS NOT NULL AND ? = 0"
         first, last = self._db.execute(_REVISIONS.format(about), (self._workflow_id, material)).fetchone()
         if first == last:
             return []
