@@ -31,7 +31,7 @@ from penstock.domain.context import Mode, plan_context
 from penstock.domain.errors import ConflictError, StoreError
 from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.domain.remedy import Change, Rule
-from penstock.domain.revision import Revision
+from penstock.domain.revision import Revision, SpecChange
 from penstock.domain.spec import RetryTable, WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
 from penstock.domain.views import Selection
@@ -506,6 +506,30 @@ async def test_what_another_spec_does_not_want_is_not_derived(tmp_path: Path, mo
         await run.ask(ResumeWorkflow(None, Revision(spec, fewer, parameters, 1, 0, ())))
         assert await run.until_ended() == "completed"
         assert values(run) == {("count", "h0"): 3}
+
+
+@pytest.mark.parametrize(("key", "is_told"), [("engine.command", True), ("slots", False)])
+async def test_results_from_before_and_after_a_change_are_not_compared_in_silence(
+    tmp_path: Path, *, key: str, is_told: bool
+) -> None:
+    async with run_family(tmp_path, 1) as run:
+        failing(run, "h0 0")
+        await run.until_ended()
+        failing(run)
+        ((spec, parameters),) = run.query("SELECT spec, parameters FROM workflow")
+        run.start()
+        await run.ask(RetryJobs(Selection(statuses=("failed",))))
+        await run.until_ended()
+        assert read_results(Path(run.context.database), run.id).concluded[0].conclusion.notes == ()
+        run.start()
+        run.workers.look = lambda look: Seen(look.job, look.attempts, look.directory, found=look.job == 2)
+        await run.ask(ResumeWorkflow(None, Revision(spec, spec, parameters, 2, 0, (SpecChange(key, 1, 2),))))
+        await review(run, ReviewKind.RESET_MISSING)
+        await run.until_ended()
+        notes = read_results(Path(run.context.database), run.id).concluded[0].conclusion.notes
+        assert notes == (
+            ("beware: engine.command changed between the calculations that this rests on (resume)",) if is_told else ()
+        )
 
 
 async def test_nothing_is_left_to_resume_of_what_has_been_refined(tmp_path: Path) -> None:

@@ -109,11 +109,20 @@ class Conclude(Task[list[Drawn]], frozen=True):
         with self.place.reader() as reader:
             name, spec, _ = reader.spec()
             subject, seen, trouble = reader.subject(material), reader.seen(material), reader.trouble(material)
+            changed = reader.changed_between(material)
         if trouble is not None:
             return Drawn(material, Conclusion(failure=trouble), seen)
         recipe = get_property_recipe(name)
         conclusion, failure = _attempted(lambda: _checked(recipe.conclude(spec, self.step, subject)))
-        return Drawn(material, conclusion or Conclusion(failure=failure), seen)
+        return Drawn(material, _noted(conclusion or Conclusion(failure=failure), changed), seen)
+
+
+def _noted(conclusion: Conclusion, changed: list[str]) -> Conclusion:
+    """The conclusion, with a word on parameters that were changed between the calculations that it rests on."""
+    if not changed:
+        return conclusion
+    note = f"beware: {', '.join(changed)} changed between the calculations that this rests on (resume)"
+    return msgspec.structs.replace(conclusion, notes=(note, *conclusion.notes))
 
 
 def _checked(conclusion: Conclusion) -> Conclusion:

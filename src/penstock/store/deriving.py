@@ -23,6 +23,8 @@ from penstock.store.selection import Where, as_array
 JobSeen = tuple[int, int, str]
 """A job as it was when it was looked at: its id, its attempts, and what else tells of a change."""
 SEEN: Final = "id, attempts, state || ' ' || updated_at || ' ' || coalesce(final_energy, '')"
+OF_SUBJECT: Final = "+workflow_id = ? AND subject = ?"
+"""Jobs about a material. The sign keeps SQLite from passing by all jobs of the workflow, which lie in their order."""
 _ENDED: Final = ", ".join(f"'{state}'" for state in sorted(ENDED))
 _OPEN: Final = ", ".join(f"'{state}'" for state in sorted(set(JobState) - ENDED))
 NOT_UNFOLDED: Final = Where("id NOT IN (SELECT u.parent_id FROM unfolding u WHERE u.jobs > 0)")
@@ -48,9 +50,9 @@ _CONCLUDABLE: Final = f"""
         AND NOT EXISTS (SELECT 1 FROM job o WHERE o.subject = j.subject AND o.state IN ({_OPEN}))
     LIMIT ?3
 """
-_NOW: Final = f"SELECT {SEEN}, state IN ({_ENDED}) FROM job WHERE workflow_id = ?"
-_SUBJECT_NOW: Final = f"{_NOW} AND subject = ? ORDER BY id"
-_ALL_NOW: Final = f"{_NOW} AND subject IS NOT NULL ORDER BY id"
+_NOW: Final = f"SELECT {SEEN}, state IN ({_ENDED}) FROM job"
+_SUBJECT_NOW: Final = f"{_NOW} WHERE {OF_SUBJECT} ORDER BY id"
+_ALL_NOW: Final = f"{_NOW} WHERE workflow_id = ? AND subject IS NOT NULL ORDER BY id"
 _PARENT_NOW: Final = f"SELECT {SEEN}, state = 'completed' FROM job WHERE workflow_id = ? AND id = ?"
 _INSERT_JOBS: Final = """
     INSERT INTO job (name, elements, natoms, charge, spin, geometry, label, own, calculation, orig_index, source_line,
@@ -151,8 +153,8 @@ async def unfold(
     known = {
         row[0]
         for row in await db.execute_fetchall(
-            "SELECT name FROM job WHERE subject = ? AND step_id = ? AND unfolded_from IS ?",
-            (subject, step.id, unfolding.parent or None),
+            f"SELECT name FROM job WHERE {OF_SUBJECT} AND +step_id = ? AND unfolded_from IS ?",
+            (workflow_id, subject, step.id, unfolding.parent or None),
         )
     }
     jobs = [job for job in unfolding.jobs if job.name not in known]

@@ -14,7 +14,7 @@ from penstock.domain.properties import Conclusion
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import WHOLE, JobRecord, Subject
 from penstock.store.connection import reading
-from penstock.store.deriving import SEEN, JobSeen
+from penstock.store.deriving import OF_SUBJECT, SEEN, JobSeen
 from penstock.store.results import read_conclusions
 from penstock.store.selection import as_array
 
@@ -28,7 +28,21 @@ _JOBS: Final = f"""
         (SELECT json_group_object(p.name, json(p.value)) FROM property p WHERE p.job_id = j.id) AS properties
     FROM job j JOIN step s ON s.id = j.step_id LEFT JOIN material m ON m.id = j.subject
         JOIN workflow w ON w.workflow_id = j.workflow_id
-    WHERE j.workflow_id = ? AND {{}} ORDER BY j.id
+    WHERE {{}} ORDER BY j.id
+"""
+
+
+_J_OF_SUBJECT: Final = "+j.workflow_id = ? AND j.subject = ?"  # as OF_SUBJECT
+_REVISIONS: Final = """
+    SELECT min(a.revision), max(a.revision) FROM job j JOIN attempt a ON a.job_id = j.id AND a.directory = j.job_dir
+    WHERE {} AND j.state = 'completed'
+"""
+_CHANGED: Final = """
+    SELECT DISTINCT json_extract(c.value, '$.key') FROM event e, json_each(e.data, '$.changes') c
+    WHERE e.workflow_id = ?1 AND e.kind = 'workflow_changed'
+        AND json_extract(e.data, '$.revision') BETWEEN ?2 + 1 AND ?3
+        AND (json_extract(c.value, '$.key') LIKE 'engine.%' OR json_extract(c.value, '$.key') LIKE 'steps.%')
+    ORDER BY 1
 """
 
 
@@ -57,9 +71,9 @@ class SubjectReader:
     def subject(self, material: int) -> Subject:
         """The subject that material is; 0: all together."""
         if not material:
-            jobs = tuple(self._jobs("j.subject IS NOT NULL"))
+            jobs = tuple(self._jobs("j.workflow_id = ? AND j.subject IS NOT NULL"))
             return Subject(WHOLE, jobs, self._concluded(0))
-        jobs = tuple(self._jobs("j.subject = ?", material))
+        jobs = tuple(self._jobs(_J_OF_SUBJECT, material))
         (name,) = self._db.execute("SELECT name FROM material WHERE id = ?", (material,)).fetchone()
         return Subject(name, jobs, self._concluded(material))
 
@@ -71,10 +85,9 @@ class SubjectReader:
 
     def seen(self, material: int) -> list[JobSeen]:
         """Its jobs as they are now."""
-        condition = "subject = ?2" if material else "subject IS NOT NULL AND ?2 = 0"
+        condition = OF_SUBJECT if material else "workflow_id = ? AND subject IS NOT NULL AND ? = 0"
         return self._db.execute(
-            f"SELECT {SEEN} FROM job WHERE workflow_id = ?1 AND {condition} ORDER BY id",
-            (self._workflow_id, material),
+            f"SELECT {SEEN} FROM job WHERE {condition} ORDER BY id", (self._workflow_id, material)
         ).fetchall()
 
     def seen_job(self, job: int) -> list[JobSeen]:
@@ -91,25 +104,13 @@ class SubjectReader:
         ).fetchone()
         return row[0] if row else None
 
-    def changed_meanwhile(self, material: int) -> list[str]:
-        """Keys of the method that were changed between results about that material (0: about all); else none."""
-        about = "j.subject = ?" if material else "? = 0 AND j.subject IS NOT NULL"
-        first, last = self._db.execute(
-            "SELECT min(a.revision), max(a.revision) FROM job j JOIN attempt a ON a.job_id = j.id "
-            f"AND a.number = j.attempts WHERE j.workflow_id = ? AND j.state = 'completed' AND {about}",
-            (self._workflow_id, material),
-        ).fetchone()
+    def changed_between(self, material: int) -> list[str]:
+        """The keys of the engine's parameters that were changed after some of its results, and before others."""
+        about = _J_OF_SUBJECT if material else "j.workflow_id = ? AND j.subject IS NOT NULL AND ? = 0"
+        first, last = self._db.execute(_REVISIONS.format(about), (self._workflow_id, material)).fetchone()
         if first == last:
             return []
-        changed: dict[str, None] = {}
-        for (data,) in self._db.execute(
-            "SELECT data FROM event WHERE workflow_id = ? AND kind = 'workflow_changed' ORDER BY seq",
-            (self._workflow_id,),
-        ):
-            told = msgspec.json.decode(data)
-            if first < told["revision"] <= last:
-                changed |= {change["key"]: None for change in told["changes"] if _is_of_method(change["key"])}
-        return list(changed)
+        return [key for (key,) in self._db.execute(_CHANGED, (self._workflow_id, first, last))]
 
     def _concluded(self, material: int) -> dict[str, Conclusion]:
         found = read_conclusions(self._db, self._workflow_id, material)
