@@ -248,7 +248,7 @@ async def test_results_of_two_methods_are_told_apart(tmp_path: Path) -> None:
         assert await run.until_ended() == "completed"
         (counted, *_) = read_results(Path(run.context.database), run.id).concluded
         assert counted.conclusion.notes == (
-            "beware: some of its results were calculated before engine.argv changed, some after",
+            "beware: engine.argv changed between the calculations that this rests on (resume)",
         )
         run.start()
         await run.ask(ResumeWorkflow(None, revision_of(run, priority=4)))

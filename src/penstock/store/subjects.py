@@ -147,11 +147,6 @@ class SubjectReader:
         )
 
 
-def _is_of_method(key: str) -> bool:
-    """Whether a key says how something is calculated; where the program is does not."""
-    return key.startswith(("engine.", "steps.")) and not key.endswith("engine.command") and ".resources." not in key
-
-
 def _origin(text: str | None) -> str | None:
     """The attempt of another workflow that gave a result, as `workflow:job.number`."""
     if text is None:
