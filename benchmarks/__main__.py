@@ -16,6 +16,7 @@ from benchmarks.report import LeftOutError, Options, Report, show, write
 NAMES: Final = (
     "cold_start",
     "commands",
+    "dynamics",
     "emt_points",
     "hull",
     "idle_workflows",

@@ -67,6 +67,10 @@ class Chain:
         self._geometry = block(atoms)
         self._from: tuple[Path, Sequence[str]] | None = None
 
+    def goes_on_from(self, other: Chain) -> None:
+        """Begin with the state in which another run ended."""
+        self._from = other._from
+
     def attempt(self, kill_at: int | None = None) -> Outcome:
         """One attempt at what is to be done next; `kill_at`: the write or calculation that it does not survive."""
         previous = tuple(self._from[1]) if self._from else ()
