@@ -183,6 +183,12 @@ def _check_phase_diagram(table: PhaseDiagramTable) -> None:
             read_formula(formula)
         except ValueError as error:
             raise SpecError(str(error), key="phase_diagram.energies_ev_per_atom") from None
+    for name in ("energies_ev_per_atom", "references_ev_per_atom"):
+        for what, energy in getattr(table, name).items():
+            if not math.isfinite(energy):
+                raise SpecError(
+                    f"{energy} is no energy; give a finite number in eV", key=f"phase_diagram.{name}.{what}"
+                )
     _check_within("phase_diagram", table, {"error_ev_per_atom": (0.0, 10.0)})
     if table.refine_below_ev_per_atom is not None:
         _check_within("phase_diagram", table, {"refine_below_ev_per_atom": (0.0, 10.0)})
