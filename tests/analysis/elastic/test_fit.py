@@ -140,6 +140,22 @@ def test_with_as_many_data_as_constants_nothing_is_said_of_errors() -> None:
     assert any("nothing is known of the errors" in note for note in fit.notes)
 
 
+def test_stresses_that_symmetry_makes_equal_are_one_datum_and_tell_nothing_of_errors() -> None:
+    symmetry = symmetry_of(CLASSES["m-3m"][0])
+    tensor = random_tensor(3, symmetry.operations)
+    strains = planned(symmetry, (-0.01, 0.01))  # under shear of either sign the normal stresses are the same
+    curved = np.zeros_like(strains)
+    curved[:, :3] = -800 * (strains**2).sum(axis=1, keepdims=True)
+    zero = np.zeros((3, 3))
+    bent = stress_matrix(strains @ tensor + curved)
+    fit = fit_elastic(strains, bent, "tension", symmetry.operations, reference_stress_gpa=zero)
+    assert fit.degree == 1  # a parabola through three points explains nothing
+    assert fit.degrees_of_freedom == 4
+    assert fit.standard_error_gpa is not None
+    assert fit.standard_error_gpa[0, 0] > 1  # GPa: what the curvature leaves
+    close(fit, tensor, 1e-9)
+
+
 def test_third_order_terms_are_found_and_taken_out() -> None:
     symmetry = symmetry_of(CLASSES["m-3m"][0])
     tensor = random_tensor(3, symmetry.operations)

@@ -19,6 +19,7 @@ _SIGNIFICANT: Final = 0.01
 _EXACT: Final = (
     1e-9  # residuals that are but rounding, over the size of the stresses; columns that are, over the largest
 )
+_SAME: Final = 1e-4  # strains that symmetry turns into one another, as `little_group` compares them
 
 
 class LeastSquares(NamedTuple):
@@ -66,9 +67,46 @@ def _explains_more(other: LeastSquares, than: LeastSquares, exact: float) -> boo
     return bool(stats.f.sf(gain / noise, added, other.degrees_of_freedom) < _SIGNIFICANT)
 
 
+class _Form(NamedTuple):
+    """The stresses that symmetry allows under strain of one direction, orthonormal, in Kelvin's form.
+
+    Where symmetry makes a strain of its negative, `even` (e, 6) are those that are the same for both and `odd` (o, 6)
+    those that change sign; where it does not, `even` is empty, `is_reversed` False, and `odd` has them all.
+    """
+
+    even: Floats
+    odd: Floats
+    is_reversed: bool
+
+    @property
+    def all(self) -> Floats:
+        """Both, (e + o, 6)."""
+        return np.vstack([self.even, self.odd])
+
+    def of_power(self, power: int) -> Floats:
+        """Which of them go with a power of the amplitude."""
+        if not self.is_reversed:
+            return self.odd
+        return self.odd if power % 2 else self.even
+
+
+def _form(group: Floats, strain: Floats) -> _Form:
+    """What the operations `group` (n, 3, 3) leave of the stress under a strain (3, 3)."""
+    little = little_group(group, strain)
+    allowed = stress_basis(little)
+    turned = group @ strain @ np.swapaxes(group, 1, 2)
+    reversing = group[np.abs(turned + strain).max(axis=(1, 2)) <= _SAME * np.abs(strain).max()]
+    if not len(reversing):
+        return _Form(np.zeros((0, 6)), allowed, is_reversed=False)
+    even = stress_basis(np.concatenate([little, reversing]))
+    inside = allowed - allowed @ even.T @ even
+    values, vectors = np.linalg.eigh(inside.T @ inside)
+    return _Form(even, vectors[:, values > 0.5].T, is_reversed=True)
+
+
 def solve(pairs: Pairs, basis: Floats, group: Floats, degree: int) -> LeastSquares:
     """The fit with polynomials of `degree` (1 to 3) along each direction of strain."""
-    forms = [stress_basis(little_group(group, strain_matrix(unit * KELVIN))) for unit in pairs.directions]
+    forms = [_form(group, strain_matrix(unit * KELVIN)) for unit in pairs.directions]
     matrix, target = _equations(pairs, basis, stress_basis(group), forms, degree)
     sizes = np.linalg.norm(matrix, axis=0)
     scale = np.where(sizes > _EXACT * sizes.max(), sizes, sizes.max())  # not the rounding of a column that is empty
@@ -104,26 +142,61 @@ def solve(pairs: Pairs, basis: Floats, group: Floats, degree: int) -> LeastSquar
     )
 
 
-def _equations(pairs: Pairs, basis: Floats, free: Floats, forms: list[Floats], degree: int) -> tuple[Floats, Floats]:
+def _equations(pairs: Pairs, basis: Floats, free: Floats, forms: list[_Form], degree: int) -> tuple[Floats, Floats]:
     """The matrix and what it should come to.
 
     Rows are what symmetry leaves `free` (m, 6) of the reference's stress, and of those under each direction of strain:
-    `forms`. Columns are the constants, the reference's stress, and the higher terms by degree and direction.
+    `forms`. Columns are the constants, the reference's stress, and the higher terms by degree and direction. Stresses
+    under a strain and its negative that symmetry makes equal are one datum, their mean.
     """
-    starts = np.cumsum([0, *map(len, forms)])
+    widths = [len(forms[index].of_power(power)) for power, index in _terms(forms, degree)]
+    starts = np.cumsum([0, *widths])
     blocks, targets = [], []
     for strain, stress, index, amplitude in zip(*pairs[:2], pairs.direction, pairs.amplitude, strict=True):
-        form = free if index < 0 else forms[index]
-        higher = np.zeros((degree - 1, len(form), starts[-1]))
-        for power in range(2, degree + 1) if index >= 0 else ():
-            higher[power - 2, :, starts[index] : starts[index + 1]] = amplitude**power * np.eye(len(form))
-        blocks.append(np.hstack([form @ (basis @ strain).T, form @ free.T, *higher]))
+        form = free if index < 0 else forms[index].all
+        higher = np.zeros((len(form), starts[-1]))
+        for start, width, (power, other) in zip(starts, widths, _terms(forms, degree), strict=False):
+            if other == index:
+                higher[:, start : start + width] = amplitude**power * form @ forms[index].of_power(power).T
+        blocks.append(np.hstack([form @ (basis @ strain).T, form @ free.T, higher]))
         targets.append(form @ stress)
+    for index, own in enumerate(forms):
+        if own.is_reversed:
+            _join_equals(pairs, index, len(own.even), blocks, targets)
     return np.vstack(blocks), np.concatenate(targets)
 
 
-def _higher_terms(forms: list[Floats], solution: Floats, degree: int) -> Floats:
+def _join_equals(pairs: Pairs, index: int, even: int, blocks: list[Floats], targets: list[Floats]) -> None:
+    """Makes one block of rows of those of a strain along direction `index` and its negative, and empties the other.
+
+    The first `even` rows are the same for both, the others change sign. Divided by √2, the error of a sum is that of
+    each.
+    """
+    own = [place for place, direction in enumerate(pairs.direction) if direction == index]
+    while own:
+        first = own.pop(0)
+        size = pairs.amplitude[first]
+        second = next((place for place in own if abs(pairs.amplitude[place] + size) <= _SAME * abs(size)), None)
+        if second is None:
+            continue
+        own.remove(second)
+        sign = np.where(np.arange(len(targets[first])) < even, 1.0, -1.0)
+        blocks[first] = (blocks[first] + sign[:, None] * blocks[second]) / np.sqrt(2)
+        targets[first] = (targets[first] + sign * targets[second]) / np.sqrt(2)
+        blocks[second], targets[second] = blocks[second][:0], targets[second][:0]
+
+
+def _terms(forms: list[_Form], degree: int) -> list[tuple[int, int]]:
+    """Power of the amplitude and direction of each higher term."""
+    return [(power, index) for power in range(2, degree + 1) for index in range(len(forms))]
+
+
+def _higher_terms(forms: list[_Form], solution: Floats, degree: int) -> Floats:
     """Coefficients (k, degree - 1, 6) of the second power of the amplitude and higher, for each direction."""
-    starts = np.cumsum([len(form) for form in forms])
-    parts = np.split(solution.reshape(degree - 1, starts[-1]), starts[:-1], axis=1)
-    return np.array([part @ form for part, form in zip(parts, forms, strict=True)])
+    terms = np.zeros((len(forms), degree - 1, 6))
+    start = 0
+    for power, index in _terms(forms, degree):
+        form = forms[index].of_power(power)
+        terms[index, power - 2] = solution[start : start + len(form)] @ form
+        start += len(form)
+    return terms
