@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ase.optimize import BFGS
 from tests.recipes.calculating import Calculated, block, named, spec_of
 
 from penstock.domain.errors import SpecError
-from penstock.recipes.equilibrate import ANALYSE, Equilibrate
+from penstock.recipes.equilibrate import ANALYSE, Equilibrate, _repeats
 from penstock.recipes.recipe import View
 
 EQUILIBRATE = Equilibrate()
@@ -88,3 +89,11 @@ def test_a_supercell_is_taken_instead_of_a_number_of_atoms() -> None:
     engine = {"name": "emt", "supercell": [2, 2, 2]}
     _, produce, _ = EQUILIBRATE.steps(View(spec_of("equilibrate", engine, equilibrate={"temperature_k": 300.0}), ()))
     assert "min_atoms" not in produce.engine
+
+
+@pytest.mark.parametrize("grown", [0.97, 1.03, 1.06])
+def test_cells_are_counted_by_their_atoms_however_far_they_have_grown(grown: float) -> None:
+    crystal = bulk("Cu", "hcp", a=2.55, c=4.16)
+    for times in ((27, 27, 14), (2, 3, 1)):
+        supercell = np.array(times)[:, None] * crystal.cell[:] * grown
+        assert _repeats(supercell, 2 * math.prod(times), block(crystal)) == times
