@@ -35,7 +35,7 @@ demo-elastic: $(VENV)/.runtime ## elastic constants of silicon by pw.x on a real
 
 test: $(VENV)/.dev ## the test suite; ends with what was left out and why (TESTS="tests/domain -k ulid" narrows it)
 	@.ci/install-services $(BIN)/python
-	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) $(TESTS)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(WORKERS) $(TESTS)
 
 check: $(VENV)/.dev ## style, types, layers, and that nothing of one machine is in the tree
 	$(BIN)/ruff check $(CODE)
