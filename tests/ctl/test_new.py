@@ -19,9 +19,10 @@ from penstock import engines
 from penstock.control import messages
 from penstock.ctl.questions import BY_ENGINE, BY_RECIPE, OPTIONS, engine_questions
 from penstock.ctl.spec_check import check_spec
-from penstock.ctl.spec_words import ISOLATION
+from penstock.ctl.spec_words import ISOLATION, MEANINGS
 from penstock.domain.context import Mode
 from penstock.domain.errors import SpecError
+from penstock.domain.property_tables import PROPERTY_TABLES
 from penstock.domain.spec import parse_toml
 from penstock.recipes.registry import recipe_names
 from penstock.testing.scripted_daemon import Script, ScriptedDaemon
@@ -403,3 +404,27 @@ def test_an_answer_of_no_writes_nothing() -> None:
 def test_every_option_answers_for_a_key(run: Run) -> None:
     shown = run("new", "--help").out
     assert all(option in shown for option in OPTIONS.values())
+
+
+def test_every_key_of_a_property_has_its_words() -> None:
+    for name, table in PROPERTY_TABLES.items():
+        for key in table.__struct_fields__:
+            assert f"{name}.{key}" in MEANINGS or f"{name}.{key}.*" in MEANINGS, f"{name}.{key}"
+    for questions in BY_RECIPE.values():
+        assert all(question.key in MEANINGS for question in questions)
+
+
+def test_a_templates_structures_may_be_a_formula(run: Run, work: Path) -> None:
+    (work / "Si.UPF").write_text(
+        '<UPF version="2.0.1">\n<PP_HEADER\nelement="Si"\npseudo_type="NC"\nfunctional="PBE"\nhas_so="F"\n'
+        'wfc_cutoff="30"\nrho_cutoff="120"/>\n'
+    )
+    options = ("--structures", "Si", "--set", f"engine.pseudo_dir={work}", "--offline", "--yes")
+    ran = run("new", "n.toml", "--from", "elastic-espresso", *options)
+    assert ran.code == 0, ran.err
+    assert spec()["structures"] == {"build": {"system": "Si"}}
+    check_spec(Path("n.toml").read_text(), Path("n.toml").absolute())
+    asked = ("--structures", "Al", "--set", "engine.calculator=ase.calculators.emt.EMT", "--offline", "--yes")
+    ran = run("new", "d.toml", "--from", "diffusion-potential", *asked, "--set", "diffusion.temperatures_k=[900.0]")
+    assert ran.code == 0, ran.err
+    assert spec("d.toml")["diffusion"]["temperatures_k"] == [900.0]
