@@ -120,6 +120,9 @@ def test_formulas_are_shown_as_they_are_written(run: Run) -> None:
     text = "formula,energy_ev\nAu,0\nCu,0\nCu3Au,-1\nAuCu,-0.2\n"
     assert [phase["formula"] for phase in told(run, text)["phases"]] == ["Au", "Cu", "Cu3Au", "CuAu"]
     assert told(run, "formula,energy_ev\nZr,0\nNi,0\n")["elements"] == ["Zr", "Ni"]
+    counted_out = told(run, "Cu,Au,energy_ev\n1,0,0\n,1,0\n2,1,-1\n0.5,1.5,-1\n")["phases"]
+    assert [phase["name"] for phase in counted_out] == ["Cu #1", "Au #2", "Cu2Au #3", "Cu0.5Au1.5 #4"]
+    assert counted_out[3]["formula"] == "Cu0.25Au0.75"
     given = told(run, "formula,energy_ev\nCuAu,-1\n", "--reference", "Cu=-0.1", "--reference", "Au=0")
     assert given["references"] == {"Cu": -0.1, "Au": 0}
     assert [phase["name"] for phase in given["phases"]] == ["CuAu #1", "Cu (reference)", "Au (reference)"]

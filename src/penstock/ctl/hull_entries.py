@@ -104,7 +104,9 @@ def _entry(header: _Header, row: Sequence[str], number: int, error_ev_per_atom: 
             error_ev = _number(cells, name) * factor
     if error_ev is not None and error_ev < 0:
         raise ValueError("has a negative error; a standard error is 0 or more")
-    usual = cells.get(FORMULA) or "".join(f"{element}{count:g}" for element, count in counts.items())
+    usual = cells.get(FORMULA) or "".join(
+        f"{symbol}{f'{count:g}' if count != 1 else ''}" for symbol, count in counts.items()
+    )
     return Entry(cells.get(NAME) or f"{usual} #{number}", counts, energy_ev, error_ev)
 
 
