@@ -24,6 +24,7 @@ from tests.system import argon
 from tests.system.conftest import Penstockd, ended, eventually, query, toml
 from tests.system.test_dynamics import made_progress, runner_of
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "diffusion" / "argon.toml"
 TEMPERATURES_K = (94.4, 130.0, 180.0)
 DENSITY_G_CM3 = 1.374
 RAHMAN_M2_S: Final = 2.43e-9
@@ -136,8 +137,6 @@ def test_it_comes_to_the_same_whatever_stops_it(argon_daemon: Penstockd) -> None
     steps = steps_in(2.5)
     table = {"temperatures_k": [130.0], "equilibrate_ps": 1.0, "produce_ps": 2 * steps / 100, "segments": 2}
     engine = {"checkpoint_every": 50}
-    calm = Path(argon_daemon.submit(spec("calm", diffusion=table, engine=engine)).directory)
-    assert argon_daemon.wait("calm").workflow.state == "completed"
     hasty = {"produce_130K_2": {"resources": {"memory": "300MB", "walltime": "1s"}}}
     retry = {"max_attempts": 8, "walltime_growth": 1.5}
     stormy = spec("stormy", diffusion=table, engine=engine, steps=hasty, retry=retry)
@@ -161,6 +160,8 @@ def test_it_comes_to_the_same_whatever_stops_it(argon_daemon: Penstockd) -> None
     assert stopped[0] == ("produce_130K_1", "runner_lost")
     assert len(stopped) > 1
     assert set(stopped[1:]) == {("produce_130K_2", "walltime")}
+    calm = Path(argon_daemon.submit(spec("calm", diffusion=table, engine=engine)).directory)
+    assert argon_daemon.wait("calm").workflow.state == "completed"
     assert np.array_equal(trajectory(directory), trajectory(calm))
     found = values(argon_daemon, "stormy")
     assert found == values(argon_daemon, "calm")
@@ -189,6 +190,12 @@ def wait_for_progress(directory: Path, step: str) -> None:
         return any(made_progress(directory / path) for (path,) in query(directory, sql, step))
 
     eventually(has_come_on, f"an attempt at {step} has come on")
+
+
+def test_the_example_can_be_submitted(daemon: Penstockd) -> None:
+    shown = daemon.ctl("submit", EXAMPLE, "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "produce_94.4K_5" in shown.stdout
 
 
 def test_a_segment_that_fails_leaves_those_before_it(argon_daemon: Penstockd) -> None:
