@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -303,8 +304,10 @@ def test_too_short_a_trajectory_says_how_long_it_would_have_to_be(tmp_path: Path
     walkers = Walkers(tmp_path, [600.0], segments=1)
     path = tmp_path / "produce_600K_1" / POSITIONS
     np.save(path, np.load(path)[:30])
-    with pytest.raises(ValueError, match=r"Li at 600 K: .*; O at 600 K: .* ps"):
-        walkers.conclude()
+    conclusion = walkers.conclude()
+    assert conclusion.properties == ()
+    assert re.search(r"Li at 600 K: .*; O at 600 K: .* ps", conclusion.failure or "")
+    assert [figure.name for figure in conclusion.figures] == ["msd_600K"]  # which shows why
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "no description", "bad description", "directory"])
@@ -356,6 +359,21 @@ def test_a_mean_temperature_far_from_the_one_asked_for_is_remarked(tmp_path: Pat
     assert notes == ("800 K: the mean temperature was 700 K; equilibrate for longer",)
 
 
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_pressure_far_from_normal_is_remarked_and_a_condition(tmp_path: Path, moves: bool) -> None:
+    walkers = Walkers(tmp_path, [800.0])
+    for key, pressure_gpa in (("produce_800K_1", 10.0), ("produce_800K_2", 12.0)):
+        walkers.change(key, properties={"temperature_k": 800.0, "pressure_gpa": pressure_gpa})
+        path = tmp_path / key / POSITIONS
+        if not moves:
+            np.save(path, np.ones_like(np.load(path)))
+    conclusion = walkers.conclude(species=["Li"])
+    assert any(
+        "800 K: the mean pressure was 11 GPa, since the cell keeps its size" in note for note in conclusion.notes
+    )
+    assert [one.conditions["pressure_gpa"] for one in coefficients(conclusion).values()] == [11.0] * moves
+
+
 def test_friction_of_a_thermostat_is_remarked(tmp_path: Path) -> None:
     walkers = Walkers(tmp_path, [800.0, 900.0])
     walkers.describe("produce_800K_1", thermostat="langevin")
@@ -370,5 +388,6 @@ def test_a_crystal_in_which_nothing_moves_has_no_coefficient(tmp_path: Path) -> 
     for key in walkers.jobs:
         path = tmp_path / key / POSITIONS
         np.save(path, np.ones_like(np.load(path)))
-    with pytest.raises(ValueError, match="Nothing moves: Li stays where it is"):
-        walkers.conclude(species=["Li"])
+    conclusion = walkers.conclude(species=["Li"])
+    assert conclusion.properties == ()
+    assert "Nothing moves: Li stays where it is" in (conclusion.failure or "")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _AXES: Final = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 _WARM: Final = 0.05  # of the temperature asked for: a mean further away is worth a remark
+_PRESSED_GPA: Final = 1.0  # beyond it either way: a cell of another density than at normal pressure
 _CUBIC: Final = 1e-3  # of its length: how far from a cube a box may be
 
 
@@ -57,7 +58,7 @@ class DiffusionAnalysis:
             for name, coefficient in self._coefficients(temperature_k, segments).items():
                 found.setdefault(name, {})[temperature_k] = coefficient
         self._activate(found, attempts)
-        if not self._properties:
+        if not self._figures:
             raise ValueError("; ".join(self._failures) or "there is no trajectory")
         return Conclusion(
             tuple(self._properties), tuple(self._figures), tuple(self._notes), "; ".join(self._failures) or None
@@ -78,6 +79,7 @@ class DiffusionAnalysis:
         from penstock.analysis.msd import compute_msd
 
         self._look_at_temperature(temperature_k, segments)
+        self._look_at_pressure(temperature_k, segments)
         try:
             description, arrays = load_segments(segments, POSITIONS)
             msd = compute_msd(load_trajectory(description, arrays), self._table.species or None)
@@ -107,10 +109,18 @@ class DiffusionAnalysis:
         return found
 
     def _look_at_temperature(self, temperature_k: float, segments: Sequence[JobRecord]) -> None:
-        known = [job.properties["temperature_k"] for job in segments if "temperature_k" in job.properties]
-        mean = sum(known) / len(known) if known else temperature_k
-        if abs(mean - temperature_k) > _WARM * temperature_k:
+        mean = _mean("temperature_k", segments)
+        if mean is not None and abs(mean - temperature_k) > _WARM * temperature_k:
             self._notes.append(f"{temperature_k:g} K: the mean temperature was {mean:.4g} K; equilibrate for longer")
+
+    def _look_at_pressure(self, temperature_k: float, segments: Sequence[JobRecord]) -> None:
+        mean = _mean("pressure_gpa", segments)
+        if mean is not None and abs(mean) > _PRESSED_GPA:
+            self._notes.append(
+                f"{temperature_k:g} K: the mean pressure was {mean:.3g} GPa, since the cell keeps its size; atoms move "
+                "otherwise at the density of this temperature, and what is pressed melts later: give a cell as large "
+                "as it is then"
+            )
 
     def _coefficient(
         self, name: str, temperature_k: float, coefficient: Coefficient, segments: Sequence[JobRecord]
@@ -123,6 +133,9 @@ class DiffusionAnalysis:
             "lower_95": low,
             "upper_95": high,
         }
+        pressure = _mean("pressure_gpa", segments)
+        if pressure is not None:
+            conditions["pressure_gpa"] = round(pressure, 3)
         attempts = tuple(job.attempt_name for job in segments)
         method = f"mean-squared displacement, generalised least squares, engine {self._spec.engine_name}"
         self._properties.append(
@@ -239,6 +252,12 @@ class DiffusionAnalysis:
             ),
         ]
         self._notes += [f"{name}: {note}" for note in fit.notes]
+
+
+def _mean(name: str, segments: Sequence[JobRecord]) -> float | None:
+    """Of a property of segments that are equally long; None where none has it."""
+    known = [job.properties[name] for job in segments if name in job.properties]
+    return sum(known) / len(known) if known else None
 
 
 def load_trajectory(description: Description, arrays: Sequence[Floats]) -> Trajectory:
