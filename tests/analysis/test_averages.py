@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from ase.geometry import cellpar_to_cell
@@ -32,7 +34,7 @@ def relaxing(seed: int, count: int = 2000) -> Floats:
 @pytest.mark.parametrize("memory", [0.1, 5.0, 20.0])
 def test_the_inefficiency_is_the_known_one(memory: float) -> None:
     keep = np.exp(-1 / memory)
-    found = np.mean([compute_inefficiency(correlated(seed, 4000, memory)) for seed in range(20)])
+    found = np.mean([compute_inefficiency(correlated(seed, 4000, memory))[0] for seed in range(20)])
     assert found == pytest.approx((1 + keep) / (1 - keep), rel=0.1)
 
 
@@ -42,6 +44,18 @@ def test_95_percent_intervals_cover_95_percent() -> None:
         low, high = average_series(correlated(seed, 1000, 4.0), "x", 0).interval
         covered += low <= 0 <= high
     assert covered / 400 == pytest.approx(0.95, abs=0.03)
+
+
+@pytest.mark.parametrize(("count", "memory"), [(1000, 20.0), (500, 10.0), (100, 1.5)])
+def test_intervals_of_few_independent_values_are_honest_where_the_start_is_sought(count: int, memory: float) -> None:
+    covered = tried = 0
+    for seed in range(300):
+        with contextlib.suppress(NotEquilibratedError):
+            low, high = average_series(correlated(seed, count, memory), "x").interval
+            covered += low <= 0 <= high
+            tried += 1
+    assert tried > 250
+    assert covered / tried > 0.915
 
 
 def test_what_comes_before_equilibrium_is_left_out() -> None:

@@ -1,9 +1,10 @@
 """Averages over time: where equilibrium begins, means with standard errors of correlated series, and mean cells.
 
 The statistical inefficiency g is how many successive values are worth one independent value: 1 + 2 Σ r(t), summed
-while the autocorrelation r of neighbouring pairs is positive (Geyer, Statist. Sci. 7, 473, 1992). Equilibrium begins
-where what is left has most independent values (Chodera, J. Chem. Theory Comput. 12, 1799, 2016, doi
-10.1021/acs.jctc.5b00784).
+while the autocorrelation r of neighbouring pairs is positive (Geyer, Statist. Sci. 7, 473, 1992). What such a sum
+lacks since the mean is the series' own, and how uncertain it is itself, follows from the number of lags in it (Wolff,
+Comput. Phys. Commun. 156, 143, 2004). Equilibrium begins where what is left has most independent values (Chodera,
+J. Chem. Theory Comput. 12, 1799, 2016, doi 10.1021/acs.jctc.5b00784), as far as that can be told.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ LEAST_SAMPLES: Final = 10.0
 
 _U_PER_A3_IN_G_PER_CM3: Final = physical_constants["atomic mass constant"][0] * 1e3 / 1e-24
 _STARTS: Final = 40
+_AS_MANY: Final = 0.7  # of the most independent values: the most is partly luck, with an error that is too small
 _LEFT_LEAST: Final = 20  # values
 _DRIFTS: Final = 1e-3
 _CONSTANT: Final = 1e-10
@@ -35,18 +37,22 @@ class NotEquilibratedError(ValueError):
 
 @dataclass(frozen=True)
 class Mean:
-    """Of the values from `start` on, with its standard error; `samples` of them are as good as independent."""
+    """Of the values from `start` on, with its standard error; `samples` of them are as good as independent.
+
+    `freedom`: the standard error is known as if from the scatter of so many and one independent values.
+    """
 
     value: float
     standard_error: float
     start: int
     inefficiency: float
     samples: float
+    freedom: float
 
     @property
     def interval(self) -> tuple[float, float]:
         """What holds the true mean with 95 % probability, by Student's t."""
-        reach = self.standard_error * float(stats.t.ppf(0.975, max(1.0, self.samples - 1)))
+        reach = self.standard_error * float(stats.t.ppf(0.975, self.freedom))
         return self.value - reach, self.value + reach
 
 
@@ -66,10 +72,10 @@ class AverageCell:
     cell_a: tuple[tuple[float, ...], ...]
 
 
-def compute_inefficiency(values: Floats) -> float:
-    """g of a series (n), 1 at least, and 1 for one that does not change."""
+def compute_inefficiency(values: Floats) -> tuple[float, float]:
+    """g of a series (n), 1 at least, and 1 for one that does not change; and the degrees of freedom behind it."""
     if _is_constant(values):
-        return 1.0
+        return 1.0, float(len(values))
     away = values - values.mean()
     padded = fft.next_fast_len(2 * len(away), real=True)
     correlation = fft.irfft(np.abs(fft.rfft(away, padded)) ** 2, padded)[: len(away)]
@@ -77,13 +83,15 @@ def compute_inefficiency(values: Floats) -> float:
     pairs = correlation[: len(away) // 2 * 2].reshape(-1, 2).sum(axis=1)
     negative = np.flatnonzero(pairs <= 0)
     taken = pairs[: negative[0]] if len(negative) else pairs
-    return max(1.0, float(2 * np.minimum.accumulate(taken).sum() - 1))
+    part = 2 * len(taken) / len(away)  # of the series, that the lags of the sum are
+    return max(1.0, float(2 * np.minimum.accumulate(taken).sum() - 1) * (1 + 2 * part)), max(1.0, 1 / (2 * part))
 
 
 def find_start(values: Floats) -> int:
     """The index from which a series (n) is best averaged. At most three quarters are left out."""
     candidates = np.unique(np.linspace(0, 3 * len(values) // 4, _STARTS).astype(int))
-    return int(max(candidates, key=lambda start: _samples(values[start:])))
+    samples = np.array([_samples(values[start:]) for start in candidates])
+    return int(candidates[np.argmax(samples >= _AS_MANY * samples.max())])
 
 
 def average_series(values: ArrayLike, name: str, start: int | None = None) -> Mean:
@@ -100,8 +108,8 @@ def average_series(values: ArrayLike, name: str, start: int | None = None) -> Me
     start = find_start(series) if start is None else start
     rest = series[start:]
     if _is_constant(rest):
-        return Mean(float(rest[-1]), 0.0, start, 1.0, float(len(rest)))
-    inefficiency = compute_inefficiency(rest)
+        return Mean(float(rest[-1]), 0.0, start, 1.0, float(len(rest)), float(len(rest)))
+    inefficiency, freedom = compute_inefficiency(rest)
     samples = len(rest) / inefficiency
     if samples < LEAST_SAMPLES:
         longer = len(series) * 2 * LEAST_SAMPLES / samples
@@ -111,7 +119,7 @@ def average_series(values: ArrayLike, name: str, start: int | None = None) -> Me
         )
     _refuse_drift(rest, name, start)
     error = float(rest.std(ddof=1) * np.sqrt(inefficiency / len(rest)))
-    return Mean(float(rest.mean()), error, start, inefficiency, samples)
+    return Mean(float(rest.mean()), error, start, inefficiency, samples, freedom)
 
 
 def average_cell(
@@ -147,7 +155,7 @@ def average_cell(
 
 
 def _samples(values: Floats) -> float:
-    return len(values) / compute_inefficiency(values)
+    return len(values) / compute_inefficiency(values)[0]
 
 
 def _is_constant(values: Floats) -> bool:
