@@ -139,6 +139,12 @@ def test_a_plan_without_equilibration_and_with_relaxation() -> None:
     assert steps[0].engine["task"] == "relax"
 
 
+def test_an_equilibration_may_be_shorter_than_a_sample() -> None:
+    _, equilibrate, produce, _, _ = steps_of(equilibrate_ps=0.01)
+    assert (equilibrate.engine["steps"], equilibrate.engine["sample_every"]) == (5, 5)
+    assert produce.engine["sample_every"] == 10
+
+
 def test_what_a_person_says_of_the_dynamics_counts() -> None:
     engine = {"name": "emt", "supercell": [3, 3, 3], "ensemble": "nve", "time_constant_fs": 50.0, "fmax": 0.5}
     own = {"equilibrate_800K": {"engine": {"temperature_k": 1500.0, "steps": 7}}}
@@ -174,6 +180,7 @@ def test_what_a_person_says_of_the_dynamics_counts() -> None:
         ({}, {"temperatures_k": [-1.0]}, {}, "diffusion.temperatures_k", "no temperature above 0"),
         ({}, {"temperatures_k": [100.0, 100.00001]}, {}, "diffusion.temperatures_k", "names a temperature twice"),
         ({}, {"sample_fs": 1.0}, {}, "diffusion.sample_fs", "shorter than timestep_fs"),
+        ({}, {"sample_fs": 3e4}, {}, "diffusion.sample_fs", "longer than a segment, which is 25000 fs"),
         ({}, {"dimensions": "xyx"}, {}, "diffusion.dimensions", "none of"),
         ({}, {"species": ["Xx"]}, {}, "diffusion.species", "'Xx' is no element"),
         ({}, {"viscosity_pa_s": -1.0}, {}, "diffusion.viscosity_pa_s", "above 0"),

@@ -85,6 +85,13 @@ def test_what_its_own_table_decides_is_not_taken_from_elsewhere(
     assert caught.value.key == f"{where}.{next(iter(given))}"
 
 
+def test_too_short_a_segment_is_refused() -> None:
+    table = {"temperature_k": 300.0, "produce_ps": 0.03, "segments": 2}
+    with pytest.raises(SpecError, match="a segment has 20 fs at least") as caught:
+        EQUILIBRATE.steps(View(spec_of("equilibrate", equilibrate=table), ()))
+    assert caught.value.key == "equilibrate.produce_ps"
+
+
 def test_a_supercell_is_taken_instead_of_a_number_of_atoms() -> None:
     engine = {"name": "emt", "supercell": [2, 2, 2]}
     _, produce, _ = EQUILIBRATE.steps(View(spec_of("equilibrate", engine, equilibrate={"temperature_k": 300.0}), ()))

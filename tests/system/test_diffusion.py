@@ -215,7 +215,7 @@ def test_a_segment_that_fails_leaves_those_before_it(argon_daemon: Penstockd) ->
 
 def test_mistakes_are_answered_before_anything_runs(argon_daemon: Penstockd) -> None:
     for tables, answer in (
-        ({"diffusion": {"sample_fs": 20_000.0, "equilibrate_ps": 0.0}}, "must not be more than steps (1500), or"),
+        ({"diffusion": {"sample_fs": 20_000.0}}, "diffusion.sample_fs: longer than a segment, which is 15000 fs"),
         ({"engine": {"ensemble": "npt"}}, "displacements take a cell that stays as it is"),
         ({"engine": {"temperature_k": 100.0}}, "engine.temperature_k: follows from [diffusion] temperatures_k"),
         ({"engine": {"thermostat": "langevin", "ensemble": "nve"}}, "the ensemble nve has no thermostat"),

@@ -90,11 +90,15 @@ def _at_temperature(spec: WorkflowSpec, table: DiffusionTable, temperature_k: fl
         **size_of(spec, table.min_atoms),
     }
     segment_steps = _steps_of(table.produce_ps / table.segments, table, "diffusion.produce_ps")
+    if shared["sample_every"] > segment_steps:
+        message = f"longer than a segment, which is {segment_steps * table.timestep_fs:g} fs: there would be no frame"
+        raise SpecError(message, key="diffusion.sample_fs")
     steps: list[Step] = []
     after = START
     if table.equilibrate_ps:
         length = _steps_of(table.equilibrate_ps, table, "diffusion.equilibrate_ps")
         extra = {**shared, "steps": length, "ensemble": "nvt", "thermostat": "langevin"}
+        extra["sample_every"] = min(extra["sample_every"], length)
         steps.append(job_step(spec, equilibration(temperature_k), Role.DYNAMICS, after=after, extra=extra))
         after = steps[-1].key
     for key in productions(table, temperature_k):

@@ -93,15 +93,17 @@ class Equilibrate:
 
 def _segments(spec: WorkflowSpec, table: EquilibrateTable) -> list[Step]:
     steps_in_all = round(1000 * table.produce_ps / table.timestep_fs)
-    if steps_in_all < table.segments:
-        raise SpecError("too short for a step in each segment", key="equilibrate.produce_ps")
+    sample_every = max(1, round(_SAMPLE_FS / table.timestep_fs))
+    if steps_in_all // table.segments < sample_every:
+        message = f"too short: a segment has {_SAMPLE_FS:g} fs at least, or there would be no sample of the cell"
+        raise SpecError(message, key="equilibrate.produce_ps")
     extra: dict[str, Any] = {
         "ensemble": "npt",
         "temperature_k": table.temperature_k,
         "pressure_gpa": table.pressure_gpa,
         "timestep_fs": table.timestep_fs,
         "steps": steps_in_all // table.segments,
-        "sample_every": max(1, round(_SAMPLE_FS / table.timestep_fs)),
+        "sample_every": sample_every,
         "seed": table.seed,
         **size_of(spec, table.min_atoms),
     }
