@@ -100,7 +100,8 @@ class Walkers:
         """What the recipe says of them."""
         given = {"temperatures_k": self.temperatures_k, "segments": self.segments} | table
         subject = Subject("it", tuple(self.jobs.values()))
-        return DIFFUSION.conclude(spec_of("diffusion", diffusion=given), ANALYSE, subject)
+        conclusion = DIFFUSION.conclude(spec_of("diffusion", diffusion=given), ANALYSE, subject)
+        return msgspec.json.decode(msgspec.json.encode(conclusion), type=Conclusion)  # as it gets to the database
 
 
 def coefficients(conclusion: Conclusion) -> dict[tuple[Any, Any], Any]:
@@ -239,6 +240,20 @@ def test_of_one_temperature_there_is_a_coefficient_and_no_activation_energy(tmp_
     (note,) = conclusion.notes
     assert "no activation energy of Li" in note
     assert "run at further temperatures" in note
+
+
+def test_a_d_that_follows_no_line_is_said_and_makes_the_errors_larger(tmp_path: Path) -> None:
+    walkers = Walkers(tmp_path)
+    straight = named(walkers.conclude(species=["Li"]), "activation_energy")
+    for key in ("produce_800K_1", "produce_800K_2"):
+        path = tmp_path / key / POSITIONS
+        np.save(path, np.load(path) * 1.5)
+        walkers.describe(key, cell_angstrom=(np.eye(3) * 1.5 * LENGTH).tolist())
+    conclusion = walkers.conclude(species=["Li"])
+    assert any("D scatters about the line" in note for note in conclusion.notes)
+    bent = named(conclusion, "activation_energy")
+    assert bent.uncertainty > 3 * straight.uncertainty
+    assert bent.conditions["upper_95"] == pytest.approx(2 * bent.value - float(bent.conditions["lower_95"]))
 
 
 def test_dimensions_are_those_that_are_asked_for(tmp_path: Path) -> None:

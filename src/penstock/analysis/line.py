@@ -63,5 +63,5 @@ def fit_line(x: Floats, y: Floats, errors: Floats) -> Line:
     chance = float(stats.chi2.sf(chi2, left))
     if chance >= _OVERDISPERSED:
         return Line(centre, height, slope, height_error, slope_error, chi2 / left, chance, np.inf)
-    wider = np.sqrt(chi2 / left)
+    wider = float(np.sqrt(chi2 / left))
     return Line(centre, height, slope, height_error * wider, slope_error * wider, chi2 / left, chance, left)
