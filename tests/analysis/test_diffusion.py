@@ -102,6 +102,22 @@ def test_the_window_begins_after_what_is_not_diffusive() -> None:
     assert kept.intercept_a2 < 0
 
 
+def returning(seed: int, frames: int, particles: int) -> Floats:
+    """Walkers that turn back at first, as from the neighbours in a liquid: MSD = 6 t + 8.6 (1 - exp(-t / 8))."""
+    shaken = np.random.default_rng(seed + SEEDS).normal(size=(frames + 100, particles, 3))
+    for frame in range(1, len(shaken)):
+        shaken[frame] = np.exp(-1 / 8) * shaken[frame - 1] + np.sqrt(1 - np.exp(-1 / 4)) * shaken[frame]
+    paths: Floats = brownian(seed, frames, particles) + 1.2 * shaken[100:]
+    return paths
+
+
+def test_the_window_begins_where_its_slope_no_longer_depends_on_that() -> None:
+    found = [diffusion(returning(seed, 500, 64)) for seed in range(20)]
+    values = np.array([one.d_m2_s for one in found]) / UNIT
+    assert values.mean() == pytest.approx(1.0, abs=0.06)  # of the first lags it would be 1.14
+    assert min(one.window_fs[0] for one in found) > 4
+
+
 def test_rare_and_common_moves_are_noted() -> None:
     assert diffusion(brownian(1, 1000, 8)).notes == ()
     assert diffusion(brownian(1, 1000, 8)).dispersion == pytest.approx(1, abs=0.8)

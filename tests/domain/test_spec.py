@@ -89,6 +89,7 @@ def test_what_is_built_instead_of_read() -> None:
             "slot",
             "unknown key 'slot'; did you mean 'slots'?",
         ),
+        ('recipe = "campaign"', 'recipe = "campaign"\ngaol = 3', 3, "gaol", "unknown key 'gaol'; did you mean 'goal'?"),
         ('recipe = "campaign"', 'recipe = "campaign"\nzzz = 3', 3, "zzz", "unknown key 'zzz'; known keys: batch, "),
         ("slots = 2", "slots = 0", 4, "slots", "must be between 1 and 100000, not 0"),
         ("slots = 2", "slots = 100001", 4, "slots", "must be between 1 and 100000"),

@@ -11,6 +11,7 @@ atoms that move together, and hop rarely, too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy import stats
 
 from penstock.analysis.brownian import compute_covariance, compute_memory, variance_of_mean
 from penstock.analysis.msd import ALL, MeanSquaredDisplacement, compute_projector, trace_weights
-from penstock.analysis.regime import Exponents, NotDiffusiveError, refusal, refuse_if_short
+from penstock.analysis.regime import SPAN, Exponents, NotDiffusiveError, refusal, refuse_if_short
 from penstock.analysis.trajectory import Floats
 
 A2_PER_FS_IN_M2_PER_S: Final = 1e-5
@@ -29,6 +30,9 @@ _TOO_VAGUE: Final = 0.5
 _NEAR_A: Final = 1.0
 _BEND: Final = 0.25  # how far from the line, as a part of it, the displacement may be at long lags, and
 _BEND_CHANCE: Final = 5e-4  # how improbable that must be for a random walk
+_CHANCE: Final = 0.02  # how improbable a difference between slopes must be for a random walk
+_TIMES_LATER: Final = (2, 4, 8, 16)
+_LATER: Final = 1.3  # by what a window's beginning is put off at a time
 _VOIGT: Final = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
 
 
@@ -92,6 +96,7 @@ def fit_diffusion(msd: MeanSquaredDisplacement, directions: ArrayLike = ALL) -> 
     window = exponents.window()
     if window is None:
         raise refusal(exponents, msd.frames, msd.interval_fs, msd.species)
+    window = _settled(msd, across, window, samples)
     chosen = _thinned(*window)
     fit = _fit(msd.lags[chosen], means[chosen], msd.frames, samples)
     slopes = np.einsum("l,lbv->bv", fit.weights, msd.block_tensors_a2[chosen])
@@ -122,6 +127,44 @@ def fit_diffusion(msd: MeanSquaredDisplacement, directions: ArrayLike = ALL) -> 
         dispersion=dispersion,
         notes=_notes(stretches @ across, dispersion, float(msd.tensor_a2[msd.frames // 2] @ across)),
     )
+
+
+def _settled(msd: MeanSquaredDisplacement, across: Floats, window: tuple[int, int], samples: float) -> tuple[int, int]:
+    """`window` (indices into the lags) from where on its slope does not depend on where it begins.
+
+    Atoms of a liquid turn back from their neighbours: between free flight and that, the exponent of time passes through
+    1 while the slope still falls. So the window begins where fits that begin 2 to 16 times later have the same slope,
+    as far as the stretches of the trajectory can tell; if that is not at once, at twice the first of these, as in
+    `Exponents.window`. Where there is none, it begins where half of a window is hardly left.
+    """
+    blocks = msd.block_tensors_a2 @ across
+    lags, last = msd.lags, window[1]
+
+    @cache
+    def slopes(first: int) -> Floats:
+        chosen = _thinned(first, last)
+        fit = _fit(lags[chosen], msd.tensor_a2[lags[chosen]] @ across, msd.frames, samples)
+        return fit.weights @ blocks[chosen]
+
+    first = window[0]
+    while True:
+        later = [int(np.searchsorted(lags, times * lags[first])) for times in _TIMES_LATER]
+        later = [number for number in later if _has_room(lags, number, last)]
+        if not later:
+            return first, last
+        if not any(_differ(slopes(first) - slopes(number)) for number in later):
+            return (first if first == window[0] else later[0]), last
+        first = max(first + 1, int(np.searchsorted(lags, _LATER * lags[first])))
+
+
+def _has_room(lags: NDArray[np.intp], first: int, last: int) -> bool:
+    """Whether lags from `first` to `last` span enough for a line."""
+    return first < last and bool(lags[first] * SPAN <= lags[last])
+
+
+def _differ(differences: Floats) -> bool:
+    """Whether the mean of what stretches differ by is not 0."""
+    return bool(stats.ttest_1samp(differences, 0.0).pvalue < _CHANCE)
 
 
 def _effective_dimension(tensor: Floats, projector: Floats) -> float:

@@ -17,7 +17,8 @@ TOLERANCE: Final = 0.1
 
 _SURE: Final = 0.25  # an exponent with a larger error says nothing of the regime
 _ERRORS: Final = 3.0  # of so many standard errors chance is believed capable
-_SPAN: Final = 3.0  # an exponent is taken between a lag and about so many times it
+SPAN: Final = 3.0
+"""An exponent is taken between a lag and about so many times it, and a line fitted to as many at least."""
 _ENOUGH: Final = 0.3  # relative error beyond which a mean-squared displacement is not fitted
 _FRAMES_LEAST: Final = 50
 
@@ -43,7 +44,7 @@ class Exponents:
 
     def __init__(self, lags: NDArray[np.intp], msd_a2: Floats, blocks_a2: Floats, frames: int, samples: float) -> None:
         """`msd_a2` (lags), `blocks_a2` (lags, blocks): in all, in stretches. `samples`: particles times dimensions."""
-        partners = np.searchsorted(lags, np.ceil(_SPAN * lags))
+        partners = np.searchsorted(lags, np.ceil(SPAN * lags))
         begins = np.flatnonzero(partners < len(lags))
         ends = partners[begins]
         walk = compute_covariance(lags, frames, 0.0) / np.outer(lags, lags) / samples
@@ -69,7 +70,7 @@ class Exponents:
         first = 0
         if strange.any():
             first = int(np.searchsorted(self.lags, 2 * self.lags[np.flatnonzero(strange)[-1] + 1]))
-        enough = first < len(self.values) and known[first] and self.lags[first] * _SPAN <= self.lags[last]
+        enough = first < len(self.values) and known[first] and self.lags[first] * SPAN <= self.lags[last]
         return (first, last) if enough else None
 
 

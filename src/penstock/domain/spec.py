@@ -415,7 +415,7 @@ def _refuse_unknown_in(table: Any, struct: type[msgspec.Struct], where: str) -> 
     known = list(struct.__struct_fields__)
     for given in table if isinstance(table, dict) else ():
         if given not in known:
-            raise unknown_key(given, known, where)
+            raise unknown_key(given, known if where else [*known, GOAL], where)
 
 
 def readable_error(message: str) -> tuple[str, str]:

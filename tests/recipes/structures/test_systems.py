@@ -125,6 +125,8 @@ def test_several_structures_where_several_are_wanted(base: Path) -> None:
         ("rocksallt NaCl", "there is no prototype 'rocksallt'; did you mean 'rocksalt'?"),
         ("SiO2 rocksalt", "SiO2 cannot be rocksalt: that would be SiO"),
         ("Cu Au", 'did you mean "Cu-Au"?'),
+        ("Cu, Au, Ni", 'did you mean "Cu-Au-Ni"?'),
+        ("si", "'si' is no formula; write it like \"Si\" or \"Cu3Au\", without brackets; did you mean 'Si'?"),
         ("Cu-Au", "'Cu-Au' is many structures; write one formula, such as 'Cu'"),
         ("Cu-Zz", "there is no element 'Zz'"),
         ("Cu-Cu", "names 'Cu' twice"),

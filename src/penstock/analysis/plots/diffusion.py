@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import floor, log10
+from textwrap import fill
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 _QUANTILE: Final = 1.96
+_WIDTH: Final = 90  # characters of a sentence that fit below a figure
 
 
 def draw_msd(figure: Figure, data: dict[str, Any]) -> None:
@@ -31,7 +33,8 @@ def draw_msd(figure: Figure, data: dict[str, Any]) -> None:
             axes.axvspan(begin, end, color="0.5", alpha=0.12, linewidth=0)
         axes.set_xlabel("time lag (ps)")
     grid[0].set_ylabel("mean-squared displacement (Å²)")
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    is_told_why = any(curve["why_not"] for curve in curves)
+    figure.legend(loc="outside lower center", ncols=1 if is_told_why else 2, fontsize="small")
 
 
 def draw_arrhenius(figure: Figure, data: dict[str, Any]) -> None:
@@ -112,7 +115,7 @@ def _draw_line(axes: Axes, fit: dict[str, Any], times: Any) -> None:
 def _told(curve: dict[str, Any]) -> str:
     if fit := curve["fit"]:
         return f"{curve['species']}: D = {_scientific(fit['d_m2_s'], fit['standard_error_m2_s'])} m²/s"
-    return f"{curve['species']}: {curve['why_not']}" if curve["why_not"] else str(curve["species"])
+    return fill(f"{curve['species']}: {curve['why_not']}", _WIDTH) if curve["why_not"] else str(curve["species"])
 
 
 def _scientific(value: float, error: float) -> str:

@@ -82,9 +82,11 @@ def _check_phases(goal: Goal, system: System, where: str) -> None:
         formulas = given if isinstance(given, Mapping) else ()
         known |= {element for formula in formulas for element in _only_element(formula)}
     if missing := [element for element in system.elements if element not in known]:
+        elements = "-".join(system.elements)
+        instead = f'write system = "{elements}" for orderings, ' if system.is_built and system.count == 1 else ""
         message = (
-            f"no structure is of {' or of '.join(missing)} alone, against which formation energies are measured; add "
-            f"one, or write its energy: phase_diagram.references_ev_per_atom.{missing[0]} = ..."
+            f"no structure is of {' or of '.join(missing)} alone, against which formation energies are measured; "
+            f"{instead}add one, or write its energy: phase_diagram.references_ev_per_atom.{missing[0]} = ..."
         )
         raise SpecError(message, key=where)
 

@@ -66,6 +66,8 @@ def _read(text: str, base: Path) -> StructureSource:
         return _read_path(text, base)
     if _ELEMENTS.fullmatch(text):
         return StructureSource(build=_read_elements(text.split("-")))
+    if len(symbols := re.split(r"[\s,;+]+", text)) > 1 and all(symbol in ATOMIC_NUMBERS for symbol in symbols):
+        raise SpecError(f'{text!r} is no system; did you mean "{"-".join(symbols)}"?')
     match text.split():
         case [formula]:
             return StructureSource(build=_read_formula(formula))
@@ -139,8 +141,6 @@ def _read_pair(first: str, second: str) -> BuildTable:
         known = find_compound(formula, name)
         lengths = (known.a_angstrom, known.c_angstrom) if known else (None, None)
         return BuildTable(formula, name, *lengths)
-    if first in ATOMIC_NUMBERS and second in ATOMIC_NUMBERS:
-        raise SpecError(f'"{first} {second}" is no system; did you mean "{first}-{second}"?')
     find_prototype(second if _is_formula(first) else first)
     raise SpecError(f'"{first} {second}" has no formula; write one beside the prototype')
 
@@ -149,12 +149,14 @@ def _read_formula(text: str) -> BuildTable:
     try:
         counts = read_formula(text)
     except ValueError as error:
-        hint = nearest(text, [compound.formula for compound in COMPOUNDS], likeness=0.7)
+        known = [compound.formula for compound in COMPOUNDS]
+        symbol = text.capitalize()
+        hint = f"did you mean {symbol!r}?" if symbol in ATOMIC_NUMBERS else nearest(text, known, likeness=0.7)
         raise SpecError(f"{error}; {hint}" if hint else f"{error}, or name {_FILES}") from None
     if len(counts) == 1:
         return BuildTable(system=next(iter(counts)))
-    if (known := find_compound(text)) is not None:
-        return BuildTable(text, known.prototype, known.a_angstrom, known.c_angstrom)
+    if (compound := find_compound(text)) is not None:
+        return BuildTable(text, compound.prototype, compound.a_angstrom, compound.c_angstrom)
     raise SpecError(
         f'{text} has no prototype here that is known to be right; write it behind the formula, as in "{text} NAME" '
         f"({', '.join(PROTOTYPES)}), or give {_FILES}"
