@@ -13,8 +13,9 @@ from penstock.domain.property_tables import DiffusionTable
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
 from penstock.engines.abilities import refuse_missing
-from penstock.engines.dynamics import POSITIONS, read_description
+from penstock.engines.dynamics import CELLS, POSITIONS, read_description
 from penstock.engines.engine import Ability, Role
+from penstock.recipes.periodic_box import look_at_box
 from penstock.recipes.property_steps import check_step_names, job_step
 from penstock.recipes.recipe import ANALYSIS, Step, View
 
@@ -165,18 +166,20 @@ class _Analysis:
         }
         attempts = tuple(job.attempt_name for job in segments)
         method = f"mean-squared displacement, generalised least squares, engine {self._spec.engine_name}"
-        self._properties.append(
-            PropertyResult(
-                "diffusion_coefficient",
-                self._subject.name,
-                coefficient.d_m2_s,
-                "m²/s",
-                coefficient.standard_error_m2_s,
-                conditions,
-                method,
-                attempts,
-            )
+        result = PropertyResult(
+            "diffusion_coefficient",
+            self._subject.name,
+            coefficient.d_m2_s,
+            "m²/s",
+            coefficient.standard_error_m2_s,
+            conditions,
+            method,
+            attempts,
         )
+        self._properties.append(result)
+        corrected, notes = look_at_box(result, segments[-1], self._table.viscosity_pa_s)
+        self._properties += corrected
+        self._notes += [f"{name} at {temperature_k:g} K: {note}" for note in (*notes, *coefficient.notes)]
         self._properties.append(
             PropertyResult(
                 "diffusion_tensor",
@@ -189,7 +192,6 @@ class _Analysis:
                 attempts,
             )
         )
-        self._notes += [f"{name} at {temperature_k:g} K: {note}" for note in coefficient.notes]
 
     def _activate(self, found: dict[str, dict[float, Coefficient]], attempts: dict[float, tuple[str, ...]]) -> None:
         """Activation energies of the species that have coefficients at several temperatures."""
@@ -249,26 +251,27 @@ class _Analysis:
 
 
 def load_trajectory(segments: Sequence[JobRecord]) -> Trajectory:
-    """The trajectory of segments that follow one another; nothing of it is read yet. ValueError where it is gone."""
+    """The trajectory of segments that follow one another; no positions are read yet. ValueError where it is gone."""
     import numpy as np
 
     from penstock.analysis.trajectory import make_trajectory
 
-    arrays, cells = [], None
+    arrays, cells = [], []
     for job in segments:
         try:
             directory = Path(job.directory or "")
             description = read_description(directory)
             arrays.append(np.load(directory / POSITIONS, mmap_mode="r"))
+            if description.ensemble == "npt":
+                cells.append(np.load(directory / CELLS))
         except OSError as error:
             raise ValueError(f"the trajectory of job {job.id} cannot be read: {error}; retry it") from error
-        cells = description.cell_angstrom
     a, b, c = description.pbc
     return make_trajectory(
         arrays,
         description.symbols,
         description.timestep_fs * description.sample_every,
-        cells=cells,
+        cells=np.concatenate(cells) if cells else description.cell_angstrom,
         periodic=(a, b, c),
         masses_u=description.masses_amu,
     )
