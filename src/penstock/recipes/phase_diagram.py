@@ -87,6 +87,7 @@ class PhaseDiagramRecipe:
         table = spec.phase_diagram
         key = REFINE if step == REFINED else CALCULATE
         diagram, jobs, left_out = _diagram(table, subject.of_step(key))
+        left_out += _unrefined(table, subject) if step == REFINED else []
         uncertainty = _uncertainty(diagram, table)
         method = f"convex hull of {len(diagram.entries)} phases, {_calculated(spec, key)}"
         properties: list[PropertyResult] = []
@@ -110,24 +111,35 @@ def _diagram(table: PhaseDiagramTable, jobs: list[JobRecord]) -> tuple[PhaseDiag
     for job in done:
         composition = Counter(parse_geometry(job.geometry).symbols)
         atoms = composition.total()
-        error = table.error_ev_per_atom * atoms if table.error_ev_per_atom else None
-        entries.append(Entry(job.name, composition, job.energy_ev_per_atom * atoms, error))
-    entries += [
-        Entry(f"{formula} (given)", counts, energy * sum(counts.values()), None)
-        for formula, energy in table.energies_ev_per_atom.items()
-        for counts in [read_formula(formula)]
-    ]
+        entries.append(Entry(job.name, composition, job.energy_ev_per_atom * atoms, _error_ev(table, atoms)))
+    for formula, energy in table.energies_ev_per_atom.items():
+        counts = read_formula(formula)
+        atoms = sum(counts.values())
+        entries.append(Entry(f"{formula} (given)", counts, energy * atoms, _error_ev(table, atoms)))
     return compute_phase_diagram(entries, table.references_ev_per_atom or None), done, left_out
 
 
-def _uncertainty(diagram: PhaseDiagram, table: PhaseDiagramTable) -> HullUncertainty | None:
-    import numpy as np
+def _error_ev(table: PhaseDiagramTable, atoms: float) -> float | None:
+    return table.error_ev_per_atom * atoms if table.error_ev_per_atom else None
 
+
+def _unrefined(table: PhaseDiagramTable, subject: Subject) -> list[str]:
+    """A remark on what was on the first hull and could not be refined: the refined one lies too high there."""
+    diagram, jobs, _ = _diagram(table, subject.of_step(CALCULATE))
+    broken = {job.label["of"] for job in subject.of_step(REFINE) if not job.is_completed or job.energy_ev is None}
+    names = [job.name for n, job in enumerate(jobs) if diagram.stable[n] and job.id in broken]
+    if not names:
+        return []
+    said = f"{', '.join(names[:_LEFT_OUT_SHOWN])} {'was' if len(names) == 1 else 'were'} on the hull before"
+    return [f"{said}, and could not be refined: what is left may seem more stable than it is"]
+
+
+def _uncertainty(diagram: PhaseDiagram, table: PhaseDiagramTable) -> HullUncertainty | None:
     from penstock.analysis.phase_diagram import compute_hull_uncertainty
 
     if not table.error_ev_per_atom:
         return None
-    return compute_hull_uncertainty(diagram, np.full(len(diagram.entries), table.error_ev_per_atom))
+    return compute_hull_uncertainty(diagram)
 
 
 def _properties(
