@@ -58,15 +58,16 @@ def find_symmetry(geometry: Geometry, symprec: float = 1e-3) -> CrystalSymmetry:
     numbers = [ATOMIC_NUMBERS[symbol] for symbol in geometry.symbols]
     dataset = _dataset((cell, scaled, numbers), symprec)
     laue_class, system = _CLASSES[dataset.pointgroup.strip()]
+    conventional = np.linalg.inv(np.asarray(dataset.transformation_matrix, dtype=float)).T
     return CrystalSymmetry(
         space_group=dataset.international,
         number=int(dataset.number),
         point_group=dataset.pointgroup.strip(),
         laue_class=laue_class,
         system=system,
-        operations=_cartesian(np.unique(dataset.rotations, axis=0).astype(float), cell),
+        operations=_cartesian(_point_operations(dataset.hall_number), conventional @ cell),
         to_standard=_proper(np.asarray(dataset.std_rotation_matrix, dtype=float)),
-        conventional=np.linalg.inv(np.asarray(dataset.transformation_matrix, dtype=float)).T,
+        conventional=conventional,
     )
 
 
@@ -91,6 +92,16 @@ def as_geometry(symbols: list[str], positions: Floats, cell: Floats) -> Geometry
     """A crystal's geometry from arrays: positions (n, 3) and cell vectors (3, 3) in Å."""
     a, b, c = ((float(x), float(y), float(z)) for x, y, z in cell)
     return Geometry(symbols, [(float(x), float(y), float(z)) for x, y, z in positions], (a, b, c), (True, True, True))
+
+
+def _point_operations(hall_number: int) -> Floats:
+    """The point group (n, 3, 3) on coordinates of the conventional cell.
+
+    The dataset's own are those that a supercell has as a lattice, which may be a part only.
+    """
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        operations: Any = spglib.get_symmetry_from_database(hall_number)
+    return np.asarray(np.unique(operations["rotations"], axis=0), dtype=float)
 
 
 def _dataset(cell: tuple[Any, ...], symprec: float) -> Any:
