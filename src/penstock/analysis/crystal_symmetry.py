@@ -71,6 +71,22 @@ def find_symmetry(geometry: Geometry, symprec: float = 1e-3) -> CrystalSymmetry:
     )
 
 
+def conventional_parameters(geometry: Geometry, symprec: float = 1e-3) -> tuple[list[float], list[float]]:
+    """Lengths (Å) and angles (degrees) of the conventional cell, as its symmetry has them exactly.
+
+    A relaxed crystal has its symmetry but for noise; without averaging, a cubic one would have three lattice parameters
+    and angles of 89.999 degrees. ValueError as of `find_symmetry`.
+    """
+    symmetry = find_symmetry(geometry, symprec)
+    vectors = (symmetry.conventional @ crystal_cell(geometry)).T
+    rotations = np.rint(np.linalg.inv(vectors) @ symmetry.operations @ vectors)
+    metric = _averaged_metric(rotations, vectors)
+    lengths = np.sqrt(np.diag(metric))
+    cosines = metric / np.outer(lengths, lengths)
+    angles = np.degrees(np.arccos(cosines[[1, 0, 0], [2, 2, 1]]))
+    return [float(length) for length in lengths], [float(angle) for angle in angles]
+
+
 def crystal_cell(geometry: Geometry) -> Floats:
     """The cell vectors (3, 3) of a crystal, one a row, in Å; ValueError if the geometry is none."""
     if geometry.lattice is None or not all(geometry.pbc):
@@ -123,11 +139,16 @@ def _cartesian(rotations: Floats, cell: Floats) -> Floats:
     that has it exactly is found by averaging the metric over the group.
     """
     vectors = cell.T
-    metric = np.einsum("nki,kl,nlj->ij", rotations, vectors.T @ vectors, rotations) / len(rotations)
-    exact = np.linalg.cholesky(metric).T
+    exact = np.linalg.cholesky(_averaged_metric(rotations, vectors)).T
     exact = _nearest_rotation(vectors @ np.linalg.inv(exact)) @ exact
     operations: Floats = exact @ rotations @ np.linalg.inv(exact)
     return operations
+
+
+def _averaged_metric(rotations: Floats, vectors: Floats) -> Floats:
+    """The scalar products of cell vectors (3, 3; columns), averaged over operations on fractional coordinates."""
+    metric: Floats = np.einsum("nki,kl,nlj->ij", rotations, vectors.T @ vectors, rotations) / len(rotations)
+    return metric
 
 
 def _nearest_rotation(matrix: Floats) -> Floats:

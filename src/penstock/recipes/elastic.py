@@ -119,7 +119,8 @@ class _Fits:
         notes = [*fit.notes, *(f"left out: {job.name}: {job.failure or 'no stress'}" for job in self._failed)]
         if self._dropped:
             notes.append(f"left out: {self._dropped} strained crystals of amplitudes that are not asked for any more")
-        properties = cell_properties(self._subject.name, self._relaxed, self._conditions(fit), self._method())
+        symprec = self._spec.elastic.symprec_angstrom
+        properties = cell_properties(self._subject.name, self._relaxed, self._conditions(fit), self._method(), symprec)
         properties += [self._tensor("elastic_tensor", fit)]
         figures = [self._stress_strain(fit)]
         if fit.undetermined:
