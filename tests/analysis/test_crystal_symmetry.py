@@ -67,3 +67,16 @@ def test_atoms_in_one_place_are_refused() -> None:
     cell = np.eye(3) * 4
     with pytest.raises(ValueError, match="no symmetry within"):
         find_symmetry(as_geometry(["Cu", "Cu"], np.array([[0, 0, 0], [0, 0, 1e-5]]), cell))
+
+
+@pytest.mark.parametrize("times", [(2, 1, 1), (1, 3, 2)])
+@pytest.mark.parametrize("laue_class", CLASSES)
+def test_a_supercell_has_the_symmetry_of_its_crystal_and_not_that_of_its_shape(
+    laue_class: str, times: tuple[int, int, int]
+) -> None:
+    atoms = CLASSES[laue_class][0]
+    expected = find_symmetry(geometry_of(atoms)).operations
+    found = find_symmetry(geometry_of(atoms.repeat(times))).operations
+    assert len(found) == len(expected)
+    for operation in found:
+        assert np.abs(expected - operation).max(axis=(1, 2)).min() < 1e-6

@@ -34,6 +34,14 @@ def test_the_tensor_is_that_of_the_conventional_cell_however_the_crystal_lies() 
     np.testing.assert_allclose(tensor(block(cubic)), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_which_way_the_axes_of_the_tensor_point_is_said() -> None:
+    found = named(Calculated(ELASTIC, spec_of("elastic"), block(bulk("Cu"))).run(), "elastic_tensor")
+    vectors = [part.split("=")[1].split() for part in str(found.conditions["conventional_cell"]).split(",")]
+    cell = np.array(vectors, dtype=float) @ bulk("Cu").cell[:]
+    np.testing.assert_allclose(cell @ cell.T, 3.61**2 * np.eye(3), atol=1e-9)
+    assert np.linalg.det(cell) > 0
+
+
 def test_symmetry_saves_strains_and_changes_nothing() -> None:
     without = Calculated(ELASTIC, spec_of("elastic", elastic={"symmetry": False}), block(bulk("Ag")))
     all_six = np.array(named(without.run(), "elastic_tensor").value, dtype=float)

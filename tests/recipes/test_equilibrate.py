@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -14,7 +16,9 @@ from ase.optimize import BFGS
 from tests.recipes.calculating import Calculated, block, named, spec_of
 
 from penstock.domain.errors import SpecError
-from penstock.recipes.equilibrate import ANALYSE, Equilibrate, _repeats
+from penstock.domain.subject import JobRecord, Subject
+from penstock.engines.dynamics import Description
+from penstock.recipes.equilibrate import ANALYSE, Equilibrate, _repeats, production
 from penstock.recipes.recipe import View
 
 EQUILIBRATE = Equilibrate()
@@ -96,6 +100,30 @@ def test_a_supercell_is_taken_instead_of_a_number_of_atoms() -> None:
     engine = {"name": "emt", "supercell": [2, 2, 2]}
     _, produce, _ = EQUILIBRATE.steps(View(spec_of("equilibrate", engine, equilibrate={"temperature_k": 300.0}), ()))
     assert "min_atoms" not in produce.engine
+
+
+def test_means_of_a_primitive_cell_are_of_the_conventional_one(tmp_path: Path) -> None:
+    crystal, times, frames = bulk("Cu", a=3.6), (5, 5, 4), 2000
+    noise = np.random.default_rng(5).normal(size=frames)
+    for at in range(1, frames):
+        noise[at] = 0.9 * noise[at - 1] + np.sqrt(1 - 0.9**2) * noise[at]
+    grown = np.cbrt(1.03 * (1 + 0.01 * noise))
+    np.save(tmp_path / "cells.npy", grown[:, None, None] * (np.array(times)[:, None] * crystal.cell[:]))
+    description = Description(["Cu"] * 100, [63.546] * 100, [True] * 3, None, 2.0, 10, 0, [], "npt", "langevin", 300.0)
+    (tmp_path / "dynamics.json").write_bytes(msgspec.json.encode(description))
+    jobs = [
+        JobRecord(number, step, "it", "it", "completed", block(crystal), attempt=1, directory=str(tmp_path))
+        for number, step in enumerate(("relax", production(1)), 1)
+    ]
+    spec = spec_of("equilibrate", equilibrate={"temperature_k": 300.0})
+    conclusion = EQUILIBRATE.conclude(spec, ANALYSE, Subject("it", tuple(jobs)))
+    (length,) = [one for one in conclusion.properties if one.name == "lattice_parameter"]
+    volume = named(conclusion, "volume")
+    for found, true in ((length, 3.6 * np.cbrt(1.03)), (volume, 3.6**3 / 4 * 1.03)):
+        assert found.value == pytest.approx(true, rel=2e-3)
+        low, high = float(found.conditions["lower_95"]), float(found.conditions["upper_95"])
+        assert low < true < high
+        assert (high - low) / 2 == pytest.approx(2 * found.uncertainty, rel=0.1)
 
 
 @pytest.mark.parametrize("grown", [0.97, 1.03, 1.06])

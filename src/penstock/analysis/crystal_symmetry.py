@@ -56,15 +56,16 @@ def find_symmetry(geometry: Geometry, symprec: float = 1e-3) -> CrystalSymmetry:
     cell = crystal_cell(geometry)
     dataset = _spglib(geometry, symprec)
     laue_class, system = _CLASSES[dataset.pointgroup.strip()]
+    conventional = np.linalg.inv(np.asarray(dataset.transformation_matrix, dtype=float)).T
     return CrystalSymmetry(
         space_group=dataset.international,
         number=int(dataset.number),
         point_group=dataset.pointgroup.strip(),
         laue_class=laue_class,
         system=system,
-        operations=_cartesian(np.unique(dataset.rotations, axis=0).astype(float), cell),
+        operations=_cartesian(_point_operations(dataset.hall_number), conventional @ cell),
         to_standard=_proper(np.asarray(dataset.std_rotation_matrix, dtype=float)),
-        conventional=np.linalg.inv(np.asarray(dataset.transformation_matrix, dtype=float)).T,
+        conventional=conventional,
     )
 
 
@@ -74,6 +75,22 @@ def space_group(geometry: Geometry, symprec: float) -> str:
     ValueError as of `find_symmetry`.
     """
     return str(_spglib(geometry, symprec).international)
+
+
+def conventional_parameters(geometry: Geometry, symprec: float = 1e-3) -> tuple[list[float], list[float]]:
+    """Lengths (Å) and angles (degrees) of the conventional cell, as its symmetry has them exactly.
+
+    A relaxed crystal has its symmetry but for noise; without averaging, a cubic one would have three lattice parameters
+    and angles of 89.999 degrees. ValueError as of `find_symmetry`.
+    """
+    symmetry = find_symmetry(geometry, symprec)
+    vectors = (symmetry.conventional @ crystal_cell(geometry)).T
+    rotations = np.rint(np.linalg.inv(vectors) @ symmetry.operations @ vectors)
+    metric = _averaged_metric(rotations, vectors)
+    lengths = np.sqrt(np.diag(metric))
+    cosines = metric / np.outer(lengths, lengths)
+    angles = np.degrees(np.arccos(cosines[[1, 0, 0], [2, 2, 1]]))
+    return [float(length) for length in lengths], [float(angle) for angle in angles]
 
 
 def crystal_cell(geometry: Geometry) -> Floats:
@@ -105,6 +122,16 @@ def _spglib(geometry: Geometry, symprec: float) -> Any:
     return _dataset((cell, scaled, [ATOMIC_NUMBERS[symbol] for symbol in geometry.symbols]), symprec)
 
 
+def _point_operations(hall_number: int) -> Floats:
+    """The point group (n, 3, 3) on coordinates of the conventional cell.
+
+    The dataset's own are those that a supercell has as a lattice, which may be a part only.
+    """
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        operations: Any = spglib.get_symmetry_from_database(hall_number)
+    return np.asarray(np.unique(operations["rotations"], axis=0), dtype=float)
+
+
 def _dataset(cell: tuple[Any, ...], symprec: float) -> Any:
     # spglib 2.7 and 2.8 warn at every call that errors will be exceptions one day
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -124,11 +151,16 @@ def _cartesian(rotations: Floats, cell: Floats) -> Floats:
     that has it exactly is found by averaging the metric over the group.
     """
     vectors = cell.T
-    metric = np.einsum("nki,kl,nlj->ij", rotations, vectors.T @ vectors, rotations) / len(rotations)
-    exact = np.linalg.cholesky(metric).T
+    exact = np.linalg.cholesky(_averaged_metric(rotations, vectors)).T
     exact = _nearest_rotation(vectors @ np.linalg.inv(exact)) @ exact
     operations: Floats = exact @ rotations @ np.linalg.inv(exact)
     return operations
+
+
+def _averaged_metric(rotations: Floats, vectors: Floats) -> Floats:
+    """The scalar products of cell vectors (3, 3; columns), averaged over operations on fractional coordinates."""
+    metric: Floats = np.einsum("nki,kl,nlj->ij", rotations, vectors.T @ vectors, rotations) / len(rotations)
+    return metric
 
 
 def _nearest_rotation(matrix: Floats) -> Floats:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LENGTHS: Final = ("a", "b", "c")
 _ANGLES: Final = ("alpha", "beta", "gamma")
-_ALIKE: Final = 1e-4  # Å or degrees: closer ones are the same
+_ALIKE: Final = 1e-6  # Å or degrees: what is nearer differs by rounding, for noise is averaged over the symmetry
 
 
 def cell_properties(
@@ -57,12 +57,9 @@ def cell_properties(
 
 def conventional_cell(geometry: str, symprec_angstrom: float) -> tuple[list[float], list[float]]:
     """Lengths (Å) and angles (degrees) of the conventional cell of a crystal; ValueError where it has none."""
-    import numpy as np
-    from ase.cell import Cell
+    from penstock.analysis.crystal_symmetry import conventional_parameters
 
-    cell = to_conventional(geometry, symprec_angstrom) @ np.array(parse_geometry(geometry).lattice, dtype=float)
-    values = [float(value) for value in Cell(cell).cellpar()]
-    return values[:3], values[3:]
+    return conventional_parameters(parse_geometry(geometry), symprec_angstrom)
 
 
 def to_conventional(geometry: str, symprec_angstrom: float) -> Floats:

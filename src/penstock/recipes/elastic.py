@@ -137,7 +137,8 @@ class _Fits:
         notes = [*fit.notes, *(f"left out: {job.name}: {job.failure or 'no stress'}" for job in self._failed)]
         if self._dropped:
             notes.append(f"left out: {self._dropped} strained crystals of amplitudes that are not asked for any more")
-        properties = cell_properties(self._subject.name, self._relaxed, self._conditions(fit), self._method())
+        symprec = self._spec.elastic.symprec_angstrom
+        properties = cell_properties(self._subject.name, self._relaxed, self._conditions(fit), self._method(), symprec)
         properties += [self._tensor("elastic_tensor", fit)]
         figures = [self._stress_strain(fit)]
         if fit.undetermined:
@@ -206,8 +207,17 @@ class _Fits:
         conditions = self._conditions(fit) | {
             "space_group": self._symmetry.space_group,
             "symmetry_distance": round(fit.symmetry_distance, 6),
+            "conventional_cell": self._axes(),
         }
         return self._property(name, _numbers(fit.tensor_gpa), "GPa", error, conditions)
+
+    def _axes(self) -> str:
+        """The conventional cell's vectors in those of the crystal's cell: they say which way x, y and z point.
+
+        Where a crystal has several cells like that, as quartz has with a and with -a, the sign of C14 hangs on it.
+        """
+        vectors = zip("abc", self._symmetry.conventional.tolist(), strict=True)
+        return ", ".join(f"{name} = {' '.join(f'{x + 0.0:.4g}' for x in numbers)}" for name, numbers in vectors)
 
     def _derived(self, fit: ElasticFit, notes: list[str]) -> tuple[list[PropertyResult], list[Figure]]:
         """Moduli, anisotropy and sound; of a crystal that is not stable only that it is not."""

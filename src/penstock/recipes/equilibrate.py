@@ -166,11 +166,11 @@ def _at_temperature(spec: WorkflowSpec, subject: Subject, relaxed: JobRecord) ->
             value,
             "Å",
             error,
-            conditions | {"axis": axis, "cell": "conventional"},
+            conditions | {"axis": axis, "cell": "conventional", "lower_95": value - reach, "upper_95": value + reach},
             method,
             attempts,
         )
-        for axis, value, error in _axes(lengths, average.lengths_a)
+        for axis, value, error, reach in _axes(lengths, average.lengths_a)
     ]
     volume = supercell.volume_a3
     properties.append(
@@ -180,7 +180,7 @@ def _at_temperature(spec: WorkflowSpec, subject: Subject, relaxed: JobRecord) ->
             volume.value / atoms,
             "Å³/atom",
             volume.standard_error / atoms,
-            conditions,
+            conditions | {"lower_95": volume.interval[0] / atoms, "upper_95": volume.interval[1] / atoms},
             method,
             attempts,
         )
@@ -216,9 +216,9 @@ def _lengths_of(relaxed: JobRecord, spec: WorkflowSpec) -> tuple[list[float], li
     return conventional_cell(relaxed.end_geometry, spec.elastic.symprec_angstrom)
 
 
-def _axes(lengths: Sequence[float], means: Sequence[Mean]) -> list[tuple[str, float, float]]:
-    """One value and error for each axis; those that symmetry makes alike are averaged."""
-    found: list[tuple[str, float, float]] = []
+def _axes(lengths: Sequence[float], means: Sequence[Mean]) -> list[tuple[str, float, float, float]]:
+    """For each axis a value, its error, and how far 95 % reach; those that symmetry makes alike are averaged."""
+    found: list[tuple[str, float, float, float]] = []
     taken: set[int] = set()
     for n, name in enumerate("abc"):
         if n in taken:
@@ -227,6 +227,6 @@ def _axes(lengths: Sequence[float], means: Sequence[Mean]) -> list[tuple[str, fl
         taken |= set(alike)
         value = sum(means[m].value for m in alike) / len(alike)
         # Lengths that fluctuate together are not independent: the error of the mean is taken as that of one.
-        error = max(means[m].standard_error for m in alike)
-        found.append((name, value, error))
+        widest = max((means[m] for m in alike), key=lambda mean: mean.standard_error)
+        found.append((name, value, widest.standard_error, widest.interval[1] - widest.value))
     return found

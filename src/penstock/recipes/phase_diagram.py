@@ -11,7 +11,7 @@ from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
 from penstock.engines.abilities import refuse_missing
 from penstock.engines.engine import Ability, Role
-from penstock.recipes.phase_results import describe, make_diagram
+from penstock.recipes.phase_results import describe, find_unrefined, make_diagram
 from penstock.recipes.property_steps import check_step_names, job_step
 from penstock.recipes.recipe import ANALYSIS, UNFOLD, Step, View
 
@@ -81,6 +81,8 @@ class PhaseDiagramRecipe:
         """Formation energies, energies above the hull, decompositions; ValueError where there is no hull."""
         key = REFINE if step == REFINED else CALCULATE
         diagram, jobs, left_out = make_diagram(spec, subject.of_step(key))
+        if step == REFINED:
+            left_out += find_unrefined(spec, subject.of_step(CALCULATE), subject.of_step(REFINE))
         better = " with refined parameters" if key == REFINE else ""
         energies = f"energies of engine {spec.engine_name}{better}, relaxed: {spec.phase_diagram.relax}"
         return describe(spec.phase_diagram, diagram, jobs, left_out, energies, step)

@@ -45,7 +45,10 @@ def make_diagram(spec: WorkflowSpec, jobs: Sequence[JobRecord]) -> tuple[PhaseDi
         error = table.error_ev_per_atom * sum(counts.values()) if table.error_ev_per_atom else None
         return Entry(name, {symbol: counts[symbol] for symbol in elements if symbol in counts}, energy_ev, error)
 
-    entries = [entry(job.name, counts, job.energy_ev or 0.0) for job, counts in zip(done, compositions, strict=True)]
+    entries = [
+        entry(job.name, counts, job.energy_ev_per_atom * counts.total())
+        for job, counts in zip(done, compositions, strict=True)
+    ]
     entries += [
         entry(f"{formula} (given)", counts, table.energies_ev_per_atom[formula] * sum(counts.values()))
         for formula, counts in given.items()
@@ -55,6 +58,17 @@ def make_diagram(spec: WorkflowSpec, jobs: Sequence[JobRecord]) -> tuple[PhaseDi
     except ValueError as error:
         raise ValueError(f"{error}{_failed_references(failed)}") from error
     return diagram, done, _shortened(left_out)
+
+
+def find_unrefined(spec: WorkflowSpec, calculated: Sequence[JobRecord], refined: Sequence[JobRecord]) -> list[str]:
+    """A remark on what was on the hull and could not be refined: the hull of what is left lies too high there."""
+    diagram, jobs, _ = make_diagram(spec, calculated)
+    broken = {job.label["of"] for job in refined if not job.is_completed or job.energy_ev is None}
+    names = [job.name for n, job in enumerate(jobs) if diagram.stable[n] and job.id in broken]
+    if not names:
+        return []
+    said = f"{', '.join(names[:_NOTED])} {'was' if len(names) == 1 else 'were'} on the hull before"
+    return [f"{said}, and could not be refined: what is left may seem more stable than it is"]
 
 
 def _failed_references(failed: Sequence[JobRecord]) -> str:
