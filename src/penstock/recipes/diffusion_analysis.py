@@ -116,10 +116,10 @@ class DiffusionAnalysis:
     def _look_at_pressure(self, temperature_k: float, segments: Sequence[JobRecord]) -> None:
         mean = _mean("pressure_gpa", segments)
         if mean is not None and abs(mean) > _PRESSED_GPA:
+            size = "small" if mean > 0 else "large"
             self._notes.append(
-                f"{temperature_k:g} K: the mean pressure was {mean:.3g} GPa, since the cell keeps its size; atoms move "
-                "otherwise at the density of this temperature, and what is pressed melts later: give a cell as large "
-                "as it is then"
+                f"{temperature_k:g} K: the mean pressure was {mean:.3g} GPa: the cell keeps the size that it was given, "
+                f"too {size} for this temperature; D and melting are those under pressure"
             )
 
     def _coefficient(

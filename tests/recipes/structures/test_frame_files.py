@@ -224,6 +224,8 @@ def test_cif_files(write: Callable[..., Path], tmp_path: Path, limit: int) -> No
     ]
     assert structures[0].geometry.splitlines()[1].endswith('pbc="T T T"')
     assert [r.reason.split(":")[0] for r in rejected] == ["bad.cif", "disorder.cif"]
+    alone, _ = read(tmp_path / "set/two.cif", limit=limit)
+    assert [structure.name for structure in alone] == ["two", "two#2"]  # not 0 and 1: results go by these names
     with pytest.raises(SpecError, match="a CIF file has no value"):
         check_source(StructureSource("x", charge_column="q"), tmp_path / "set/salt.cif")
 

@@ -117,13 +117,13 @@ class FrameFiles:
     def _name(self, number: int, frame: Frame) -> str:
         """The key the spec names, else the file's name (`#2` and so on for its later frames), else nothing.
 
-        A deck goes by its file's name even where it is the only one.
+        What has no comments to be named in goes by its file's name even where it is the only one.
         """
-        if self._source.name_column and frame.deck is None:
+        path = self._paths[number]
+        has_values = (self._format or SUFFIXES[path.suffix.lower()]) not in _WITHOUT_VALUES
+        if self._source.name_column and has_values:
             return frame.values.get(self._source.name_column, "")
-        if frame.deck is not None and not self._names:
-            return self._paths[number].stem
-        if not self._names:
+        if has_values and not self._names:
             return ""
-        stem = self._names[number].rpartition(".")[0]
+        stem = self._names[number].rpartition(".")[0] if self._names else path.stem
         return stem if frame.then.frame == 1 else f"{stem}#{frame.then.frame}"
