@@ -250,6 +250,19 @@ def test_a_phase_diagram_needs_every_element_by_itself(tmp_path: Path) -> None:
         grown(f"{text}energies_ev_per_atom.CuAu3 = -3.2", tmp_path)
 
 
+def test_of_a_compound_a_phase_diagram_is_its_elements_written_so(tmp_path: Path) -> None:
+    error = refusal('goal = "phase_diagram"\nsystem = "CuAu"\nengine = "emt"', tmp_path)
+    assert 'write system = "Cu-Au" for orderings' in error.message
+
+
+def test_species_that_are_not_there_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    text = 'goal = "diffusion"\nsystem = "Cu"\nengine = "emt"\ntemperatures_k = [1500]\ndiffusion.species = ["{}"]'
+    assert grown(text.format("Cu"), tmp_path).tables["diffusion"]["species"] == ["Cu"]
+    error = refusal(text.format("Al"), tmp_path)
+    assert (error.key, error.line) == ("diffusion.species", 5)
+    assert error.message == "there is no Al among the atoms; there are Cu"
+
+
 def test_settings_of_lower_rank_are_left_to_hold(tmp_path: Path) -> None:
     around = Surroundings({"slots": 4, "resources.memory": "5GB"})
     found = grown('goal = "elastic"\nsystem = "Cu"', tmp_path, around)

@@ -118,7 +118,7 @@ class DiffusionAnalysis:
         if mean is not None and abs(mean) > _PRESSED_GPA:
             size = "small" if mean > 0 else "large"
             self._notes.append(
-                f"{temperature_k:g} K: the mean pressure was {mean:.3g} GPa: the cell keeps the size that it was given, "
+                f"{temperature_k:g} K: the mean pressure was {mean:.3g} GPa: the cell keeps the size it was given, "
                 f"too {size} for this temperature; D and melting are those under pressure"
             )
 

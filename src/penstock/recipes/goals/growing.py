@@ -93,6 +93,7 @@ def _grow(goal: Goal, system: System, around: Surroundings, file: str) -> Grown:
     if not isinstance(engine, str):
         raise _wrong_engine(given) or _no_engine(goal, system, around)
     _check_elements(engine, system)
+    _check_species(given, system)
     if engine == "espresso":
         _check_pseudopotentials(given, around)
     growth.case = msgspec.structs.replace(growth.case, engine=engine)
@@ -195,6 +196,14 @@ def _check_elements(engine: str, system: System) -> None:
     if unknown:
         example = ", ".join(sorted(known or ())) if len(known or ()) < _FEW else f"{len(known or ())} elements"
         raise SpecError(f"{engine} knows {example}, and not {', '.join(unknown)}; choose another", key="engine.name")
+
+
+def _check_species(given: Mapping[str, Any], system: System) -> None:
+    """SpecError for species whose diffusion is wanted and of which there are no atoms: only the end would show it."""
+    species = value_at(given, "diffusion.species")
+    if isinstance(species, list) and (unknown := [one for one in species if one not in system.elements]):
+        message = f"there is no {unknown[0]} among the atoms; there are {', '.join(system.elements)}"
+        raise SpecError(message, key="diffusion.species")
 
 
 def _check_pseudopotentials(given: Mapping[str, Any], around: Surroundings) -> None:
