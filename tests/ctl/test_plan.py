@@ -148,6 +148,7 @@ def test_a_goal_is_submitted_as_what_it_grew_into(daemon: ScriptedDaemon, run: R
         "elastic of Cu (1 structure) with emt, accuracy normal; the spec it grew into: penstockctl plan cu.toml"
     )
     assert second.startswith("accepted g2")
+    assert ran.err.startswith("beware: EMT is a model potential")
     sent = daemon.script.seen[-1]
     assert isinstance(sent, messages.Submit)
     assert sent.text == run("plan", "cu.toml").out

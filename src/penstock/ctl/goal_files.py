@@ -40,6 +40,11 @@ class GoalFile(NamedTuple):
         what = f"{goal.goal} of {goal.system or ', '.join(system.elements)} ({structures}) with {engine}"
         return f"{what}, accuracy {goal.accuracy}; the spec it grew into: penstockctl plan {os.path.relpath(self.path)}"
 
+    def warn(self, ctl: Ctl) -> None:
+        """Says what to beware of, as it stands at the head of the text."""
+        for caution in self.grown.cautions:
+            ctl.note(f"beware: {caution}")
+
 
 def grow_file(
     ctl: Ctl, path: Path, text: str, folder: Path | None = None, *, to_be_edited: bool = False

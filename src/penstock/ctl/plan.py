@@ -80,8 +80,7 @@ def _show(ctl: Ctl, file: GoalFile, target: Path | None) -> None:
     elif target is None:
         click.echo(clean_block(grown.text), nl=False)
     else:
-        for caution in grown.cautions:
-            ctl.note(f"beware: {caution}")
+        file.warn(ctl)
         ctl.line(f"wrote {os.path.relpath(target)}; run it: penstockctl submit {os.path.relpath(target)}")
 
 

@@ -66,6 +66,7 @@ def submit(
         text = goal.grown.text
         if not ctl.json:
             ctl.line(goal.summary)
+            goal.warn(ctl)
     with told_in_goal(goal):
         return _submit(ctl, SubmitSweep(text, str(path), str(Path.cwd()), layers, dry_run), wait=wait)
 
