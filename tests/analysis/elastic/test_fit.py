@@ -298,3 +298,14 @@ def test_what_is_not_linear_is_remarked_upon() -> None:
     assert any("not linear" in note for note in fit.notes)
     assert fit.covariance is not None
     np.testing.assert_allclose(fit.covariance.diagonal() ** 0.5, fit.standard_error_gpa[UPPER])  # type: ignore[index]
+
+
+def test_a_stress_that_is_bent_without_noise_gives_the_slope_at_the_origin() -> None:
+    symmetry = symmetry_of(CLASSES["m-3m"][0])
+    tensor = random_tensor(3, symmetry.operations)
+    strains = planned(symmetry, (-0.04, -0.02, 0.02, 0.04))
+    normal, shear = strains[:, :3], strains[:, 3:]
+    bent = strains @ tensor - 8e3 * np.hstack([normal**3 - 20 * normal**4, shear**3])
+    fit = fit_elastic(strains, stress_matrix(bent), "tension", symmetry.operations)
+    assert fit.degree == 3
+    close(fit, tensor, 0.01)

@@ -71,7 +71,7 @@ def fit_elastic(
 
     The stress of the crystal without strain is fitted too, to `reference_stress_gpa` (3, 3) if given as one more
     datum. Terms of second and third degree for each direction of strain (third and fourth-order constants) are added
-    while an F test at 1 % finds that they explain more than noise. The data decide, because both errors are real: with
+    while an F test at 5 % finds that they explain more than noise. The data decide, because both errors are real: with
     few or noisy data such terms only widen the errors, and without them an exact stress that is bent gives slopes that
     depend on the amplitude. (Terms of second degree leave the slopes of amplitudes that are symmetric about 0 as they
     are.)

@@ -15,7 +15,7 @@ from penstock.analysis.voigt import KELVIN, Floats, strain_matrix
 NEGLIGIBLE: Final = 1e-4
 """A combination of constants that is known this much worse than the others is not known."""
 DEGREE_MAX: Final = 3
-_SIGNIFICANT: Final = 0.01
+_SIGNIFICANT: Final = 0.05
 _EXACT: Final = (
     1e-9  # residuals that are but rounding, over the size of the stresses; columns that are, over the largest
 )
