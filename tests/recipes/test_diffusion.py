@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.constants import physical_constants
+from scipy.constants import Boltzmann, atomic_mass, physical_constants
 from tests.recipes.calculating import named, spec_of
 
 from penstock.domain.errors import SpecError
@@ -411,3 +411,15 @@ def test_a_crystal_in_which_nothing_moves_has_no_coefficient(tmp_path: Path) -> 
     conclusion = walkers.conclude(species=["Li"])
     assert conclusion.properties == ()
     assert "Nothing moves: Li stays where it is" in (conclusion.failure or "")
+
+
+def test_what_friction_takes_from_the_diffusion_is_said_and_the_box_not_corrected(tmp_path: Path) -> None:
+    walkers = Walkers(tmp_path, [800.0])
+    for key in ("produce_800K_1", "produce_800K_2"):
+        walkers.describe(key, thermostat="langevin")
+        walkers.change(key, parameters={"friction_per_fs": 0.01})
+    conclusion = walkers.conclude(viscosity_pa_s=1e-3)
+    drift_m2_s = Boltzmann * 800.0 / (60 * 1.0 * atomic_mass * 1e13)
+    assert any(f"the {drift_m2_s:.2g} m²/s by which the centre of mass diffuses" in note for note in conclusion.notes)
+    assert all(one.name != "diffusion_coefficient_unbounded" for one in conclusion.properties)
+    assert any("friction stops the flow" in note for note in conclusion.notes)

@@ -74,6 +74,13 @@ def test_energies_decompositions_and_order_of_elements() -> None:
     assert found.failure is None
 
 
+def test_an_energy_is_of_the_atoms_that_the_engine_calculated() -> None:
+    given = block(crystal("Cu4"))
+    one = job(1, "Cu", crystal("Cu4")[:1], -1.0, properties={"atoms": 1})  # of the primitive cell of what was given
+    found = concluded(spec(), msgspec.structs.replace(one, geometry=given), AU, CU3AU)
+    assert of(found, "L1_2", "formation_energy").value == pytest.approx(-0.2)
+
+
 def test_what_failed_is_noted_and_the_rest_has_its_hull() -> None:
     failed = job(5, "broken", crystal("AuAuAuCu"), None, failure="it blew up")
     found = concluded(spec(), CU, AU, CU3AU, failed)

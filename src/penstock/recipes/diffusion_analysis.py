@@ -99,9 +99,7 @@ class DiffusionAnalysis:
             self._coefficient(name, temperature_k, coefficient, segments)
             self._unbounded(name, temperature_k, coefficient, segments, description)
         if found and description.thermostat == "langevin":
-            self._notes.append(
-                f"{temperature_k:g} K: the thermostat's friction slows the atoms; D is that with friction"
-            )
+            self._look_at_friction(temperature_k, description, segments[-1])
         title = f"{self._subject.name}, {temperature_k:g} K"
         self._figures.append(
             figure_msd(msd, {**found, **refused}, directions, name=f"msd_{temperature_k:g}K", title=title)
@@ -121,6 +119,20 @@ class DiffusionAnalysis:
                 f"{temperature_k:g} K: the mean pressure was {mean:.3g} GPa: the cell keeps the size it was given, "
                 f"too {size} for this temperature; D and melting are those under pressure"
             )
+
+    def _look_at_friction(self, temperature_k: float, description: Description, segment: JobRecord) -> None:
+        """The drift that friction makes is taken out all the same: with it a whole crystal would seem to diffuse."""
+        from scipy.constants import Boltzmann, atomic_mass, femto
+
+        note = f"{temperature_k:g} K: the thermostat's friction slows the atoms; D is that with friction"
+        if friction_per_fs := segment.parameters.get("friction_per_fs"):
+            mass_kg = sum(description.masses_amu) * atomic_mass
+            drift_m2_s = Boltzmann * temperature_k * femto / (mass_kg * friction_per_fs)
+            note += (
+                f", without the {drift_m2_s:.2g} m²/s by which the centre of mass diffuses (in a liquid D is too small "
+                "by up to as much)"
+            )
+        self._notes.append(note)
 
     def _coefficient(
         self, name: str, temperature_k: float, coefficient: Coefficient, segments: Sequence[JobRecord]
@@ -179,6 +191,12 @@ class DiffusionAnalysis:
         if viscosity is None:
             return
         length = _cube_length_angstrom(description)
+        if description.thermostat == "langevin":
+            self._notes.append(
+                f"{name} at {temperature_k:g} K: not corrected for the finite size, friction stops the flow that the "
+                "correction is about; use the thermostat bussi"
+            )
+            return
         if length is None:
             self._notes.append(f"{name} at {temperature_k:g} K: not corrected for the finite size, the box is no cube")
             return

@@ -68,7 +68,7 @@ def _of_one_energy(
 ) -> Iterable[list[JobRecord]]:
     """Groups of two and more crystals of one formula, with energies and volumes per atom that follow closely."""
     ordered = sorted(
-        (formula, (job.energy_ev or 0.0) / len(ends[job.id].symbols), job.id, job)
+        (formula, job.energy_ev_per_atom, job.id, job)
         for formula, job in zip(formulas, jobs, strict=True)
         if ends[job.id].lattice is not None and all(ends[job.id].pbc)
     )
