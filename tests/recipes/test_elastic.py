@@ -62,6 +62,11 @@ def test_ions_that_may_relax_soften_a_lattice_with_a_basis() -> None:
     assert axes == ["a", "c"]
 
 
+def test_large_strains_are_remarked() -> None:
+    done = Calculated(ELASTIC, spec_of("elastic", elastic={"amplitudes": [0.02, 0.05]}), block(bulk("Cu")))
+    assert any("beyond linear elasticity" in note for note in done.run().notes)
+
+
 def test_under_pressure_the_crystal_is_stiffer_and_says_so() -> None:
     done = Calculated(ELASTIC, spec_of("elastic", elastic={"pressure_gpa": 10.0}), block(bulk("Cu")))
     found = named(done.run(), "elastic_tensor")

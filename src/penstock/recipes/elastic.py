@@ -32,6 +32,7 @@ STRAIN: Final = "strain"
 FIT: Final = "elastic"
 _STRESS: Final = "stress_gpa"
 _FIRST_STRESS: Final = "initial_stress_gpa"
+_LINEAR: Final = 0.03
 _SAME_CELL: Final = 1e-5  # of its longest side: far below any strain
 
 
@@ -135,6 +136,8 @@ class _Fits:
             raise ValueError(f"none of the {len(self._failed)} strained crystals gave a stress: {reasons}")
         fit = self._fit(_STRESS, self._done)
         notes = [*fit.notes, *(f"left out: {job.name}: {job.failure or 'no stress'}" for job in self._failed)]
+        if (largest := max(self._spec.elastic.amplitudes)) > _LINEAR:
+            notes.append(f"strains of {largest:g} are beyond linear elasticity in most crystals; 0.01 is usual")
         if self._dropped:
             notes.append(f"left out: {self._dropped} strained crystals of amplitudes that are not asked for any more")
         symprec = self._spec.elastic.symprec_angstrom
