@@ -29,7 +29,7 @@ demo-slurm: $(VENV)/.runtime ## the same through a real Slurm, over SSH; both ar
 	@.ci/install-services $(BIN)/python
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.demo_slurm g2
 
-demo-elastic: $(VENV)/.runtime ## elastic constants of silicon by pw.x on a real Slurm: a relaxation, strains, a report (10 minutes)
+demo-elastic: $(VENV)/.runtime ## elastic constants of silicon by pw.x on a real Slurm: a relaxation, strains, a report (as root, on Debian)
 	@.ci/install-services $(BIN)/python
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.demo_slurm elastic
 

@@ -21,9 +21,6 @@ penstockctl submit silicon.toml --dry-run "${@:3}" | head -n 12
 say "Density-functional theory (PBE): ${submit[*]}"
 "${submit[@]}"
 
-say "penstockctl results $workflow"
-penstockctl results "$workflow"
-
 say "A report: penstockctl report $workflow"
 penstockctl report "$workflow" --output "$results/$workflow.html" --overwrite
 
