@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from penstock.analysis.crystal_symmetry import little_group
 from penstock.analysis.elastic.data import Pairs
@@ -64,7 +64,7 @@ def _explains_more(other: LeastSquares, than: LeastSquares, exact: float) -> boo
         return False
     gain = max(than.squares - other.squares, 0.0) / added
     noise = max(other.squares, exact) / other.degrees_of_freedom
-    return bool(stats.f.sf(gain / noise, added, other.degrees_of_freedom) < _SIGNIFICANT)
+    return bool(special.fdtrc(added, other.degrees_of_freedom, gain / noise) < _SIGNIFICANT)
 
 
 class _Form(NamedTuple):
