@@ -49,18 +49,9 @@ class MeanSquaredDisplacement:
         return len(self.tensor_a2)
 
     @property
-    def times_fs(self) -> Floats:
-        """(frames): the lags in fs."""
-        return np.arange(float(self.frames)) * self.interval_fs
-
-    @property
     def total_a2(self) -> Floats:
         """(frames): the trace, in Å²."""
         return np.asarray(self.tensor_a2[:, :3].sum(axis=1))
-
-    def independent_samples(self, lag: int) -> int:
-        """How many displacements over `lag` frames do not overlap, of all particles."""
-        return self.particles * ((self.frames - 1) // lag)
 
 
 def compute_msd(
