@@ -6,17 +6,15 @@ import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
 from penstock.domain.errors import SpecError
-from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import INPUT, Input, InputError, forget, load_ase, write_result
-from penstock.engines.ase_tasks import ASE_ABILITIES, ASE_ROLES, TASKS, check, read, render, run_task, task_files
+from penstock.engines.ase_tasks import CalculatorEngine, run_task
 from penstock.engines.dynamics import DynamicsParameters
-from penstock.engines.engine import Ability, ReadFile, Role
+from penstock.engines.engine import ReadFile
 
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
@@ -35,27 +33,22 @@ class AnyAseParameters(DynamicsParameters, frozen=True, kw_only=True):
 _INPUT_DECODER: Final = msgspec.json.Decoder(Input[AnyAseParameters])
 
 
-class AseEngine:
+class AseEngine(CalculatorEngine[AnyAseParameters]):
     """A calculator that is named. A charge is an input error, the multiplicity is ignored: neither has a common name.
 
     The calculator of one attempt is used by the next, if that names the same one with the same arguments: to load a
-    model may take longer than to use it.
+    model may take longer than to use it. What the calculator lacks shows when it is asked for it.
     """
 
     name = "ase"
-    kind: Literal["python"] = "python"
-    tasks = TASKS
-    roles: Mapping[Role, Mapping[str, Any]] = ASE_ROLES
-    abilities: frozenset[Ability] = ASE_ABILITIES  # what its calculator lacks shows when it is asked for it
-    rules: tuple[Rule, ...] = ()
     parameters_type = AnyAseParameters
 
     def __init__(self) -> None:
         self._kept: tuple[tuple[str, bytes], Any] | None = None
 
-    def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> AnyAseParameters:  # noqa: ARG002
+    def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> AnyAseParameters:
         """The checked `[engine]` table; SpecError says what is wrong with it."""
-        parameters = check(table, AnyAseParameters)
+        parameters = super().parameters(table, read_file)
         if _DOTTED.fullmatch(parameters.calculator) is None:
             message = f"{parameters.calculator!r} is no dotted name; write it like 'ase.calculators.lj.LennardJones'"
             raise SpecError(message, key="engine.calculator")
@@ -64,22 +57,6 @@ class AseEngine:
         except (TypeError, ValueError, OverflowError) as error:
             raise SpecError(f"must be what JSON can hold: {error}", key="engine.arguments") from error
         return parameters
-
-    def comparable(self, parameters: AnyAseParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """Nothing: a grid that a calculator has is in its arguments."""
-        return {}
-
-    def render(self, calculation: Calculation, parameters: AnyAseParameters) -> Rendered:
-        """`input.json`."""
-        return render(calculation, parameters)
-
-    def read(self, directory: Path, exit: Exit, parameters: AnyAseParameters) -> Outcome:  # noqa: A002
-        """The outcome from what the attempt left."""
-        return read(directory, exit, parameters)
-
-    def outputs(self, parameters: AnyAseParameters) -> tuple[str, ...]:
-        """What the task leaves."""
-        return task_files(parameters)
 
     def load(self) -> None:
         """Import ASE; what the calculator needs is imported by the first attempt, which names it."""

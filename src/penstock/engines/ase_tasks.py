@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
+from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import (
     Input,
     Result,
@@ -25,7 +26,7 @@ from penstock.engines.dynamics import (
     read_dynamics,
     render_dynamics,
 )
-from penstock.engines.engine import Ability, Role, check_table
+from penstock.engines.engine import Ability, ReadFile, Role, check_table
 
 TASKS: Final = frozenset({"energy", "gradient", "optimize", "relax", "dynamics"})
 ASE_ABILITIES: Final = frozenset(Ability)
@@ -42,18 +43,43 @@ ASE_ROLES: Final[Mapping[Role, Mapping[str, Any]]] = MappingProxyType(
 P = TypeVar("P", bound=DynamicsParameters)
 
 
-def check(table: Mapping[str, Any], parameters_type: type[P]) -> P:
-    """The checked `[engine]` table; SpecError says what is wrong with it."""
-    parameters = check_table(table, parameters_type)
-    check_dynamics(parameters)
-    return parameters
+class CalculatorEngine(Generic[P]):
+    """What the engines of one ASE calculator share. Each says how it is loaded and run, and what else it refuses."""
 
+    kind: Literal["python"] = "python"
+    tasks = TASKS
+    roles: Mapping[Role, Mapping[str, Any]] = ASE_ROLES
+    abilities: frozenset[Ability] = ASE_ABILITIES
+    rules: tuple[Rule, ...] = ()
+    parameters_type: type[P]
 
-def render(calculation: Calculation, parameters: DynamicsParameters) -> Rendered:
-    """`input.json`, and what molecular dynamics goes on from."""
-    if parameters.task == "dynamics":
-        return render_dynamics(calculation, parameters)
-    return render_input(calculation, parameters)
+    def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> P:  # noqa: ARG002
+        """The checked `[engine]` table; SpecError says what is wrong with it."""
+        parameters = check_table(table, self.parameters_type)
+        check_dynamics(parameters)
+        return parameters
+
+    def comparable(self, parameters: P, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Nothing: their parameters give no spacing that a grid follows from, cell by cell."""
+        return {}
+
+    def render(self, calculation: Calculation, parameters: P) -> Rendered:
+        """`input.json`, and what molecular dynamics goes on from."""
+        if parameters.task == "dynamics":
+            return render_dynamics(calculation, parameters)
+        return render_input(calculation, parameters)
+
+    def read(self, directory: Path, exit: Exit, parameters: P) -> Outcome:  # noqa: A002
+        """The outcome of an attempt from its exit and what it left."""
+        if parameters.task == "dynamics":
+            return read_dynamics(directory, exit, parameters)
+        return read_result(directory, exit, parameters)
+
+    def outputs(self, parameters: P) -> tuple[str, ...]:
+        """The names of what an attempt leaves behind."""
+        if parameters.task == "dynamics":
+            return dynamics_files()
+        return result_files(optimizes=parameters.task in {"optimize", "relax"})
 
 
 def run_task(directory: Path, data: Input[Any], calculator: Any) -> Result:
@@ -66,17 +92,3 @@ def run_task(directory: Path, data: Input[Any], calculator: Any) -> Result:
     if data.parameters.task == "relax":
         return relax(directory, atoms, calculator, data.parameters)
     return solve(directory, atoms, calculator, data.parameters)
-
-
-def read(directory: Path, exit: Exit, parameters: DynamicsParameters) -> Outcome:  # noqa: A002 - the contract's word
-    """The outcome of an attempt from its exit and what it left."""
-    if parameters.task == "dynamics":
-        return read_dynamics(directory, exit, parameters)
-    return read_result(directory, exit, parameters)
-
-
-def task_files(parameters: DynamicsParameters) -> tuple[str, ...]:
-    """The names of what an attempt leaves behind."""
-    if parameters.task == "dynamics":
-        return dynamics_files()
-    return result_files(optimizes=parameters.task in {"optimize", "relax"})

@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
-from penstock.domain.calculation import Calculation, Exit, Outcome, Rendered
-from penstock.domain.remedy import Rule
 from penstock.engines.ase_calculation import (
     INPUT,
     Input,
@@ -22,9 +19,8 @@ from penstock.engines.ase_calculation import (
     load_ase,
     write_result,
 )
-from penstock.engines.ase_tasks import ASE_ABILITIES, ASE_ROLES, TASKS, check, read, render, run_task, task_files
+from penstock.engines.ase_tasks import CalculatorEngine, run_task
 from penstock.engines.dynamics import DynamicsParameters
-from penstock.engines.engine import Ability, ReadFile, Role
 
 _CYCLE: Final = re.compile(r"\s*\d+\s+-?\d+\.\d+\s+\S+E[-+]\d+\s+\S+E[-+]\d+")
 
@@ -41,36 +37,11 @@ class TbliteParameters(DynamicsParameters, frozen=True):
 _INPUT_DECODER: Final = msgspec.json.Decoder(Input[TbliteParameters])
 
 
-class TbliteEngine:
+class TbliteEngine(CalculatorEngine[TbliteParameters]):
     """Extended tight binding; charge and multiplicity are those of the structure."""
 
     name = "tblite"
-    kind: Literal["python"] = "python"
-    tasks = TASKS
-    roles: Mapping[Role, Mapping[str, Any]] = ASE_ROLES
-    abilities: frozenset[Ability] = ASE_ABILITIES
-    rules: tuple[Rule, ...] = ()
     parameters_type = TbliteParameters
-
-    def parameters(self, table: Mapping[str, Any], read_file: ReadFile) -> TbliteParameters:  # noqa: ARG002
-        """The checked `[engine]` table; SpecError says what is wrong with it."""
-        return check(table, TbliteParameters)
-
-    def comparable(self, parameters: TbliteParameters, geometry: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """Nothing: it knows the gamma point alone."""
-        return {}
-
-    def render(self, calculation: Calculation, parameters: TbliteParameters) -> Rendered:
-        """`input.json`."""
-        return render(calculation, parameters)
-
-    def read(self, directory: Path, exit: Exit, parameters: TbliteParameters) -> Outcome:  # noqa: A002
-        """The outcome from what the attempt left."""
-        return read(directory, exit, parameters)
-
-    def outputs(self, parameters: TbliteParameters) -> tuple[str, ...]:
-        """What the task leaves."""
-        return task_files(parameters)
 
     def load(self) -> None:
         """Import tblite; ImportError tells how to install it."""
