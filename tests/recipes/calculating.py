@@ -14,7 +14,7 @@ from penstock.domain.geometry import format_geometry
 from penstock.domain.properties import Conclusion, PropertyResult
 from penstock.domain.spec import WorkflowSpec, decode_spec
 from penstock.domain.subject import JobRecord, Subject, Unfolded
-from penstock.recipes.recipe import PropertyRecipe, Step, View
+from penstock.recipes.recipe import PropertyRecipe, Step, UnfoldingRecipe, View
 
 
 def spec_of(recipe: str, engine: dict[str, Any] | None = None, **tables: Any) -> WorkflowSpec:
@@ -61,6 +61,7 @@ class Calculated:
         if step.kind == "fan":
             self.calculate(step, Unfolded(self.name, self.geometry))
         elif step.kind == "unfold":
+            assert isinstance(self.recipe, UnfoldingRecipe)
             for parent in self.subject.of_step(step.after or ""):
                 for made in self.recipe.unfold(self.spec, step.key, self.subject, parent):
                     self.calculate(step, made)

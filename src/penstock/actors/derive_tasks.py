@@ -16,8 +16,8 @@ from penstock.domain.properties import Conclusion
 from penstock.domain.sameness import calculation_key, material_key, method_key
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.subject import JobRecord, Subject, Unfolded, overlaid
-from penstock.recipes.recipe import PropertyRecipe
-from penstock.recipes.registry import get_property_recipe
+from penstock.recipes.recipe import UnfoldingRecipe
+from penstock.recipes.registry import get_property_recipe, get_unfolding_recipe
 from penstock.store.deriving import Drawn, NewJob, Unfolding
 from penstock.store.subjects import SubjectReader, read_subjects
 
@@ -59,14 +59,14 @@ class Unfold(Task[list[Unfolding]], frozen=True):
             else:
                 subject, record = reader.subject(0), None
                 seen = reader.seen(0)
-        recipe = get_property_recipe(name)
+        recipe = get_unfolding_recipe(name)
         made, trouble = _attempted(
             lambda: [self._new_job(spec, parameters, one) for one in self._make(recipe, spec, subject, record)]
         )
         return Unfolding(parent, seen, made or [], trouble)
 
     def _make(
-        self, recipe: PropertyRecipe, spec: WorkflowSpec, subject: Subject, parent: JobRecord | None
+        self, recipe: UnfoldingRecipe, spec: WorkflowSpec, subject: Subject, parent: JobRecord | None
     ) -> list[Unfolded]:
         made = recipe.unfold(spec, self.step, subject, parent)
         if len({one.name for one in made}) < len(made):

@@ -9,7 +9,7 @@ from penstock.domain.errors import SpecError
 from penstock.domain.properties import Conclusion
 from penstock.domain.property_tables import DiffusionTable
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.subject import JobRecord, Subject, Unfolded
+from penstock.domain.subject import Subject
 from penstock.engines.abilities import refuse_missing
 from penstock.engines.engine import Ability, Role
 from penstock.recipes.diffusion_analysis import DiffusionAnalysis, productions
@@ -51,16 +51,6 @@ class Diffusion:
         refuse_decided(spec, _DECIDED, produced)
         _refuse_changing_cells(spec, produced)
         return [*steps, Step(ANALYSE, ANALYSIS, steps[-1].key)]
-
-    def unfold(
-        self,
-        spec: WorkflowSpec,  # noqa: ARG002
-        step: str,  # noqa: ARG002
-        subject: Subject,  # noqa: ARG002
-        parent: JobRecord | None,  # noqa: ARG002
-    ) -> list[Unfolded]:
-        """Nothing: the plan has no such step."""
-        return []
 
     def conclude(
         self,

@@ -11,7 +11,7 @@ from penstock.domain.geometry import parse_geometry
 from penstock.domain.properties import Conclusion, Figure, PropertyResult
 from penstock.domain.property_tables import EquilibrateTable
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.subject import JobRecord, Subject, Unfolded
+from penstock.domain.subject import JobRecord, Subject
 from penstock.engines.abilities import refuse_missing
 from penstock.engines.dynamics import CELLS
 from penstock.engines.engine import Ability, Role
@@ -65,16 +65,6 @@ class Equilibrate:
         check_step_names(spec, [step.key for step in steps])
         refuse_decided(spec, _DECIDED, [step.key for step in steps])
         return [*steps, Step(ANALYSE, ANALYSIS, steps[-1].key)]
-
-    def unfold(
-        self,
-        spec: WorkflowSpec,  # noqa: ARG002
-        step: str,  # noqa: ARG002
-        subject: Subject,  # noqa: ARG002
-        parent: JobRecord | None,  # noqa: ARG002
-    ) -> list[Unfolded]:
-        """Nothing: the plan has no such step."""
-        return []
 
     def conclude(
         self,

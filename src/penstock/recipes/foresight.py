@@ -11,7 +11,7 @@ from penstock.domain.calculation import Structure
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import JobState
 from penstock.domain.subject import JobRecord, Subject
-from penstock.recipes.recipe import UNFOLD, PropertyRecipe, Step, View
+from penstock.recipes.recipe import UNFOLD, Step, UnfoldingRecipe, View
 from penstock.recipes.registry import get_recipe
 
 _AFTER_RESULTS = "how many jobs there are hangs on results"
@@ -52,7 +52,7 @@ class Foresight:
         return [msgspec.structs.replace(job, step=step.key) for job in made.get(step.after, ())]
 
     def _unfolded(self, step: Step, structure: Structure, made: Mapping[str, Sequence[JobRecord]]) -> list[JobRecord]:
-        if step.whole or not isinstance(self._recipe, PropertyRecipe):
+        if step.whole or not isinstance(self._recipe, UnfoldingRecipe):
             self.untold[step.key] = _AFTER_RESULTS
             return []
         subject = Subject(structure.name, tuple(job for jobs in made.values() for job in jobs))

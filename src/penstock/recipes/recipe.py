@@ -32,7 +32,7 @@ class Step(msgspec.Struct, frozen=True):
     An `unfold` makes jobs of its own: of every completed job of `after`, or, where it is `whole`, of all subjects
     together once the steps before it are done. An `analysis` draws its conclusion from a subject (a material of the
     source with all jobs about it) when all of these have ended, or, where it is `whole`, from all subjects together.
-    Both are for a `PropertyRecipe` to do, in a worker process.
+    They are for an `UnfoldingRecipe` and a `PropertyRecipe` to do, in a worker process.
     """
 
     key: str
@@ -84,13 +84,18 @@ class Recipe(Protocol):
 
 @runtime_checkable
 class PropertyRecipe(Recipe, Protocol):
-    """A recipe that derives something from results. Both functions are pure and run in worker processes.
+    """A recipe that draws conclusions from results, a pure function that runs in worker processes.
 
     A ValueError says, in a sentence for the user, why nothing can be derived.
     """
 
-    def unfold(self, spec: WorkflowSpec, step: str, subject: Subject, parent: JobRecord | None) -> list[Unfolded]:
-        """The jobs of an unfold step: made of the completed `parent`; of a whole one, of all there is."""
-
     def conclude(self, spec: WorkflowSpec, step: str, subject: Subject) -> Conclusion:
         """What an analysis step says of its subject."""
+
+
+@runtime_checkable
+class UnfoldingRecipe(PropertyRecipe, Protocol):
+    """One that makes jobs of results, too, in the same way."""
+
+    def unfold(self, spec: WorkflowSpec, step: str, subject: Subject, parent: JobRecord | None) -> list[Unfolded]:
+        """The jobs of an unfold step: made of the completed `parent`; of a whole one, of all there is."""

@@ -13,7 +13,7 @@ from penstock.recipes.elastic import Elastic
 from penstock.recipes.equilibrate import Equilibrate
 from penstock.recipes.library import Library
 from penstock.recipes.phase_diagram import PhaseDiagramRecipe
-from penstock.recipes.recipe import PropertyRecipe, Recipe
+from penstock.recipes.recipe import PropertyRecipe, Recipe, UnfoldingRecipe
 from penstock.recipes.record import Record
 
 _RECIPES: Final[dict[str, Recipe]] = {
@@ -43,6 +43,14 @@ def get_property_recipe(name: str) -> PropertyRecipe:
     recipe = get_recipe(name)
     if not isinstance(recipe, PropertyRecipe):
         raise SpecError(f"recipe {name!r} derives nothing from results", key="recipe")
+    return recipe
+
+
+def get_unfolding_recipe(name: str) -> UnfoldingRecipe:
+    """The recipe called `name`, which makes jobs of results; SpecError where it does not."""
+    recipe = get_recipe(name)
+    if not isinstance(recipe, UnfoldingRecipe):
+        raise SpecError(f"recipe {name!r} makes no jobs of results", key="recipe")
     return recipe
 
 
