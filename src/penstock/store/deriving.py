@@ -143,11 +143,7 @@ async def unfold(
     db: aiosqlite.Connection, workflow_id: str, step: DerivedStep, unfolding: Unfolding, stamp: str
 ) -> Amendment:
     """A result becomes jobs, once; what was reset meanwhile does not."""
-    if unfolding.parent:
-        stands = await _is_as_seen(db, _PARENT_NOW, (workflow_id, unfolding.parent), unfolding.seen)
-    else:
-        stands = await _is_as_seen(db, _ALL_NOW, (workflow_id,), unfolding.seen)
-    if not stands:
+    if not await _is_as_seen(db, workflow_id, _PARENT_NOW, unfolding.parent, unfolding.seen):
         return Amendment()
     subject, orig_index, line, namespace = await _about(db, workflow_id, unfolding.parent)
     known = {
@@ -193,11 +189,7 @@ async def conclude(
     db: aiosqlite.Connection, workflow_id: str, step: DerivedStep, drawn: Drawn, stamp: str
 ) -> Amendment:
     """What was concluded becomes part of the results, unless the jobs it rests on have begun anew meanwhile."""
-    if drawn.subject:
-        stands = await _is_as_seen(db, _SUBJECT_NOW, (workflow_id, drawn.subject), drawn.seen)
-    else:
-        stands = await _is_as_seen(db, _ALL_NOW, (workflow_id,), drawn.seen)
-    if not stands:
+    if not await _is_as_seen(db, workflow_id, _SUBJECT_NOW, drawn.subject, drawn.seen):
         return Amendment()
     await _forget(db, step.id, drawn.subject)
     name = await _name(db, drawn.subject)
@@ -226,9 +218,14 @@ async def conclude(
     return Amendment([Event("subject_concluded", 0, data)])
 
 
-async def _is_as_seen(db: aiosqlite.Connection, now: str, of: tuple[Any, ...], seen: Sequence[JobSeen] | None) -> bool:
-    """Whether jobs still have the ends that something was derived from."""
-    rows = list(await db.execute_fetchall(now, of))
+async def _is_as_seen(
+    db: aiosqlite.Connection, workflow_id: str, now: str, of: int, seen: Sequence[JobSeen] | None
+) -> bool:
+    """Whether the jobs that `now` finds of a parent or subject, for 0 all, still have the ends that were seen."""
+    if of:
+        rows = list(await db.execute_fetchall(now, (workflow_id, of)))
+    else:
+        rows = list(await db.execute_fetchall(_ALL_NOW, (workflow_id,)))
     if not all(row[3] for row in rows):
         return False
     return seen is None or [tuple(row[:3]) for row in rows] == list(seen)
