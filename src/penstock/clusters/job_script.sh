@@ -91,8 +91,8 @@ pk_kill() { kill "-$1" "-$2" 2>/dev/null || kill "-$1" "$2" 2>/dev/null; }
 
 pk_alarm() { # ALRM to this shell in $1 seconds, in place of any other alarm
     pk_call_off
-    pk_alarm_pid=$(
-        $pk_detach sh -c 'trap "kill \$!; exit" TERM; sleep "$1" & wait "$!"; kill -s ALRM "$2"' sh "$1" "$$" \
+    pk_alarm_pid=$( # KILL, since TERM is lost on a child that is not yet `sleep`
+        $pk_detach sh -c 'trap "kill -KILL \$!; exit" TERM; sleep "$1" & wait "$!"; kill -s ALRM "$2"' sh "$1" "$$" \
             </dev/null >/dev/null 2>&1 &
         echo "$!"
     )
