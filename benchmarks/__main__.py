@@ -35,6 +35,7 @@ NAMES: Final = (
     "idle_cluster",
     "kill_storm",
     "locks",
+    "log_lines",
     "contexts",
     "merge",
     "archive",

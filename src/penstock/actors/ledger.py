@@ -14,6 +14,7 @@ from penstock import engines
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.results import Response
+from penstock.actors.story import tell_all
 from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
@@ -212,8 +213,9 @@ class Ledger:
         self._board.pin(describe_workflow(self))
 
     def emit(self, events: list[EventInfo]) -> None:
-        """Tells watchers, and writes what is not routine to the workflow's own log."""
+        """Tells watchers, the daemon's log, and, of what is not routine, the workflow's own."""
         self._board.emit(events)
+        tell_all(events, self.spec.cluster, public_counts(self.store.tally))
         lines = [
             f"{timestamp(e.at)} {e.kind} {f'job {e.job}: ' if e.job else ''}{e.text}\n"
             for e in events

@@ -102,6 +102,7 @@ class LocalCluster(Actor[LocalMessage]):
             owner.post(("restarted", self.config.name), ClusterRestarted(self.config.name))
         self.tasks.start_soon(self._tick)
         self._board.clusters[self.config.name] = self.info()
+        self._log.info("cluster up", cores=self.config.cores, memory_mb=self.config.memory_mb)
 
     async def stopped(self) -> None:
         """Lets go of everything; runners finish what they have."""
@@ -213,6 +214,14 @@ class LocalCluster(Actor[LocalMessage]):
         runner.orders.append(order)
         with contextlib.suppress(BrokenPipeError):  # it is ending; its end will bring the order back
             os.write(runner.stdin, order.submission.ulid.encode().ljust(ORDER_BYTES, b"\n"))
+        submission = order.submission
+        self._log.info(
+            "submission placed",
+            workflow=submission.workflow_id,
+            submission=submission.ulid,
+            runner=runner.process.pid,
+            jobs=submission.size,
+        )
 
     def _fits(self, needs: Resources) -> bool:
         """Whether there is room; what is larger than the whole cluster (lowered since) runs when it has it alone."""

@@ -75,8 +75,11 @@ class Supervisor:
         policy: Policy,
         given_up: GivenUp,
         hopeless: Callable[[BaseException], bool] = lambda _error: False,
+        *,
+        child: str = "",
     ) -> None:
         self.name = name
+        self._child = child  # what a child is called in the log, beside `actor`
         self._hopeless = hopeless  # errors that starting anew cannot mend
         self.restarts: dict[str, int] = {}
         self._clock = clock
@@ -120,6 +123,7 @@ class Supervisor:
 
     async def _keep(self, name: str, mailbox: Mailbox[M], make: Callable[[], Actor[M]]) -> None:
         """Runs an actor again and again within the policy."""
+        _name_in_log(name, self._child)
         scope, ended = self._scopes[name], self._ended[name]
         failures: deque[float] = deque()
         reason, last_error = "stopped", None
@@ -168,6 +172,12 @@ class Supervisor:
     def _backoff(self, failures: int) -> float:
         doubled: float = self._policy.backoff_s * 2.0 ** min(failures - 1, 60)
         return min(doubled, self._policy.backoff_max_s)
+
+
+def _name_in_log(name: str, kind: str) -> None:
+    """Whatever is logged from here on in this task, and in those that it starts, says which actor it was."""
+    structlog.contextvars.clear_contextvars()  # whoever had it started is not who speaks
+    structlog.contextvars.bind_contextvars(actor=name, **({kind: name} if kind else {}))
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+import structlog
 
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
@@ -136,11 +137,20 @@ class WorkflowActor(Actor[Message]):
         async with self._around.loading:
             open_submissions = await self._ledger.load()
             await self._ledger.claim(self._around.claim)
+        structlog.contextvars.bind_contextvars(cluster=self._ledger.spec.cluster)
+        self._tell_beginning(len(open_submissions))
         await self._submitting.take_up(open_submissions, self.tasks)
         self._attach()
         await self._cancel_again(open_submissions)
         self._pump_soon()
         self._ledger.pin()
+
+    def _tell_beginning(self, submissions: int) -> None:
+        """One that has ended was only woken for a question; nobody need hear of that."""
+        row, jobs = self._ledger.row, sum(self._store.tally.values())
+        log = structlog.get_logger()
+        say = log.info if self._ledger.state in (WorkflowState.RUNNING, WorkflowState.PAUSED) else log.debug
+        say("workflow taken up", state=str(row.state), jobs=jobs, slots=row.slots, submissions=submissions)
 
     async def stopped(self) -> None:
         """Closes the database."""

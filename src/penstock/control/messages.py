@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
+from penstock.domain.log_line import LogLine
 from penstock.domain.properties import PropertyResult
 from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
@@ -440,7 +441,7 @@ class LogChunk(Message, frozen=True):
 
 
 class Lagged(Message, frozen=True):
-    """The client read too slowly: `dropped` events were left out here."""
+    """The client read too slowly: `dropped` events, or lines of the log, were left out here."""
 
     dropped: int
 
@@ -879,6 +880,24 @@ class Logs(Request[Done], frozen=True):
     tail_bytes: int | None = None
 
 
+class ReadLog(Request[Done], frozen=True):
+    """Stream the newest `lines` `LogLine`s of the daemon's log that fit, as far as it still has them.
+
+    They fit that are of this workflow, job (of that workflow) and cluster, of this level or above, and not older than
+    `since` (seconds since the epoch). With `after`, all that came after the line of that number instead. With
+    `follow`, those that come, too, until the client leaves.
+    """
+
+    id: str | None = None
+    lines: int = 100
+    follow: bool = False
+    level: str = "debug"
+    job: int | None = None
+    cluster: str | None = None
+    since: float | None = None
+    after: int | None = None
+
+
 class ListLocks(Request[LockList], frozen=True):
     """The shared resources and all locks; with `id`, those that this workflow needs or could hold."""
 
@@ -1015,6 +1034,7 @@ AnyRequest = (
     | ReleaseLock
     | Watch
     | Logs
+    | ReadLog
     | Import
     | ListExecutions
     | GetExecution
@@ -1026,7 +1046,7 @@ AnyRequest = (
     | Clean
     | ReviewRetention
 )
-StreamRequest = Watch | Logs | CheckCluster
+StreamRequest = Watch | Logs | ReadLog | CheckCluster
 AnyReply = (
     Pong
     | Accepted
@@ -1066,7 +1086,7 @@ AnyReply = (
     | Cleaned
     | Retention
 )
-AnyItem = EventInfo | LogChunk | Lagged | Finding
+AnyItem = EventInfo | LogChunk | LogLine | Lagged | Finding
 
 
 # ---- envelopes ------------------------------------------------------------------------------------------------------

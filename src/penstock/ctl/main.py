@@ -50,6 +50,7 @@ _MODULES: Final = {
     "results": "results",
     "report": "results",
     "why": "query",
+    "log": "daemon_log",
     "logs": "follow",
     "watch": "follow",
     "pause": "change",

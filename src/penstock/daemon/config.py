@@ -16,6 +16,7 @@ from penstock.domain.locks import COUNT_MAX, check_lock_name
 from penstock.domain.spec import locate_key, parse_toml, readable_error, unknown_key
 
 _PORT_MAX: Final = 65535
+_LOG_KEEP_MAX: Final = 1_000_000
 
 
 class DaemonTable(msgspec.Struct, frozen=True):
@@ -26,6 +27,7 @@ class DaemonTable(msgspec.Struct, frozen=True):
     group: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
+    log_keep: int = 10_000
     metrics: str = ""
     workers: int = 2
     drain_s: float = 10.0
@@ -167,6 +169,9 @@ def _read_resources(tables: dict[str, Any]) -> dict[str, ResourceLimit]:
 def _check(config: Config) -> None:
     if not 1 <= config.daemon.workers <= 256:
         raise SpecError(f"must be between 1 and 256, not {config.daemon.workers}", key="daemon.workers")
+    if not 0 <= config.daemon.log_keep <= _LOG_KEEP_MAX:
+        message = f"must be between 0 and {_LOG_KEEP_MAX}, not {config.daemon.log_keep}"
+        raise SpecError(message, key="daemon.log_keep")
     if config.daemon.drain_s < 0:
         raise SpecError("cannot be negative", key="daemon.drain_s")
     config.metrics_address()

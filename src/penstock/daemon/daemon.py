@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from penstock import __version__
@@ -30,7 +31,8 @@ from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
-from penstock.daemon.logs import set_log_level
+from penstock.daemon.log_place import leave_log_place
+from penstock.daemon.logs import Logs
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
@@ -46,6 +48,7 @@ from penstock.store.placement import Placement, check_state_dir
 _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.05
+_REPEATS_EVERY_S: Final = 5.0
 
 
 class AlreadyRunningError(PenstockError):
@@ -81,8 +84,9 @@ def locked(state_dir: Path) -> Iterator[None]:
 class Daemon:
     """Everything, wired."""
 
-    def __init__(self, config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, config_path: Path | None, environ: Mapping[str, str], logs: Logs) -> None:
         self._config = config
+        self._logs = logs
         self._config_path = config_path
         self._state_dir = config.state_dir(environ)
         self._socket_path = config.socket_path(environ)
@@ -107,6 +111,7 @@ class Daemon:
         async with AsyncExitStack() as stack:
             self._check_state_dir()
             stack.enter_context(locked(self._state_dir))
+            await anyio.to_thread.run_sync(leave_log_place, self._state_dir, os.environ)
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
             stack.callback(self._locks.close)
@@ -130,6 +135,7 @@ class Daemon:
                         locks=locks,
                         completions=completions,
                         whole=self._retention,
+                        ring=self._logs.ring,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
@@ -140,6 +146,7 @@ class Daemon:
                     tasks.start_soon(self._life_cycle.resume)
                     tasks.start_soon(self._retention.keep)
                     tasks.start_soon(self._measure_lag)
+                    tasks.start_soon(self._tell_repeats)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)
                     )
@@ -205,8 +212,8 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP.
 
-        Log level, the clusters' limits, the counts of resources, and the slots of workflows that took theirs from the
-        configuration.
+        The log's level, format and size in memory, the clusters' limits, the counts of resources, and the slots of
+        workflows that took theirs from the configuration.
         """
         path = self._config_path or find_config(os.environ)
         try:
@@ -217,7 +224,9 @@ class Daemon:
         self._config, warnings = merge_reload(self._config, config)
         for warning in warnings:
             self._log.warning(warning)
-        set_log_level(config.daemon.log_level)
+        self._logs.set_level(config.daemon.log_level)
+        self._logs.set_format(config.daemon.log_format)
+        self._logs.ring.resize(config.daemon.log_keep)
         self._clusters.reconfigure(self._config.clusters)
         self._locks.configure(self._config.capacities())
         slots = resolve(self._layers())["slots"].value
@@ -252,6 +261,11 @@ class Daemon:
         supervisors = (self._clusters.supervisor, self._workflows.supervisor)
         return Counter({s.name: sum(s.restarts.values()) for s in supervisors})
 
+    async def _tell_repeats(self) -> None:
+        while True:
+            await self._clock.sleep(_REPEATS_EVERY_S)
+            self._logs.tell_repeats()
+
     async def _measure_lag(self) -> None:
         while True:
             before = self._clock.monotonic()
@@ -259,9 +273,9 @@ class Daemon:
             self._metrics.loop_lag.observe(max(0.0, self._clock.monotonic() - before - _LAG_EVERY_S))
 
 
-def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
+def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str], logs: Logs) -> None:
     """Runs a daemon to its end."""
     if types := config.daemon.network_file_systems:
         os.environ.setdefault(NETWORK_TYPES, ",".join(types))  # for its workers, too
-    main: Callable[[], Any] = Daemon(config, config_path, environ).run
+    main: Callable[[], Any] = Daemon(config, config_path, environ, logs).run
     anyio.run(main)

@@ -73,7 +73,9 @@ class Workflows:
         self._sweeping = anyio.Lock()
         self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
         self._log = structlog.get_logger()
-        self.supervisor = Supervisor("workflows", clock, _POLICY, self._given_up, hopeless=_is_hopeless)
+        self.supervisor = Supervisor(
+            "workflows", clock, _POLICY, self._given_up, hopeless=_is_hopeless, child="workflow"
+        )
 
     # ---- creating ---------------------------------------------------------------------------------------------------
 
@@ -87,6 +89,15 @@ class Workflows:
         request = msgspec.structs.replace(request, context=await self.placed(request.context))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
         self._board.pin(info)
+        self._log.info(
+            "workflow accepted",
+            workflow=workflow_id,
+            cluster=cluster,
+            recipe=info.recipe,
+            engine=info.engine,
+            mode=info.mode,
+            directory=info.directory,
+        )
         self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
 
@@ -366,6 +377,9 @@ class Workflows:
             msgspec.structs.replace(
                 info, state=WorkflowState.FAULTED, reason=f"{error}{advice}", updated_at=time.time()
             )
+        )
+        self._log.error(
+            "workflow faulted", workflow=workflow_id, cluster=info.cluster, reason=str(error), heals=healable
         )
         if healable:
             await self._clock.sleep(wait)
