@@ -37,6 +37,7 @@ NAMES: Final = (
     "locks",
     "log_lines",
     "contexts",
+    "day",
     "merge",
     "archive",
     "msd",

@@ -745,9 +745,10 @@ async def test_the_log_tells_of_the_cluster_of_submissions_and_of_troubles_and_t
     assert told.count(("submission placed", lost, jobs[lost])) == 1
     assert told.count(("submission found again", ulid, jobs[ulid])) == 1
     assert all(line["cluster"] == "hpc" for line in logs if "supervisor" not in line)
-    ups = [line for line in logs if line["event"] == "cluster up"]
-    assert len(ups) == 2
+    ups = [line for line in logs if line["event"] in ("cluster up", "cluster down")]
+    assert [line["event"] for line in ups] == ["cluster up", "cluster down", "cluster up", "cluster up"]
     assert ups[0]["version"]
+    assert "No route to host" in ups[1]["reason"]
     troubles = [line for line in logs if line["event"] == "trouble with a cluster"]
     assert {line["log_level"] for line in troubles} == {"warning"}
     assert any(line["reason"] == "No route to host" for line in troubles)

@@ -17,7 +17,7 @@ import structlog
 
 from penstock import __version__
 from penstock.actors.board import Board
-from penstock.actors.clock import SystemClock
+from penstock.actors.clock import Clock, SystemClock
 from penstock.actors.locks import Locks
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
@@ -84,13 +84,20 @@ def locked(state_dir: Path) -> Iterator[None]:
 class Daemon:
     """Everything, wired."""
 
-    def __init__(self, config: Config, config_path: Path | None, environ: Mapping[str, str], logs: Logs) -> None:
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | None,
+        environ: Mapping[str, str],
+        clock: Clock | None = None,
+        logs: Logs | None = None,
+    ) -> None:
         self._config = config
-        self._logs = logs
+        self._logs = logs or Logs()
         self._config_path = config_path
         self._state_dir = config.state_dir(environ)
         self._socket_path = config.socket_path(environ)
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._board = Board()
         self._workers = WorkerPool(config.daemon.workers, self._clock)
         self._clusters = Clusters(config.clusters, self._state_dir, self._clock, self._board)
@@ -277,5 +284,5 @@ def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, s
     """Runs a daemon to its end."""
     if types := config.daemon.network_file_systems:
         os.environ.setdefault(NETWORK_TYPES, ",".join(types))  # for its workers, too
-    main: Callable[[], Any] = Daemon(config, config_path, environ, logs).run
+    main: Callable[[], Any] = Daemon(config, config_path, environ, logs=logs).run
     anyio.run(main)
