@@ -118,7 +118,8 @@ class Daemon:
         async with AsyncExitStack() as stack:
             self._check_state_dir()
             stack.enter_context(locked(self._state_dir))
-            await anyio.to_thread.run_sync(leave_log_place, self._state_dir, os.environ)
+            with self._clock.busy():
+                await anyio.to_thread.run_sync(leave_log_place, self._state_dir, os.environ)
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
             stack.callback(self._locks.close)
