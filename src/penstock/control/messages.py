@@ -98,11 +98,13 @@ class LeftAlone(Message, frozen=True):
 
 
 class Pong(Message, frozen=True):
-    """The daemon is there."""
+    """The daemon is there. `config`: the file of its configuration ("built-in": none), read at `config_read_at`."""
 
     pid: int
     version: str
     uptime_s: float
+    config: str = ""  # empty: an older daemon
+    config_read_at: float | None = None
 
 
 class Accepted(Message, frozen=True):
