@@ -61,7 +61,10 @@ def test_a_clock_that_was_set_back() -> None:
 def test_no_catalogue(tmp_path: Path) -> None:
     assert look_at_catalogue(tmp_path) == Catalogued(str(tmp_path / "catalogue.db"))
     (tmp_path / "catalogue.db").write_bytes(b"x" * 9000)
-    assert look_at_catalogue(tmp_path).error is not None
+    seen = look_at_catalogue(tmp_path)
+    assert seen is not None
+    assert seen.error is not None
+    assert look_at_catalogue(tmp_path / "nosuch") is None
 
 
 def workflow(id: str, root: Path, state: str = "running", *, operation: bool = False) -> CataloguedWorkflow:

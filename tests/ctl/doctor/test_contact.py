@@ -83,6 +83,14 @@ def test_a_daemon_that_does_not_answer(
     assert said in finding.remedy
 
 
+def test_a_daemon_that_is_hidden_from_us() -> None:
+    error = UnreachableError("no daemon answers on /s (Permission denied)")
+    error.__cause__ = PermissionError(13, "Permission denied")
+    [finding] = judge_contact(Contact(error=error), "1", holder=None, unit="")
+    assert finding.level == "problem"
+    assert "[daemon] group" in finding.remedy
+
+
 def test_numbers_of_versions() -> None:
     assert [numbers(text) for text in ("1.10.2rc1", "3.29", "5.10.0-28-amd64", "", "x")] == [
         (1, 10, 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Iterable
@@ -38,8 +39,10 @@ class Catalogued(msgspec.Struct, frozen=True):
     error: StoreError | None = None
 
 
-def look_at_catalogue(state_dir: Path) -> Catalogued:
-    """The catalogue in a state directory."""
+def look_at_catalogue(state_dir: Path) -> Catalogued | None:
+    """The catalogue in a state directory; None where that may not be entered, which is said of the directory."""
+    if not os.access(state_dir, os.X_OK):
+        return None
     path = state_dir / NAME
     try:
         return Catalogued(str(path), inspect_catalogue(path, _CHECK_S))

@@ -76,6 +76,9 @@ def _silent(error: PenstockError | None, holder: int | None, unit: str) -> Findi
     if holder is not None:
         remedy = f"if it does not answer in a minute either: look into its log, then kill {holder} and start it again"
         return problem(what, f"pid {holder} has the state directory and does not answer: {said}", remedy)
+    if isinstance(error, UnreachableError) and isinstance(error.__cause__, PermissionError):
+        remedy = "ask the daemon's owner to set [daemon] group to a group that you are in, or have one of your own"
+        return problem(what, f"whether one runs cannot be seen: {said}", remedy)
     start = f"systemctl {unit}" if unit else "penstockd"
     if isinstance(error, UnreachableError):
         return warning(what, f"none runs: {said}", f"start it: {start}")

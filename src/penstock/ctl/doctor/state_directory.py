@@ -80,10 +80,13 @@ def look_at_state_directory(path: Path, uid: int) -> StateDirectory:
 
 
 def look_at_lock(path: Path) -> StateLock | None:
-    """The lock's state; None where no daemon has ever been. It is not tried: that might keep one from starting."""
+    """The lock's state; None where no daemon has been, or others' lock is hidden.
+
+    It is not tried: that might keep a daemon from starting.
+    """
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     try:
         word = path.read_bytes()[:_PID_BYTES].decode("ascii", "replace").strip()
