@@ -127,7 +127,7 @@ def judge_taken_over(seen: Configuration, pong: Pong, clusters: Collection[str])
         findings.append(warning("taken over", f"changed at {changed}; the daemon has read it at {read}", reload))
     elif seen.path is not None:
         findings.append(well("taken over", f"the daemon has read it at {local_time(pong.config_read_at)}"))
-    if seen.error is None and set(seen.config.clusters) != set(clusters):
+    if seen.error is None and clusters and set(seen.config.clusters) != set(clusters):
         more = _names(set(seen.config.clusters) - set(clusters))
         less = _names(set(clusters) - set(seen.config.clusters))
         said = [f"the daemon does not have {more}"] * bool(more) + [f"it has {less} still"] * bool(less)
