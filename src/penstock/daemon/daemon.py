@@ -144,6 +144,7 @@ class Daemon:
                         completions=completions,
                         whole=self._retention,
                         ring=self._logs.ring,
+                        config=lambda: self._config,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
