@@ -37,6 +37,7 @@ NAMES: Final = (
     "kill_storm",
     "locks",
     "contexts",
+    "day",
     "merge",
     "archive",
     "msd",
