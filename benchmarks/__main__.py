@@ -24,6 +24,7 @@ NAMES: Final = (
     "memory",
     "orca_parse",
     "rescan",
+    "scrape",
     "shared_hammer",
     "status_latency",
     "turnaround",

@@ -19,13 +19,13 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 import msgspec
-from prometheus_client import generate_latest
 
 from penstock.daemon.cluster_tables import ClusterTable, LocalTable
 from penstock.daemon.clusters import Clusters
 from penstock.daemon.config import Config, DaemonTable
 from penstock.daemon.creation import Request
 from penstock.daemon.daemon import Daemon
+from penstock.daemon.metrics.registry import Metrics
 from penstock.domain.context import Mode, plan_context
 from penstock.domain.retention import RetentionTable
 from penstock.domain.spec import RetryTable, StructureSource, WorkflowSpec
@@ -68,7 +68,9 @@ class Sample(msgspec.Struct, frozen=True):
 class _BusyWorkers(KeepingWorkers):
     """Scripted workers that have the figures of real ones."""
 
+    size = 2
     busy = 0
+    waiting = 0
     lost = 0
 
     def close(self) -> None:
@@ -111,6 +113,7 @@ class Day:
         self.daemon._workers = _BusyWorkers(self.clock, hydrogen_atoms(jobs))  # type: ignore[assignment]
         around = (tables, root / "state", self.clock, self.daemon._board)
         self.daemon._clusters = _SimulatedClusters(self.world, *around)
+        self.daemon._metrics = Metrics(self.daemon._sources())  # of these, not of those they stand in for
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -173,7 +176,7 @@ class Day:
             self.samples.append(self._sample(hour))
 
     def _sample(self, hour: int) -> Sample:
-        lines = generate_latest(self.daemon._metrics.registry).decode().splitlines()
+        lines = self.daemon._metrics.render().decode().splitlines()
         series = [line for line in lines if not line.startswith("#")]
         return Sample(
             hour=hour,

@@ -63,7 +63,7 @@ def test_json_lines() -> None:
     assert list(second[0]) == ["timestamp", "level", "event", "workflow", "job", "reason"]
     assert second[0].pop("timestamp").endswith("Z")
     assert second[0] == {"event": "said", "level": "warning", "workflow": "g2", "reason": "two\nlines", "job": 3}
-    assert logs.counts == {"warning": 2}
+    assert logs.counts == {"debug": 0, "info": 0, "warning": 2, "error": 0}
     assert [kept.text.decode() for kept in logs.ring.kept()] == stream.getvalue().splitlines()
 
 

@@ -82,6 +82,7 @@ class Supervisor:
         self._child = child  # what a child is called in the log, beside `actor`
         self._hopeless = hopeless  # errors that starting anew cannot mend
         self.restarts: dict[str, int] = {}
+        self.restarts_total = 0  # those of children that are forgotten too
         self._clock = clock
         self._policy = policy
         self._given_up = given_up
@@ -104,7 +105,7 @@ class Supervisor:
         """Starts an actor under `name`; `factory` makes it, and makes it again for each restart."""
         if name in self._scopes:
             raise ConflictError(f"{name} is running already")
-        mailbox: Mailbox[M] = Mailbox(name, capacity)
+        mailbox: Mailbox[M] = Mailbox(name, capacity, self._clock.monotonic)
         ref = Ref(mailbox)
         self._scopes[name] = anyio.CancelScope()
         self._ended[name] = anyio.Event()
@@ -146,6 +147,7 @@ class Supervisor:
                         failures.clear()
                         continue
                     self.restarts[name] = self.restarts.get(name, 0) + 1
+                    self.restarts_total += 1
                     self._log.warning(
                         "actor restarted",
                         actor=name,

@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final, TextIO
 
@@ -39,7 +38,7 @@ class Logs:
 
     def __init__(self, keep: int = KEEP, redactor: Redactor | None = None) -> None:
         self.ring = LogRing(keep)
-        self.counts: Counter[str] = Counter()
+        self.counts = dict.fromkeys(LEVELS, 0)
         """Lines written since the start, by level."""
         self.lost = 0
         """Lines that standard error would not take; they are in memory only."""

@@ -42,7 +42,7 @@ from penstock.daemon.locks import LockDesk
 from penstock.daemon.log_reading import read_log
 from penstock.daemon.log_ring import LogRing
 from penstock.daemon.merging import merge_results
-from penstock.daemon.metrics import Metrics
+from penstock.daemon.metrics.registry import Metrics
 from penstock.daemon.request_log import carry_out, tell_stream
 from penstock.daemon.results import answer_about_results
 from penstock.daemon.resuming import resume_revised
@@ -129,7 +129,7 @@ class Service:
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
         """The reply to a plain request. Every allowed peer is equal; who changed something is in the log."""
-        self._metrics.requests.labels(type(request).__name__).inc()
+        self._metrics.count_request(request)
         return await carry_out(request, peer, partial(self._reply, peer))
 
     async def _reply(self, peer: Peer, request: m.Request[Any]) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
@@ -425,7 +425,7 @@ class Service:
 
     async def stream(self, request: m.StreamRequest, peer: Peer) -> AsyncGenerator[m.AnyItem]:
         """The elements of a stream."""
-        self._metrics.requests.labels(type(request).__name__).inc()
+        self._metrics.count_request(request)
         tell_stream(request, peer)
         async with aclosing(self._items(request)) as items:
             async for item in items:
