@@ -190,6 +190,9 @@ def rows(title: str, about: str, by: Sequence[str], columns: Sequence[Column], *
         .unit("short")
         .span(24)
         .height(height)
+        .show_header(show_header=True)
+        .cell_height(shape.TableCellHeight.SM)
+        .align(shape.FieldTextAlignment.AUTO)
         .datasource(_SOURCE)
         .targets(_targets([Query(column.expression) for column in columns], instant=True, tabular=True))
         .transformations(

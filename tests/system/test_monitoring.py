@@ -1,0 +1,81 @@
+"""A real Prometheus scrapes a real daemon that works on a real Slurm: every panel and every rule has data."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.services.prometheus import RealPrometheus
+from tests.system.backends import Backend, Site
+from tests.system.conftest import Penstockd, eventually
+from tests.system.monitored import Monitored
+
+
+@pytest.fixture(scope="module", params=["slurm-ssh"])
+def site(request: pytest.FixtureRequest) -> Site:
+    """Slurm, reached by SSH."""
+    return Site.start(request)
+
+
+@pytest.fixture(scope="module")
+def monitored(site: Site, real_prometheus_tools: type[RealPrometheus]) -> Iterator[Monitored]:
+    """It has run, and runs on."""
+    home = Path(tempfile.mkdtemp(prefix="ps-"))
+    backend = Backend(site, Penstockd(home), home)
+    try:
+        with Monitored.ready(backend) as found:
+            found.run(backend.gate())
+            yield found
+    finally:
+        left = backend.close()
+        shutil.rmtree(home)
+    assert not left, f"left behind: {'; '.join(left)}"
+
+
+def test_every_panel_and_every_rule_has_data(monitored: Monitored) -> None:
+    assert len(monitored.expressions()) > 100
+    missing = monitored.without_data()
+
+    def has_all() -> bool:
+        """What is measured once a minute comes a little later."""
+        nonlocal missing
+        missing = {place: asked for place, asked in monitored.without_data().items() if place in missing}
+        return not missing
+
+    try:
+        eventually(has_all, "everything has data")
+    except AssertionError:
+        pytest.fail("\n".join(f"no data: {place}: {asked}" for place, asked in missing.items()))
+
+
+def test_prometheus_evaluates_every_rule(monitored: Monitored) -> None:
+    def rules() -> list[dict[str, str]]:
+        return [rule for group in monitored.prometheus.get("rules")["groups"] for rule in group["rules"]]
+
+    eventually(lambda: all(rule["health"] != "unknown" for rule in rules()), "every rule is evaluated")
+    assert {rule["name"]: rule.get("lastError", "") for rule in rules() if rule["health"] != "ok"} == {}
+    assert len(rules()) >= 10
+
+
+def test_promtool_is_content_with_the_metrics(monitored: Monitored) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{monitored.port}/metrics") as answer:
+        text = answer.read().decode()
+    done = monitored.prometheus.promtool("check", "metrics", stdin=text)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_a_daemon_that_is_killed_is_noticed(monitored: Monitored) -> None:
+    """The last test: it ends the daemon."""
+    monitored.daemon.kill()
+
+    def alert() -> str | None:
+        found = monitored.prometheus.get("alerts")["alerts"]
+        return next((alert["state"] for alert in found if alert["labels"]["alertname"] == "PenstockDown"), None)
+
+    eventually(lambda: alert() == "pending", "it is noticed")
+    monitored.daemon.start()
+    eventually(lambda: alert() is None, "and that it is back")
