@@ -12,6 +12,7 @@ import pytest
 
 from penstock.daemon.cluster_tables import LocalTable
 from penstock.daemon.config import Config, DaemonTable, ResourceLimit, load_config, merge_reload, parse_config
+from penstock.daemon.metrics.address import MetricsAddress
 from penstock.domain.errors import SpecError
 from penstock.domain.settings import BUILT_IN, KEYS, find_config, resolve
 
@@ -159,7 +160,13 @@ def test_the_file_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "expected"), [("", None), ("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:80", ("::1", 80))]
+    ("address", "expected"),
+    [
+        ("", None),
+        ("127.0.0.1:9464", MetricsAddress("127.0.0.1", 9464)),
+        ("[::1]:80", MetricsAddress("::1", 80)),
+        ("unix:/run/p/m.sock", MetricsAddress(path="/run/p/m.sock")),
+    ],
 )
 def test_the_metrics_address(address: str, expected: Any) -> None:
     assert Config(DaemonTable(metrics=address)).metrics_address() == expected

@@ -161,7 +161,7 @@ class LocalCluster(Actor[LocalMessage]):
         ulid = submission.ulid
         if ulid in self._orders:
             return
-        self._orders[ulid] = Order(submission, self.config.spool)
+        self._orders[ulid] = Order(submission, self.config.spool, self._clock.time())
         await self._chores.do("stage", ulid, partial(self._stage, ulid, manifest))
         self._tell(ulid, {n: AttemptSeen(Seen.QUEUED) for n in range(submission.size)})
 
@@ -211,6 +211,9 @@ class LocalCluster(Actor[LocalMessage]):
             return  # found again after a restart: it takes no more orders
         self._waiting.remove(order)
         runner.orders.append(order)
+        if order.handed_at is not None:
+            took_s, order.handed_at = self._clock.time() - order.handed_at, None
+            self._board.figures.placing_s.observe((self.config.name,), took_s)
         with contextlib.suppress(BrokenPipeError):  # it is ending; its end will bring the order back
             os.write(runner.stdin, order.submission.ulid.encode().ljust(ORDER_BYTES, b"\n"))
 

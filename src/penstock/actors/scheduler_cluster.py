@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from penstock.actors import scheduler_messages as m
-from penstock.actors.board import Board
+from penstock.actors.board import Board, Connection
 from penstock.actors.call_log import CallLog
 from penstock.actors.clock import Clock
 from penstock.actors.cluster_port import (
@@ -66,6 +66,9 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         self.connected_since: float | None = None
         calls = board.calls.setdefault(config.name, CallLog(clock))
         self.link = Link(way[0](), way[1], calls, config.command_timeout_s)
+        if config.host:
+            before = board.connections.get(config.name)
+            board.connections[config.name] = Connection(lambda: self.link.shell.way, before)
         self.loops = Loops(me, config, self.link, self.book, clock)
         self._clock = clock
         self._board = board
@@ -219,6 +222,8 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         self._tell(tracked, tracked.take_answer(answer, now))
         match answer:
             case Placed(job_id):
+                if (took_s := self.book.placed_after(tracked.submission.ulid, now)) is not None:
+                    self._board.figures.placing_s.observe((self.config.name,), took_s)
                 self._refused_for_now = 0
                 self.troubles.pop(_FULL, None)
                 tracked.job_id = job_id  # some of it may have been buried, or cancelled, while it was being submitted

@@ -234,6 +234,9 @@ class Submitting:
             self._pump_soon()
             return
         self._cycle = self._cycle.with_begun(len(jobs))
+        for job in jobs:
+            if job.ready_at is not None:
+                self._ledger.figures.waiting_s.observe((self._ledger.spec.cluster,), now - job.ready_at)
         attempts, events = begun
         order = Order(_with_directories(submission, attempts), attempts, step.id)
         order.tokens, order.tasks_leased = grant.tokens, grant.tasks

@@ -79,6 +79,7 @@ class Supervisor:
         self.name = name
         self._hopeless = hopeless  # errors that starting anew cannot mend
         self.restarts: dict[str, int] = {}
+        self.restarts_total = 0  # those of children that are forgotten too
         self._clock = clock
         self._policy = policy
         self._given_up = given_up
@@ -101,7 +102,7 @@ class Supervisor:
         """Starts an actor under `name`; `factory` makes it, and makes it again for each restart."""
         if name in self._scopes:
             raise ConflictError(f"{name} is running already")
-        mailbox: Mailbox[M] = Mailbox(name, capacity)
+        mailbox: Mailbox[M] = Mailbox(name, capacity, self._clock.monotonic)
         ref = Ref(mailbox)
         self._scopes[name] = anyio.CancelScope()
         self._ended[name] = anyio.Event()
@@ -142,6 +143,7 @@ class Supervisor:
                         failures.clear()
                         continue
                     self.restarts[name] = self.restarts.get(name, 0) + 1
+                    self.restarts_total += 1
                     self._log.warning(
                         "actor restarted",
                         actor=name,

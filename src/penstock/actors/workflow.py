@@ -140,7 +140,7 @@ class WorkflowActor(Actor[Message]):
         self._attach()
         await self._cancel_again(open_submissions)
         self._pump_soon()
-        self._ledger.pin()
+        self._pin()
 
     async def stopped(self) -> None:
         """Closes the database."""
@@ -156,7 +156,7 @@ class WorkflowActor(Actor[Message]):
         self._last_activity = self._clock.monotonic()
         answer = await self._obey(message) if isinstance(message, Command) else await self._hear(message)
         await self._pump()
-        self._ledger.pin()
+        self._pin()
         self._arm_idle()
         return answer
 
@@ -263,7 +263,7 @@ class WorkflowActor(Actor[Message]):
         if order is None or order.told:
             return
         order.told = True
-        self._around.board.counts["submission", self._ledger.spec.cluster] += 1
+        self._around.board.figures.submissions[self._ledger.spec.cluster] += 1
         self._tell_cluster("submit", Submit(order.submission, message.manifest))
         self._tell_cancel(order)
         now = self._clock.time()
@@ -383,9 +383,14 @@ class WorkflowActor(Actor[Message]):
             order.states[result.attempt.position] = result.attempt_state
             order.started.pop(result.attempt.position, None)
         self._results_changed = True
-        self._around.board.counts.update(("attempt", self._ledger.spec.cluster, str(r.attempt_state)) for r in results)
+        self._count(results)
         self._ledger.emit(events)
         await self._submitting.give_back(order)
+
+    def _count(self, results: list[AttemptResult]) -> None:
+        spec = self._ledger.spec
+        figures = self._around.board.figures
+        figures.count_ends(self.workflow_id, spec.cluster, spec.engine_name, results, self._clock.time())
 
     async def _settle(self, order: Order) -> None:
         """When every end is committed, the submission is closed and the cluster may forget it."""
@@ -496,6 +501,10 @@ class WorkflowActor(Actor[Message]):
 
     def _is_cancelled(self, order: Order, position: int) -> bool:
         return position in order.cancelling or self._ledger.row.state == WorkflowState.CANCELLED
+
+    def _pin(self) -> None:
+        """Shows everybody where it stands."""
+        self._ledger.pin(self._book.slots_held(queueing=self._ledger.queueing is not None))
 
     # ---- the rest of the house --------------------------------------------------------------------------------------
 

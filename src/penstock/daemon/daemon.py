@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -30,8 +29,12 @@ from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
+from penstock.daemon.log_count import log_lines
 from penstock.daemon.logs import set_log_level
-from penstock.daemon.metrics import Metrics, Sources
+from penstock.daemon.metrics.endpoint import Endpoint
+from penstock.daemon.metrics.registry import Metrics
+from penstock.daemon.metrics.sources import Sources
+from penstock.daemon.metrics.survey import Survey
 from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
 from penstock.daemon.workflows import Workflows
@@ -88,7 +91,7 @@ class Daemon:
         self._socket_path = config.socket_path(environ)
         self._clock = SystemClock()
         self._board = Board()
-        self._workers = WorkerPool(config.daemon.workers, self._clock)
+        self._workers = WorkerPool(config.daemon.workers, self._clock, self._board.figures.observe_task)
         self._clusters = Clusters(config.clusters, self._state_dir, self._clock, self._board)
         self._loading = anyio.Semaphore(_LOADING_AT_ONCE)
         self._log = structlog.get_logger()
@@ -99,7 +102,9 @@ class Daemon:
         self._movers = WorkerPool(2, self._clock)  # for archives, which may take hours
         self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
         self._retention = Retention(self._life_cycle, self._board, self._catalogue, self._movers, self._clock)
-        self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
+        self._survey = Survey(self._state_dir, lambda: list(self._board.workflows.values()), self._clock)
+        self._metrics = Metrics(self._sources(), config.daemon.metrics_workflows)
+        self._endpoint: Endpoint | None = None
         self._database = self._metrics.timed(self._clock.busy)
 
     async def run(self) -> None:
@@ -116,8 +121,7 @@ class Daemon:
             stack.callback(listener.close)
             stack.callback(self._workers.close)
             stack.callback(self._movers.close)
-            if address := self._config.metrics_address():
-                stack.callback(self._serve_metrics(*address))
+            self._serve_metrics(stack)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
@@ -140,6 +144,8 @@ class Daemon:
                     tasks.start_soon(self._life_cycle.resume)
                     tasks.start_soon(self._retention.keep)
                     tasks.start_soon(self._measure_lag)
+                    if self._endpoint is not None:
+                        tasks.start_soon(self._survey.keep)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)
                     )
@@ -161,20 +167,32 @@ class Daemon:
         if warning := check_state_dir(self._state_dir, kind, network_types(), force=force):
             self._log.warning(warning)
 
-    @staticmethod
     async def _serve(
-        listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event
+        self, listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event
     ) -> None:
         with scope:
-            await serve(listener, service, owner_uid=os.getuid(), group_gid=gid)
+            await serve(
+                listener,
+                service,
+                owner_uid=os.getuid(),
+                group_gid=gid,
+                on_connections=self._metrics.count_connections,
+            )
         served.set()
 
-    def _serve_metrics(self, host: str, port: int) -> Callable[[], None]:
+    def _serve_metrics(self, stack: AsyncExitStack) -> None:
+        address = self._config.metrics_address()
+        if address is None:
+            return
+        token = self._config.metrics_token()
         try:
-            return self._metrics.serve(host, port)
+            self._endpoint = Endpoint(address, self._metrics.render, token)
         except OSError as error:
-            message = f"metrics cannot be served on {host}:{port}: {error.strerror}; choose another address"
+            message = f"metrics cannot be served on {address}: {error.strerror}; choose another address"
             raise SpecError(message, file=self._config.file, key="daemon.metrics") from error
+        except SpecError as error:
+            raise SpecError(error.message, file=self._config.file, key="daemon.metrics") from error
+        stack.callback(self._endpoint.close)
 
     async def _obey(self, signals: Any) -> None:
         async for number in signals:
@@ -205,12 +223,13 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP.
 
-        Log level, the clusters' limits, the counts of resources, and the slots of workflows that took theirs from the
-        configuration.
+        Log level, the clusters' limits, the counts of resources, what metrics show and their token, and the slots of
+        workflows that took theirs from the configuration.
         """
         path = self._config_path or find_config(os.environ)
         try:
             config = load_config(path)
+            token = config.metrics_token()
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
@@ -218,6 +237,9 @@ class Daemon:
         for warning in warnings:
             self._log.warning(warning)
         set_log_level(config.daemon.log_level)
+        self._metrics.workflows_most = config.daemon.metrics_workflows
+        if self._endpoint is not None:
+            self._endpoint.token = token
         self._clusters.reconfigure(self._config.clusters)
         self._locks.configure(self._config.capacities())
         slots = resolve(self._layers())["slots"].value
@@ -244,19 +266,24 @@ class Daemon:
 
     # ---- figures ----------------------------------------------------------------------------------------------------
 
-    def _mailboxes(self) -> Mapping[str, int]:
-        workflows = sum(ref.waiting for ref in self._workflows.running().values())
-        return {"workflows": workflows} | {name: ref.waiting for name, ref in self._clusters.refs.items()}
-
-    def _restarts(self) -> Mapping[str, int]:
-        supervisors = (self._clusters.supervisor, self._workflows.supervisor)
-        return Counter({s.name: sum(s.restarts.values()) for s in supervisors})
+    def _sources(self) -> Sources:
+        return Sources(
+            board=self._board,
+            clock=self._clock,
+            clusters=self._clusters.refs.copy,
+            workflows=self._workflows.running,
+            supervisors=(self._clusters.supervisor, self._workflows.supervisor),
+            workers=self._workers,
+            locks=self._locks,
+            survey=self._survey,
+            log_lines=log_lines,
+        )
 
     async def _measure_lag(self) -> None:
         while True:
             before = self._clock.monotonic()
             await self._clock.sleep(_LAG_EVERY_S)
-            self._metrics.loop_lag.observe(max(0.0, self._clock.monotonic() - before - _LAG_EVERY_S))
+            self._metrics.observe_lag(self._clock.monotonic() - before - _LAG_EVERY_S)
 
 
 def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:

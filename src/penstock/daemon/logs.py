@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import structlog
 
+from penstock.daemon.log_count import count_line
+
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _threshold = {"level": logging.INFO}
 
@@ -37,6 +39,7 @@ def configure_logs(log_format: str, level: str) -> None:
     structlog.configure(
         processors=[
             _drop_below,
+            count_line,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=not text),

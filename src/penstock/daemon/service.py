@@ -38,7 +38,7 @@ from penstock.daemon.creation import Request, check_fits, check_request
 from penstock.daemon.imports import executions_of, import_databases, structures_of
 from penstock.daemon.locks import LockDesk
 from penstock.daemon.merging import merge_results
-from penstock.daemon.metrics import Metrics
+from penstock.daemon.metrics.registry import Metrics
 from penstock.daemon.results import answer_about_results
 from penstock.daemon.resuming import resume_revised
 from penstock.daemon.retention import WHOLE, Retention
@@ -120,7 +120,7 @@ class Service:
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
         """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
-        self._metrics.requests.labels(type(request).__name__).inc()
+        self._metrics.count_request(request)
         match request:
             case m.Submit() | m.SubmitSweep() | m.Adopt() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
@@ -408,7 +408,7 @@ class Service:
 
     async def stream(self, request: m.StreamRequest, peer: Peer) -> AsyncGenerator[m.AnyItem]:  # noqa: ARG002
         """The elements of a stream."""
-        self._metrics.requests.labels(type(request).__name__).inc()
+        self._metrics.count_request(request)
         async with aclosing(self._items(request)) as items:
             async for item in items:
                 yield item

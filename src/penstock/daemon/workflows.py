@@ -229,8 +229,7 @@ class Workflows:
             return
         if not await anyio.Path(directory).exists() and not self.supervisor.has_child(workflow_id):
             self._log.warning("forgotten: its directory is gone", workflow=workflow_id, directory=str(directory))
-            del self._board.workflows[workflow_id]
-            self._board.changed.discard(workflow_id)
+            self._board.unpin(workflow_id)
             await self._catalogue.remove(workflow_id)
 
     def refuse_taken(self, workflow_id: str) -> None:
@@ -313,7 +312,7 @@ class Workflows:
 
     def running(self) -> dict[str, Ref[Message]]:
         """The actors that run now."""
-        return {name: ref for name, ref in list(self._refs.items()) if self.supervisor.has_child(name)}
+        return {name: ref for name, ref in self._refs.copy().items() if self.supervisor.has_child(name)}
 
     # ---- as a whole -------------------------------------------------------------------------------------------------
 
@@ -351,8 +350,8 @@ class Workflows:
         self.operations.pop(workflow_id, None)
         self._refs.pop(workflow_id, None)
         self._faults.pop(workflow_id, None)
-        self._board.workflows.pop(workflow_id, None)
-        self._board.changed.discard(workflow_id)
+        self.supervisor.restarts.pop(workflow_id, None)
+        self._board.unpin(workflow_id)
 
     # ---- faults -----------------------------------------------------------------------------------------------------
 

@@ -252,6 +252,8 @@ class ClusterInfo(View, frozen=True):
     next_try_at: float | None = None  # when connecting is tried again
     connects: int = 0  # connections made since the daemon's start
     excluded_nodes: tuple[str, ...] = ()
+    submits_allowed_per_min: float = 0.0
+    submits_left: float = 0.0  # submissions that may be sent at once
 
 
 class Doubt(View, frozen=True):
@@ -263,6 +265,7 @@ class Doubt(View, frozen=True):
     asked: tuple[str, ...]  # what has been asked and what it said
     waits_for: str
     question_at: float | None  # when a person is asked; in the past: has been
+    cluster: str = ""
 
 
 class CallCount(View, frozen=True):
@@ -324,6 +327,7 @@ class ClusterReport(View, frozen=True):
     sessions_max: int
     spool: str
     listing_s: float  # how often the spool is listed while something runs
+    waited_s: dict[str, float] = {}  # how long calls have waited for their budget, by kind: query, submit
 
 
 class Finding(View, frozen=True, tag=True):
