@@ -84,14 +84,14 @@ _WORK: Final = Section(
             "Failures, last six hours",
             "short",
             "Attempts that failed, by class. `runner_lost` and `disk` speak of the cluster, not of calculations.",
-            Query(f"sort_desc(sum by (failure) (increase({FAILED}[6h])))", "{{failure}}"),
+            Query(f"sort_desc(sum by (failure) (increase({FAILED}[6h])) > 0)", "{{failure}}"),
             steps=[(0, ODD)],
         ),
         lines(
             "Retries",
             "opm",
             "Attempts a minute that were decided to be made again, by the failure before.",
-            Query(per_minute("penstock_retries_total", "failure"), "{{failure}}"),
+            Query(per_minute("penstock_retries_total", "failure") + " > 0", "{{failure}}"),
             width=8,
         ),
         lines(
@@ -214,8 +214,8 @@ _SCHEDULER: Final = Section(
         ),
         lines(
             "Waiting for the budget",
-            "short",
-            "Calls that wait for the budget, on average: seconds waited in a second.",
+            "percentunit",
+            "Share of the time in which a call that somebody needs waits for its budget.",
             Query(
                 "sum by (kind) (rate(penstock_scheduler_budget_wait_seconds_total{$here}[$__rate_interval]))",
                 "{{kind}}",

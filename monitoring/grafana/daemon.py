@@ -94,7 +94,7 @@ _LOOP: Final = Section(
             "short",
             "Which actors were started again, since the daemon began: clusters by name, workflows by id.",
             Query(
-                "sort_desc(sum by (supervisor, actor) (penstock_actor_restarts_total{$here}) > 0)",
+                "sort_desc(topk(8, sum by (supervisor, actor) (penstock_actor_restarts_total{$here})))",
                 "{{supervisor}} {{actor}}",
             ),
             steps=[(0, ODD)],

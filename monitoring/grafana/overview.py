@@ -120,7 +120,7 @@ _WORK: Final = Section(
             "Failures, last six hours",
             "short",
             "Attempts that failed, by the class that their engine gave them. One class alone usually has one cause.",
-            Query(f"sort_desc(sum by (failure) (increase({FAILED}[6h])))", "{{failure}}"),
+            Query(f"sort_desc(sum by (failure) (increase({FAILED}[6h])) > 0)", "{{failure}}"),
             steps=[(0, ODD)],
         ),
         lines(
@@ -152,7 +152,7 @@ _TABLES: Final = Section(
             "`(others)`. Click a name for its dashboard.",
             ["workflow", "cluster", "state"],
             [
-                Column("", "max by (workflow, cluster, state) (penstock_workflow_state{$here} == 1)"),
+                Column("", "max by (workflow, cluster, state) (penstock_workflow_state{$here} > 0)"),
                 Column("jobs", _JOBS % ""),
                 Column("ended", f"{_JOBS % (',' + ENDED)} / {_JOBS % ''}", "percentunit"),
                 Column("running", _JOBS % ',state="running"'),

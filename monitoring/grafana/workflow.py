@@ -19,7 +19,7 @@ _HOW_FAR: Final = Section(
             "short",
             "Running, paused, or faulted: its database cannot be used. Of an ended workflow there are no series; what "
             "is shown then is the past.",
-            Query("max by (state) (penstock_workflow_state{$here} == 1)", "{{state}}"),
+            Query("max by (state) (penstock_workflow_state{$here} > 0)", "{{state}}"),
             names_only=True,
         ),
         figure(
@@ -39,7 +39,7 @@ _HOW_FAR: Final = Section(
             "Not taken in",
             "short",
             "Records of its source that could not be read as structures; `penstockctl show` lists them.",
-            Query("sum(penstock_rejected_records{$here})"),
+            Query(or_zero("sum(penstock_rejected_records{$here})")),
             steps=[(0, GOOD), (1, ODD)],
         ),
         figure(
@@ -117,6 +117,10 @@ def workflow() -> Dashboard:
         "Penstock: workflow",
         "One workflow that is running, paused or faulted.",
         'workflow="$workflow"',
-        [variable("workflow", "penstock_workflow_state", "Workflow", among="$daemon", several=False)],
+        [
+            variable(
+                "workflow", "penstock_workflow_state", "Workflow", among='$daemon,workflow!="(others)"', several=False
+            )
+        ],
         [_HOW_FAR, _COURSE],
     )

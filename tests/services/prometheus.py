@@ -58,7 +58,7 @@ class RealPrometheus:
                 "web.listen-address": f"{self.host}:{self.port}",
             }
             flags = [f"--{name}={value}" for name, value in settings.items()]
-            self.home.launch("prometheus", [_program("prometheus"), *flags, "--storage.tsdb.no-lockfile"])
+            self.home.launch("prometheus", [_program("prometheus"), *flags])
             self.home.wait_for(self._is_ready, "Prometheus is ready")
         except BaseException:
             self.stop()

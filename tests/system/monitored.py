@@ -23,12 +23,14 @@ _PROMETHEUS: Final = ROOT / "monitoring" / "prometheus"
 STAND_IN: Final = ROOT / "tests" / "standins" / "orca"
 WINDOW: Final = "20s"
 """What stands for `$__rate_interval` at a scrape each second: a dashboard's least is four scrapes."""
-_LICENCE: Final = {"resources": {"licence": 1}}
+_LICENSED: Final = ("licensed-a", "licensed-b")
 _MOLECULES: Final = {
     "water": "O 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477",
     "scf": "He 0 0 0",
     "crash": "Rn 0 0 0",
 }
+_SILENT: Final = "penstock_actors_silent"
+"""Only there where the daemon checks the health of its actors."""
 _SOME_FAIL: Final = "sleep 0.$((PENSTOCK_JOB_ID % 10)); test $((PENSTOCK_JOB_ID % 5)) != 0"
 
 
@@ -47,6 +49,7 @@ class Monitored:
         found = cls(backend)
         found.start()
         with RealPrometheus(found.configuration()) as found.prometheus:
+            eventually(lambda: found.prometheus.query("penstock_build_info"), "the daemon is scraped")
             yield found
 
     prometheus: RealPrometheus
@@ -79,53 +82,47 @@ class Monitored:
 
     # ---- what it runs ----
 
-    def run(self, gate: Gate, *, jobs: int = 15) -> None:
-        """Failures and retries on Slurm, a remedy, waits for a licence, a paused and a faulted workflow; to their ends.
+    def begin(self, gate: Gate, *, jobs: int = 15) -> None:
+        """Failures and retries on Slurm, a remedy, waits for a licence, a paused and a faulted workflow.
 
         `screen` has a job that waits at the gate, so that it is there for as long as it is looked at.
         """
-        retry = {"max_attempts": 2}
-        self._submit(
-            "screen",
-            f"{_SOME_FAIL} && if [ $PENSTOCK_JOB_ID = 1 ]; then {gate.script}; fi",
-            NAME,
-            jobs,
-            gate,
-            slots=6,
-            retry=retry,
-        )
-        self._submit("later", "sleep 1", NAME, 3, slots=1)
+        script = f"{_SOME_FAIL} && if [ $PENSTOCK_JOB_ID = 1 ]; then {gate.script}; fi"
+        self.submit("screen", script, NAME, jobs, gate, slots=6, retry={"max_attempts": 2})
+        self.submit("later", "sleep 1", NAME, 3, slots=1)
         self.daemon.client.pause("later")
-        for name in ("licensed-a", "licensed-b"):
-            self._submit(name, "sleep 0.5", "local", 2, slots=2, locks=_LICENCE)
-        self._submit_orca()
-        damaged = self._submit("damaged", "sleep 1", "local", 4, slots=1)
+        for name in _LICENSED:
+            self.submit(name, "sleep 0.5", "local", 2, slots=2, locks={"resources": {"licence": 1}})
+        self.submit_orca("orca")
+        damaged = self.submit("damaged", "sleep 1", "local", 4, slots=1)
         gate.next_started()
         (damaged / "workflow.db").unlink()
-        for name in ("licensed-a", "licensed-b", "orca"):
+
+    def settle(self) -> None:
+        """Wait until all of that has ended but for the job at the gate."""
+        for name in (*_LICENSED, "orca"):
             self.daemon.wait(name)
         eventually(lambda: self.daemon.state_of("damaged") == "faulted", "a workflow is faulted")
-        eventually(lambda: self.states("screen").get("running") == 1 == sum(self._open("screen")), "one job is left")
+        eventually(lambda: self._open("screen") == {"running": 1}, "one job is left")
 
-    def states(self, id: str) -> dict[str, int]:
-        """A workflow's jobs by exact state."""
-        return self.daemon.client.status(id).workflow.states
+    def _open(self, id: str) -> dict[str, int]:
+        states = self.daemon.client.status(id).workflow.states
+        return {state: count for state, count in states.items() if state not in ("completed", "failed")}
 
-    def _open(self, id: str) -> list[int]:
-        return [count for state, count in self.states(id).items() if state not in ("completed", "failed")]
-
-    def _submit(self, id: str, script: str, cluster: str, jobs: int, gate: Gate | None = None, **settings: Any) -> Path:
+    def submit(self, id: str, script: str, cluster: str, jobs: int, gate: Gate | None = None, **settings: Any) -> Path:
+        """A campaign; its directory."""
         paths = gate.paths if gate else ()
         return self.daemon.submit_command(id, script, *paths, jobs=jobs, cluster=cluster, **settings)
 
-    def _submit_orca(self) -> None:
+    def submit_orca(self, id: str) -> None:
+        """Three molecules for the stand-in: one is well, one is mended by a rule, one is not."""
         folder = self.daemon.work / "molecules"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for name, atoms in _MOLECULES.items():
             (folder / f"{name}.xyz").write_text(f"{len(atoms.splitlines())}\n\n{atoms}\n", encoding="utf-8")
         engine = {"name": "orca", "command": str(self.backend.home / "orca"), "method": "B3LYP", "basis": "def2-SVP"}
         spec = {
-            "id": "orca",
+            "id": id,
             "recipe": "campaign",
             "cluster": "local",
             "slots": 3,
@@ -148,11 +145,13 @@ class Monitored:
             for rule in group["rules"]:
                 for place, operand in enumerate(operands(rule["expr"])):
                     found[f"rule {rule['alert']} {place}"] = operand
+        if not self._has_data(_SILENT):
+            return {place: asked for place, asked in found.items() if asked != _SILENT}
         return found
 
-    def without_data(self) -> dict[str, str]:
+    def without_data(self, expressions: Mapping[str, str]) -> dict[str, str]:
         """Those that have had no finite value since the beginning."""
-        return {place: asked for place, asked in self.expressions().items() if not self._has_data(asked)}
+        return {place: asked for place, asked in expressions.items() if not self._has_data(asked)}
 
     def _has_data(self, expression: str) -> bool:
         times = {"start": str(self.began), "end": str(time.time()), "step": "1"}
