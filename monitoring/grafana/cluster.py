@@ -242,7 +242,7 @@ _SCHEDULER: Final = Section(
             "Mailbox",
             "short",
             "Messages that wait for the cluster's actor. It should be empty most of the time.",
-            Query('max by (actor) (penstock_mailbox_depth{$daemon,actor=~"$cluster"})', "{{actor}}"),
+            Query('max by (actor) (penstock_mailbox_depth{$daemon,actor=~"$cluster",actor!="workflows"})', "{{actor}}"),
             width=8,
         ),
     ],

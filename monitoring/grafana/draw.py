@@ -8,10 +8,9 @@ It is no Grafana: it shows which data each panel has, in the panel's unit, under
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import math
 import re
-import textwrap
 import time
 import urllib.parse
 import urllib.request
@@ -28,7 +27,10 @@ from .board import COLOURS
 from .make import FOLDER
 from .reader import Panel, filled, read_panels
 
-_COLUMNS: Final = 4
+_KINDS: Final = (("stat",), ("timeseries", "bargauge"), ("table",))
+_WIDE: Final = (6, 4, 1)
+_HEIGHTS: Final = (0.95, 2.35, 1.9)
+"""What is drawn how many in a row, and how high, in inches."""
 _POINTS: Final = 240
 _SERIES_MAX: Final = 8
 _DRAWN: Final = {
@@ -45,13 +47,14 @@ _DRAWN: Final = {
     "dark-orange": "#e55400",
     "dark-red": "#ad0317",
 }
-_SCALES: Final[dict[str, tuple[tuple[float, str], ...]]] = {
-    "s": ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "µs")),
-    "bytes": ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B")),
-    "percentunit": ((0.01, "%"),),
-    "opm": ((1, "/min"),),
-    "short": ((1e9, "G"), (1e6, "M"), (1e4, "k"), (1, "")),
+_SCALES: Final[dict[str, tuple[tuple[float, float, str], ...]]] = {
+    "s": ((86400, 86400, "d"), (3600, 3600, "h"), (60, 60, "min"), (1, 1, "s"), (1e-3, 1e-3, "ms"), (0, 1, "s")),
+    "bytes": ((2**40, 2**40, "TiB"), (2**30, 2**30, "GiB"), (2**20, 2**20, "MiB"), (2**10, 2**10, "KiB"), (0, 1, "B")),
+    "percentunit": ((0, 0.01, "%"),),
+    "opm": ((0, 1, "/min"),),
+    "short": ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"), (0, 1, "")),
 }
+"""By unit: from which value on it is divided by what, and called what."""
 
 
 class Span(NamedTuple):
@@ -83,39 +86,38 @@ class Span(NamedTuple):
 
 
 def draw(panels: Sequence[Panel], span: Span, title: str) -> Figure:
-    """A picture of a dashboard's panels in their order."""
-    tables = [panel for panel in panels if panel.kind == "table"]
-    others = [panel for panel in panels if panel.kind != "table"]
-    height = math.ceil(len(others) / _COLUMNS)
-    figure = Figure(figsize=(16, 2.35 * (height + len(tables)) + 0.6), layout="constrained")
+    """A picture of a dashboard's panels: figures in rows of six, courses in rows of four, then tables."""
+    kinds = [[panel for panel in panels if panel.kind in kinds] for kinds in _KINDS]
+    rows = [
+        [group[at : at + wide] for at in range(0, len(group), wide)] for group, wide in zip(kinds, _WIDE, strict=True)
+    ]
+    heights = [height for group, height in zip(rows, _HEIGHTS, strict=True) for _ in group]
+    figure = Figure(figsize=(16, sum(heights) + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=13, fontweight="bold")
-    grid = figure.add_gridspec(height + len(tables), _COLUMNS)
-    for place, panel in enumerate(others):
-        _draw_panel(figure.add_subplot(grid[place // _COLUMNS, place % _COLUMNS]), panel, span)
-    for place, panel in enumerate(tables):
-        _draw_table(figure.add_subplot(grid[height + place, :]), panel, span)
+    grid = figure.add_gridspec(len(heights), 12, height_ratios=heights)
+    for row, found in enumerate(itertools.chain(*rows)):
+        wide = _WIDE[next(place for place, kinds in enumerate(_KINDS) if found[0].kind in kinds)]
+        for place, panel in enumerate(found):
+            axes = figure.add_subplot(grid[row, place * 12 // wide : (place + 1) * 12 // wide])
+            axes.set_title(panel.title, fontsize=9, loc="left")
+            _DRAW[panel.kind](axes, panel, span)
     return figure
 
 
 def said(value: float, unit: str) -> str:
     """A value in its unit, shortly."""
     if unit == "dateTimeAsIso":
-        return time.strftime("%Y-%m-%d\n%H:%M:%S", time.gmtime(value / 1000))
-    for scale, name in _SCALES[unit]:
-        if abs(value) >= scale or scale == _SCALES[unit][-1][0]:
-            number = f"{value / scale:.3g}" if abs(value / scale) < 1000 else f"{value / scale:.0f}"
-            return f"{number} {name}".strip()
-    raise AssertionError(unit)
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(value / 1000))
+    for least, divisor, name in _SCALES[unit]:
+        if abs(value) >= least:
+            number = value / divisor
+            return f"{number:.0f} {name}".strip() if abs(number) >= 1000 else f"{number:.3g} {name}".strip()
+    raise ValueError(f"{value} is no number of a {unit}")
 
 
 def named(legend: str, labels: Mapping[str, str]) -> str:
     """A series' name, as Grafana makes it of a legend."""
     return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda match: labels.get(match[1], ""), legend).strip() or "value"
-
-
-def _draw_panel(axes: Axes, panel: Panel, span: Span) -> None:
-    axes.set_title(panel.title, fontsize=9, loc="left")
-    {"stat": _draw_stat, "bargauge": _draw_bars, "timeseries": _draw_lines}[panel.kind](axes, panel, span)
 
 
 def _draw_stat(axes: Axes, panel: Panel, span: Span) -> None:
@@ -126,8 +128,8 @@ def _draw_stat(axes: Axes, panel: Panel, span: Span) -> None:
             value = float(series["value"][1])
             name = named(target.legend, series["metric"])
             words.append(name if panel.names_only else panel.words.get(f"{value:g}", said(value, panel.unit)))
-    text = "\n".join(textwrap.shorten(word, 28) if "\n" not in word else word for word in words) or "none"
-    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=20 if len(text) < 12 else 13, color="#1f60c4")
+    text = "\n".join(words) or "none"
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=20 if len(text) < 12 else 11, color="#1f60c4")
 
 
 def _draw_bars(axes: Axes, panel: Panel, span: Span) -> None:
@@ -138,6 +140,8 @@ def _draw_bars(axes: Axes, panel: Panel, span: Span) -> None:
     ][:_SERIES_MAX]
     axes.barh([name for name, _ in reversed(bars)], [value for _, value in reversed(bars)], color=_DRAWN["orange"])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: said(value, panel.unit)))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlim(left=0)
     axes.tick_params(labelsize=7)
 
 
@@ -156,7 +160,8 @@ def _draw_lines(axes: Axes, panel: Panel, span: Span) -> None:
         for name, (times, values) in shown.items():
             axes.plot(times, values, label=name, linewidth=1.1, marker="." if len(times) < 10 else None)
     axes.set_xlim(0, (span.end - span.begin) / 60)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: said(value, panel.unit)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} min"))
@@ -177,7 +182,6 @@ def _stack(axes: Axes, courses: Mapping[str, tuple[list[float], list[float]]]) -
 
 def _draw_table(axes: Axes, panel: Panel, span: Span) -> None:
     axes.axis("off")
-    axes.set_title(panel.title, fontsize=9, loc="left")
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for target in panel.targets:
         for series in span.newest(target.expression):
@@ -200,6 +204,9 @@ def _draw_table(axes: Axes, panel: Panel, span: Span) -> None:
         )
         table.auto_set_font_size(value=False)
         table.set_fontsize(7.5)
+
+
+_DRAW: Final = {"stat": _draw_stat, "bargauge": _draw_bars, "timeseries": _draw_lines, "table": _draw_table}
 
 
 def main() -> None:
