@@ -103,7 +103,7 @@ def figure(
         .thresholds(_thresholds(steps))
         .no_value("none")
         .datasource(_SOURCE)
-        .targets(_targets(queries))
+        .targets(_targets(queries, instant=names_only))  # the course would bring back the names of the past
     )
     return panel.mappings([_mapping(words)]) if words else panel
 

@@ -28,7 +28,7 @@ _GLANCE: Final = Section(
             "Alerts",
             "short",
             "Alerts of Penstock that fire now. Each has a page in docs/runbooks that says how to look and how to mend.",
-            Query(or_zero('count(ALERTS{alertname=~"Penstock.*",alertstate="firing"})')),
+            Query(or_zero('count(ALERTS{$daemon,alertname=~"Penstock.*",alertstate="firing"})')),
             steps=_NONE_IS_GOOD,
         ),
         figure(

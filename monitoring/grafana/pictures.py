@@ -35,7 +35,7 @@ def take(minutes: float) -> None:
         try:
             with Monitored.ready(backend) as monitored:
                 began = time.time()
-                monitored.begin(backend.gate(), jobs=int(40 * minutes))
+                monitored.begin(backend.gate(), jobs=int(150 * minutes))
                 _work(monitored, began + 60 * minutes)
                 draw_all(Span(monitored.prometheus.url, began, time.time(), monitored.values), _OUT)
                 monitored.daemon.client.cancel("screen")

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from tests.monitoring.promql import metrics, operands
 from tests.services.prometheus import RealPrometheus
+
+from penstock.ctl.main import cli
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "monitoring" / "prometheus"
@@ -94,3 +97,22 @@ def test_every_metric_is_on_the_page_of_metrics(name: str) -> None:
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     for metric in metrics(ALERTS[name]["expr"]) - {"up", "process_start_time_seconds"}:
         assert f"`{metric.removesuffix('_bucket')}`" in page, metric
+
+
+def test_the_pages_name_commands_and_options_that_are_there() -> None:
+    group = cli
+    named = 0
+    for page in RUNBOOKS.iterdir():
+        for words in re.findall(r"penstockctl ((?:[^\n`#;()]|--)+)", page.read_text(encoding="utf-8")):
+            command: click.Command | None = group
+            context = click.Context(group)
+            for word in words.split():
+                if isinstance(command, click.Group):
+                    command = command.get_command(context, word)
+                    assert command is not None, (page.name, word)
+                    named += 1
+                elif word.startswith("--"):
+                    assert command is not None
+                    options = {name for parameter in command.params for name in parameter.opts}
+                    assert word in options, (page.name, words, word)
+    assert named > 30

@@ -6,11 +6,14 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from monitoring.grafana.draw import Span, draw_all
+from monitoring.grafana.make import BOARDS
 from tests.services.prometheus import RealPrometheus
 from tests.system.backends import Backend, Site
 from tests.system.conftest import Penstockd, eventually
@@ -69,6 +72,13 @@ def test_promtool_is_content_with_the_metrics(monitored: Monitored) -> None:
         text = answer.read().decode()
     done = monitored.prometheus.promtool("check", "metrics", stdin=text)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_every_dashboard_is_drawn(monitored: Monitored, tmp_path: Path) -> None:
+    draw_all(Span(monitored.prometheus.url, monitored.began, time.time(), monitored.values), tmp_path)
+    assert {path.stem: path.stat().st_size > 20_000 for path in tmp_path.iterdir()} == {
+        Path(name).stem: True for name in BOARDS
+    }
 
 
 def test_a_daemon_that_hangs_is_noticed(monitored: Monitored) -> None:
