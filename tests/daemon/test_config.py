@@ -172,6 +172,15 @@ def test_the_metrics_address(address: str, expected: Any) -> None:
     assert Config(DaemonTable(metrics=address)).metrics_address() == expected
 
 
+def test_metrics_move_with_a_restart_only() -> None:
+    before = parse_config("[daemon]\nmetrics = '127.0.0.1:1'\n", "c")
+    after = parse_config("[daemon]\nmetrics = '127.0.0.1:2'\nmetrics_workflows = 5\n", "c")
+    config, warnings = merge_reload(before, after)
+    assert warnings == ["metrics are served elsewhere with a restart only"]
+    assert config.daemon.metrics_workflows == 5
+    assert merge_reload(before, before)[1] == []
+
+
 def test_the_trusted_group() -> None:
     first = grp.getgrall()[0]
     assert Config().group_gid() is None

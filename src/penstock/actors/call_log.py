@@ -8,13 +8,14 @@ from typing import Final, Protocol
 
 from penstock.actors.clock import Clock
 from penstock.actors.histogram import Filled, Histogram, Histograms
-from penstock.domain.views import CallCount, CallTotal, Latency
+from penstock.domain.views import BudgetInfo, CallCount, CallTotal, Latency
 
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds of the histograms of latencies; what is longer falls into the last bucket, which has none."""
 RATE_LIMITED: Final = "rate_limited"
 _MINUTES: Final = 60
 _SAMPLES: Final = 1000
+_SPENT: Final = 20_000
 
 
 class Allowance(Protocol):
@@ -58,6 +59,7 @@ class CallLog:
         self.polls_s = Histograms(BUCKETS_S)  # what was asked
         self.budgets: dict[str, Allowance] = {}  # by kind of call: query, submit
         self.budget_waits_s: dict[str, float] = {}  # by kind: how long calls have waited for their budget
+        self._spent: dict[str, deque[float]] = {}  # by kind: when the newest calls were let go, monotonic
 
     def record(self, command: str, seconds: float, outcome: str = "ok") -> None:
         """A call that has just ended; `outcome` is ok, failed, timeout, rate_limited or unreachable."""
@@ -77,6 +79,25 @@ class CallLog:
     def record_wait(self, kind: str, seconds: float) -> None:
         """A call has waited for its budget, and perhaps goes on waiting."""
         self.budget_waits_s[kind] = self.budget_waits_s.get(kind, 0.0) + max(seconds, 0.0)
+
+    def record_spent(self, kind: str) -> None:
+        """A call is let go by its budget."""
+        self._spent.setdefault(kind, deque(maxlen=_SPENT)).append(self._clock.monotonic())
+
+    def budget_infos(self) -> tuple[BudgetInfo, ...]:
+        """The budgets, and how they were kept."""
+        now = self._clock.monotonic()
+        return tuple(
+            BudgetInfo(
+                kind,
+                budget.per_min,
+                round(max(budget.peek(now), 0.0), 1),
+                sum(at > now - 60.0 for at in self._spent.get(kind, ())),
+                _busiest([at for at in self._spent.get(kind, ()) if at > now - 60.0 * _MINUTES]),
+                round(self.budget_waits_s.get(kind, 0.0), 3),
+            )
+            for kind, budget in self.budgets.items()
+        )
 
     @property
     def rate_limited(self) -> int:
@@ -115,6 +136,16 @@ class CallLog:
             self._newest.popleft()
         for minute in [m for m in self._minutes if m <= second // 60 - _MINUTES]:
             del self._minutes[minute]
+
+
+def _busiest(times: list[float]) -> int:
+    """The most of these moments, which are in order, that lie in any 60 s."""
+    most = first = 0
+    for last, at in enumerate(times):
+        while times[first] <= at - 60.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
 
 
 def _latency(name: str, command: _Command) -> Latency:

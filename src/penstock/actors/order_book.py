@@ -176,6 +176,10 @@ class OrderBook:
             return 0
         return max(0, slots - sum(order.tasks_held for order in self.orders.values()))
 
+    def attempts(self) -> int:
+        """How many attempts all orders have together."""
+        return sum(order.submission.size for order in self.orders.values())
+
     def slots_held(self, *, queueing: bool) -> int:
         """How many slots hold submitted work: of a scheduler's, tasks that have not ended; of others, busy lanes."""
         if queueing:

@@ -251,6 +251,7 @@ class Loops:
         """A query within the budget; what the scheduler thinks of it slows the next."""
         began = self._clock.monotonic()
         self.queries.take(began)
+        self.link.calls.record_spent("query")
         try:
             answer = await query()
         except RateLimitedError:

@@ -69,6 +69,7 @@ class Submissions:
                     self._loops.link.calls.record_wait("submit", self._clock.monotonic() - now)
             else:
                 self.budget.take(now)
+                self._loops.link.calls.record_spent("submit")
                 self._book.tracked[ulid].leave(self._clock.time())
                 self.leaving.add(ulid)
                 tasks.start_soon(self._submit, self._book.tracked[ulid], self._book.waiting.pop(ulid))

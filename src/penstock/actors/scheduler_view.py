@@ -42,8 +42,6 @@ def describe(actor: SchedulerCluster, board: Board, clock: Clock) -> ClusterInfo
         jobs_running=jobs[Seen.RUNNING],
         jobs_in_doubt=jobs[Seen.IN_DOUBT],
         calls_last_min=board.calls[config.name].last_minute(),
-        submits_allowed_per_min=actor.loops.submissions.budget.per_min,
-        submits_left=round(actor.loops.submissions.budget.peek(monotonic), 1),
         calls_allowed_per_min=actor.loops.queries.active_per_min,
         budget_left=round(actor.loops.queries.left(monotonic), 1),
         next_query_at=now + wait_s if wait_s > 0 and actor.book.is_urgent(now, actor.loops.patience()) else None,
@@ -114,7 +112,7 @@ def report(actor: SchedulerCluster, board: Board, clock: Clock) -> ClusterReport
         way.sessions_max,
         actor.loops.place.spool if actor.loops.place else actor.config.spool,
         actor.config.listing_s,
-        dict(calls.budget_waits_s),
+        calls.budget_infos(),
     )
 
 

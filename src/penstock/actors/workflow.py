@@ -89,6 +89,8 @@ from penstock.store.workflow_store import WorkflowStore
 _TOLD: Final = itertools.count()
 """Numbers what clusters are told, across workflows and their restarts: nothing is ever taken for an older word."""
 _IDLE_S: Final = 5.0
+_COUNTED_AT_ONCE: Final = 500  # attempts; with more of them out, slots in use are counted now and then only
+_COUNT_EVERY_S: Final = 1.0
 _NOT_BEGUN: Final = (JobState.READY, JobState.HELD, JobState.WAITING)
 
 
@@ -128,6 +130,8 @@ class WorkflowActor(Actor[Message]):
         self._projecting = False
         self._idle_armed = False
         self._last_activity = 0.0
+        self._slots_held = 0
+        self._slots_counted_at = 0.0
 
     # ---- life -------------------------------------------------------------------------------------------------------
 
@@ -504,7 +508,11 @@ class WorkflowActor(Actor[Message]):
 
     def _pin(self) -> None:
         """Shows everybody where it stands."""
-        self._ledger.pin(self._book.slots_held(queueing=self._ledger.queueing is not None))
+        now = self._clock.monotonic()
+        if self._book.attempts() <= _COUNTED_AT_ONCE or now - self._slots_counted_at >= _COUNT_EVERY_S:
+            self._slots_counted_at = now
+            self._slots_held = self._book.slots_held(queueing=self._ledger.queueing is not None)
+        self._ledger.pin(self._slots_held)
 
     # ---- the rest of the house --------------------------------------------------------------------------------------
 

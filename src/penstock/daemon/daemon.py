@@ -15,7 +15,7 @@ import structlog
 
 from penstock import __version__
 from penstock.actors.board import Board
-from penstock.actors.clock import SystemClock
+from penstock.actors.clock import Clock, SystemClock
 from penstock.actors.locks import Locks
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
@@ -84,12 +84,14 @@ def locked(state_dir: Path) -> Iterator[None]:
 class Daemon:
     """Everything, wired."""
 
-    def __init__(self, config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: Config, config_path: Path | None, environ: Mapping[str, str], clock: Clock | None = None
+    ) -> None:
         self._config = config
         self._config_path = config_path
         self._state_dir = config.state_dir(environ)
         self._socket_path = config.socket_path(environ)
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._board = Board()
         self._workers = WorkerPool(config.daemon.workers, self._clock, self._board.figures.observe_task)
         self._clusters = Clusters(config.clusters, self._state_dir, self._clock, self._board)

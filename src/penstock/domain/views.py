@@ -252,8 +252,6 @@ class ClusterInfo(View, frozen=True):
     next_try_at: float | None = None  # when connecting is tried again
     connects: int = 0  # connections made since the daemon's start
     excluded_nodes: tuple[str, ...] = ()
-    submits_allowed_per_min: float = 0.0
-    submits_left: float = 0.0  # submissions that may be sent at once
 
 
 class Doubt(View, frozen=True):
@@ -294,6 +292,17 @@ class Latency(View, frozen=True):
     max_s: float
 
 
+class BudgetInfo(View, frozen=True):
+    """A budget of calls that all workflows share, and how it was kept."""
+
+    kind: str  # query, submit
+    allowed_per_min: float
+    left: float  # calls that may be made at once
+    last_min: int  # made in the last 60 s
+    most_per_min: int  # the most in any 60 s of the last hour
+    waited_s: float  # since the daemon's start: time in which a call waited for its budget
+
+
 class PartitionInfo(View, frozen=True):
     """A partition (Slurm) or queue (Flux); None where it sets no limit."""
 
@@ -327,7 +336,7 @@ class ClusterReport(View, frozen=True):
     sessions_max: int
     spool: str
     listing_s: float  # how often the spool is listed while something runs
-    waited_s: dict[str, float] = {}  # how long calls have waited for their budget, by kind: query, submit
+    budgets: tuple[BudgetInfo, ...] = ()
 
 
 class Finding(View, frozen=True, tag=True):

@@ -84,10 +84,12 @@ def read_token(path: Path) -> Token:
     """The token in a file. SpecError, which never shows any of it, where the file or the token cannot be used."""
     advice = f"make one: (umask 077; openssl rand -hex 32 > {path})"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would be waited for
+        try:
             found = os.fstat(descriptor)
-            text = file.read(_TOKEN_MOST + 1) if stat.S_ISREG(found.st_mode) else b""
+            text = os.read(descriptor, _TOKEN_MOST + 2) if stat.S_ISREG(found.st_mode) else b""
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SpecError(f"the token's file {path} cannot be read: {error.strerror}; {advice}") from error
     if not stat.S_ISREG(found.st_mode):

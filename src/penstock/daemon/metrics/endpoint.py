@@ -46,6 +46,7 @@ class Endpoint:
 
     def close(self) -> None:
         """Serves nobody any more; returns when all its threads have ended."""
+        _hang_up(self._server.socket)  # wakes who waits for connections
         self._server.shutdown()
         self._thread.join()
         self._server.close()
@@ -101,7 +102,12 @@ class _Server(BaseServer):
             target=self._serve, args=(request, client_address), name="penstock-scrape", daemon=True
         )
         self._open[request] = (thread, time.monotonic())
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system grants no more threads
+            del self._open[request]
+            self._log.warning("metrics refused", reason=str(error))
+            self.shutdown_request(request)
 
     def _serve(self, request: socket.socket, client_address: Any) -> None:
         try:
