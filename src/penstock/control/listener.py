@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from penstock.domain.errors import SpecError
 
-_PATH_MAX: Final = 107  # sizeof(sun_path) - 1
+PATH_MAX: Final = 107
+"""Bytes of the longest path that a socket can have: `sun_path` less the one that ends it."""
 _BACKLOG: Final = 128
 
 
@@ -39,9 +40,9 @@ def bind_listener(
     Raises SpecError for a path that cannot hold a socket and OSError as the system gives it. `what` it is, and the
     `advice` where the path cannot be used, are for messages.
     """
-    if len(os.fsencode(path)) > _PATH_MAX:
+    if len(os.fsencode(path)) > PATH_MAX:
         raise SpecError(
-            f"the path of {what} has more than {_PATH_MAX} bytes, which the system does not allow: {path}; {advice}"
+            f"the path of {what} has more than {PATH_MAX} bytes, which the system does not allow: {path}; {advice}"
         )
     _prepare_directory(path.parent, group_gid)
     with suppress(FileNotFoundError):

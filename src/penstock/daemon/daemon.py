@@ -136,6 +136,7 @@ class Daemon:
                         locks=locks,
                         completions=completions,
                         whole=self._retention,
+                        config=lambda: self._config,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()

@@ -18,11 +18,13 @@ class SettingInfo(Message, frozen=True):
 
 
 class Pong(Message, frozen=True):
-    """The daemon is there."""
+    """The daemon is there. `config`: the file of its configuration ("built-in": none), read at `config_read_at`."""
 
     pid: int
     version: str
     uptime_s: float
+    config: str = ""  # empty: an older daemon
+    config_read_at: float | None = None
 
 
 class LockList(Message, frozen=True):
