@@ -8,11 +8,13 @@ from .flux import RealFlux
 from .pw import RealPw
 from .slurm import RealSlurm
 from .sshd import RealSshd
+from .systemd import RealSystemd, systemd_packages_missing
 
 
 def packages() -> list[str]:
     """The Debian packages that are missing."""
-    return sorted({*RealSlurm.packages_missing(), *RealSshd.packages_missing(), *RealPw.packages_missing()})
+    services = (RealSlurm, RealSshd, RealPw)
+    return sorted({*systemd_packages_missing(), *(name for service in services for name in service.packages_missing())})
 
 
 def left_out() -> list[str]:
@@ -22,6 +24,7 @@ def left_out() -> list[str]:
         "real SSH": RealSshd.missing(),
         "real pw.x": RealPw.missing(),
         "real Flux": RealFlux.missing(),
+        "real systemd": RealSystemd.missing(),
     }
     return [f"left out: {service} ({why})" for service, why in reasons.items() if why is not None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
@@ -18,6 +19,7 @@ from penstock import __version__
 from penstock.actors.board import Board
 from penstock.actors.clock import SystemClock
 from penstock.actors.locks import Locks
+from penstock.actors.supervisor import innermost
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
 from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
@@ -28,12 +30,14 @@ from penstock.daemon.completion import Completions
 from penstock.daemon.completion_acts import completion_acts
 from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
+from penstock.daemon.health import Health, status_line
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
 from penstock.daemon.logs import set_log_level
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
+from penstock.daemon.systemd import ServiceManager
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import LOCK_NAME
 from penstock.domain.errors import PenstockError, SpecError
@@ -46,12 +50,20 @@ from penstock.store.placement import Placement, check_state_dir
 _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.05
+_BESIDES_DRAIN_S: Final = 20.0
+"""What stopping may take besides `drain_s`: calls in flight are ended, states are written, actors let go."""
 
 
 class AlreadyRunningError(PenstockError):
     """Another daemon has this state directory."""
 
     code = "already_running"
+
+
+class BrokeDownError(PenstockError):
+    """A daemon that was up has ended by itself; a new one may have better luck."""
+
+    code = "broke_down"
 
 
 @contextmanager
@@ -81,8 +93,17 @@ def locked(state_dir: Path) -> Iterator[None]:
 class Daemon:
     """Everything, wired."""
 
-    def __init__(self, config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | None,
+        environ: Mapping[str, str],
+        manager: ServiceManager | None = None,
+    ) -> None:
+        self.is_up = False
+        self._asked_to_stop = False
         self._config = config
+        self._manager = manager or ServiceManager()
         self._config_path = config_path
         self._state_dir = config.state_dir(environ)
         self._socket_path = config.socket_path(environ)
@@ -100,7 +121,9 @@ class Daemon:
         self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
         self._retention = Retention(self._life_cycle, self._board, self._catalogue, self._movers, self._clock)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
-        self._database = self._metrics.timed(self._clock.busy)
+        supervisors = (self._clusters.supervisor, self._workflows.supervisor)
+        self._health = Health(supervisors, self._manager, self._clock, self._status)
+        self._database = self._health.outside(self._metrics.timed(self._clock.busy))
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises PenstockError when it cannot start."""
@@ -111,9 +134,7 @@ class Daemon:
             stack.push_async_callback(self._catalogue.close)
             stack.callback(self._locks.close)
             self._locks.configure(self._config.capacities())
-            listener = bind_listener(self._socket_path, self._config.group_gid())
-            stack.callback(self._socket_path.unlink, missing_ok=True)
-            stack.callback(listener.close)
+            listener = self._listen(stack)
             stack.callback(self._workers.close)
             stack.callback(self._movers.close)
             if address := self._config.metrics_address():
@@ -140,15 +161,22 @@ class Daemon:
                     tasks.start_soon(self._life_cycle.resume)
                     tasks.start_soon(self._retention.keep)
                     tasks.start_soon(self._measure_lag)
+                    tasks.start_soon(self._health.watch)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)
                     )
+                    self.is_up = True
+                    self._manager.ready(self._status())
                     await self._obey(signals)
+                    self._asked_to_stop = True
+                    self._manager.stopping(self._config.daemon.drain_s + _BESIDES_DRAIN_S, "stopping; jobs run on")
                     serving.cancel()
                     await served.wait()
                     await self._drain()
                     await self._workflows.flush()
                     tasks.cancel_scope.cancel()
+            if not self._asked_to_stop:  # a group of tasks that is cancelled by nobody we know ends without a word
+                raise BrokeDownError("the daemon's tasks have ended though nobody asked them to")
             self._log.info("penstockd has stopped; jobs that run go on and are found again")
 
     def _check_state_dir(self) -> None:
@@ -160,6 +188,23 @@ class Daemon:
         force = self._config.daemon.force_network_state
         if warning := check_state_dir(self._state_dir, kind, network_types(), force=force):
             self._log.warning(warning)
+
+    def _listen(self, stack: AsyncExitStack) -> socket.socket:
+        """The control socket: the service manager's where it has opened one, which stays when we end; else our own."""
+        given = self._manager.listener()
+        if given is None:
+            listener = bind_listener(self._socket_path, self._config.group_gid())
+            stack.callback(self._socket_path.unlink, missing_ok=True)
+        else:
+            listener, path = given
+            if path != self._socket_path:
+                advice = f"set PENSTOCK_SOCKET={path} for them and the daemon"
+                self._log.warning(
+                    "clients look elsewhere", socket=str(path), expected=str(self._socket_path), do=advice
+                )
+            self._socket_path = path
+        stack.callback(listener.close)
+        return listener
 
     @staticmethod
     async def _serve(
@@ -181,7 +226,9 @@ class Daemon:
             if number != signal.SIGHUP:
                 self._log.info("stopping", signal=signal.Signals(number).name)
                 return
+            self._manager.reloading()
             await self._reload()
+            self._manager.ready(self._status())
 
     async def _drain(self) -> None:
         """Begins nothing new and records what has ended, for a bounded time. What is cut off is found again."""
@@ -242,7 +289,12 @@ class Daemon:
             claim_of(self._state_dir),
         )
 
-    # ---- figures ----------------------------------------------------------------------------------------------------
+    # ---- standing ---------------------------------------------------------------------------------------------------
+
+    def _status(self) -> str:
+        """A line for `systemctl status`."""
+        clusters = {name: info.state for name, info in self._board.clusters.items()}
+        return status_line(len(self._workflows.running()), clusters)
 
     def _mailboxes(self) -> Mapping[str, int]:
         workflows = sum(ref.waiting for ref in self._workflows.running().values())
@@ -259,9 +311,18 @@ class Daemon:
             self._metrics.loop_lag.observe(max(0.0, self._clock.monotonic() - before - _LAG_EVERY_S))
 
 
-def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
-    """Runs a daemon to its end."""
+def run_daemon(
+    config: Config, config_path: Path | None, environ: Mapping[str, str], manager: ServiceManager | None = None
+) -> None:
+    """Runs a daemon to its end. Raises what kept it from starting, BrokeDownError for what ended it later."""
     if types := config.daemon.network_file_systems:
         os.environ.setdefault(NETWORK_TYPES, ",".join(types))  # for its workers, too
-    main: Callable[[], Any] = Daemon(config, config_path, environ).run
-    anyio.run(main)
+    daemon = Daemon(config, config_path, environ, manager)
+    main: Callable[[], Any] = daemon.run
+    try:
+        anyio.run(main)
+    except Exception as error:
+        cause = innermost(error)
+        if daemon.is_up and isinstance(cause, (PenstockError, OSError)):
+            raise BrokeDownError(str(cause)) from error
+        raise

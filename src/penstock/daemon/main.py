@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -11,16 +13,26 @@ from typing import Final
 from penstock import __version__
 from penstock.actors.supervisor import innermost
 from penstock.daemon.config import load_config
-from penstock.daemon.daemon import run_daemon
+from penstock.daemon.daemon import BrokeDownError, run_daemon
 from penstock.daemon.logs import configure_logs
-from penstock.domain.errors import PenstockError
+from penstock.daemon.systemd import ServiceManager
+from penstock.domain.errors import PenstockError, StoreError
 from penstock.domain.settings import find_config
 
+_BROKE: Final = 1
 _WRONG: Final = 2
+_PASSING: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.EADDRINUSE}
+)
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 stopped on request, 1 broke, 2 cannot start as it is asked to."""
+    """The entry point. Exit codes: 0 stopped on request, 1 broke, 2 cannot start as it is asked to.
+
+    After a 1 another try may have better luck; the service manager makes it. After a 2 it would not.
+    """
+    manager = ServiceManager.take(os.environ, os.getpid())
+    faulthandler.enable()  # so that the log says where it hung when the watchdog ends it (SIGABRT)
     parser = argparse.ArgumentParser(prog="penstockd", description="Runs simulation workflows; stop it with SIGTERM.")
     parser.add_argument(
         "--config", type=Path, help="configuration file (default: $PENSTOCK_CONFIG, ~/.config/penstock)"
@@ -30,10 +42,23 @@ def main() -> None:
     try:
         config = load_config(options.config or find_config(os.environ))
         configure_logs(config.daemon.log_format, config.daemon.log_level)
-        run_daemon(config, options.config, os.environ)
+        run_daemon(config, options.config, os.environ, manager)
     except Exception as error:
         cause = innermost(error)
         if not isinstance(cause, (PenstockError, OSError)):
             raise
         sys.stderr.write(f"penstockd: {cause}\n")
-        sys.exit(_WRONG)
+        sys.exit(_BROKE if may_pass(cause) else _WRONG)
+
+
+def may_pass(error: PenstockError | OSError) -> bool:
+    """Whether starting once more, with nothing changed by anybody, could end otherwise."""
+    match error:
+        case BrokeDownError():
+            return True
+        case StoreError(healable=healable):
+            return healable
+        case OSError(errno=number):
+            return number in _PASSING
+        case _:
+            return False
