@@ -36,6 +36,7 @@ NAMES: Final = (
     "kill_storm",
     "locks",
     "contexts",
+    "day",
     "merge",
     "archive",
     "msd",

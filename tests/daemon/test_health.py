@@ -105,7 +105,7 @@ class Daemon:
         self.manager.bind(str(folder / "notify"))
         self.manager.setblocking(False)
         told = ServiceManager(str(folder / "notify"), watchdog_s)
-        self.health = Health((self.clusters, self.workflows), told, self.clock, lambda: "fine")
+        self.health = Health(lambda: (self.clusters, self.workflows), told, self.clock, lambda: "fine")
         self.database = self.health.outside(self.clock_free_guard)
 
     @staticmethod

@@ -24,6 +24,7 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.control import messages as m
 from penstock.control.listener import Peer
+from penstock.daemon.config import Config
 from penstock.daemon.metrics import Metrics, Sources
 from penstock.daemon.service import Service
 from penstock.daemon.streams import Streams, _log_files, _read_log
@@ -186,6 +187,23 @@ def service(desk: Desk) -> Service:
         cast("Any", None),
         completions=cast("Any", None),
     )
+
+
+async def test_a_ping_tells_which_configuration_is_in_use(desk: Desk) -> None:
+    configs = [Config(file="conf/c.toml", read_at=5.0), Config(read_at=7.0)]
+    nothing = cast("Any", None)
+    metrics = Metrics(Sources(Board(), dict, dict, lambda: 0))
+    service = Service(
+        *(nothing, Board(), nothing, metrics, list, desk, nothing),
+        completions=nothing,
+        config=lambda: configs.pop(0),
+    )
+    pong = await service.call(m.Ping(), PEER)
+    assert isinstance(pong, m.Pong)
+    assert (pong.config, pong.config_read_at) == (f"{os.getcwd()}/conf/c.toml", 5.0)  # noqa: PTH109 - a name is what is wanted
+    pong = await service.call(m.Ping(), PEER)
+    assert isinstance(pong, m.Pong)
+    assert (pong.config, pong.config_read_at) == ("built-in", 7.0)
 
 
 async def test_a_cluster_is_reported_by_who_knows_it(service: Service) -> None:

@@ -136,7 +136,7 @@ async def inside(home: Path, manager: Manager) -> Any:
     """A daemon in this process's event loop."""
     environ = {"PENSTOCK_STATE_DIR": str(home / "s"), "HOME": str(home)}
     told = ServiceManager(str(manager.path), WATCHDOG_S / 5)
-    daemon = Daemon(parse_config("[daemon]\nlog_level = 'error'\n", "config.toml"), None, environ, told)
+    daemon = Daemon(parse_config("[daemon]\nlog_level = 'error'\n", "config.toml"), None, environ, manager=told)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(daemon.run)
         await anyio.to_thread.run_sync(manager.hear_until, "READY")

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from penstock.domain.errors import SpecError
 
-_PATH_MAX: Final = 107  # sizeof(sun_path) - 1
+PATH_MAX: Final = 107
+"""Bytes of the longest path that a socket can have: `sun_path` less the one that ends it."""
 _BACKLOG: Final = 128
 
 
@@ -32,9 +33,9 @@ def bind_listener(path: Path, group_gid: int | None = None) -> socket.socket:
     open to its owner alone, or also to the group `group_gid`; so is its directory, which is made if it is missing.
     Raises SpecError for a path that cannot hold a socket and OSError as the system gives it.
     """
-    if len(os.fsencode(path)) > _PATH_MAX:
+    if len(os.fsencode(path)) > PATH_MAX:
         raise SpecError(
-            f"the control socket's path has more than {_PATH_MAX} bytes, which the system does not allow: {path}; "
+            f"the control socket's path has more than {PATH_MAX} bytes, which the system does not allow: {path}; "
             "set PENSTOCK_SOCKET to a shorter one"
         )
     _prepare_directory(path.parent, group_gid)

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Final
 
 import click
+import msgspec
 
+from penstock.ctl.doctor.finding import level_of
 from penstock.ctl.options import command
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import duration, local_time
@@ -55,7 +57,7 @@ def check(ctl: Ctl, name: str) -> int:
         total += 1
         failed += not finding.ok
         if ctl.json:
-            ctl.emit(finding)
+            ctl.emit(msgspec.structs.replace(finding, level=level_of(finding)))
         else:
             _show_finding(ctl, finding)
         sys.stdout.flush()

@@ -86,6 +86,7 @@ _MODULES: Final = {
     "clusters": "cluster",
     "cluster": "cluster",
     "locks": "locks",
+    "doctor": "doctor.command",
     "diagnose": "diagnose",
     "remedies": "diagnose",
     "hull": "hull",

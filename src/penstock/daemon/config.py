@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -49,6 +50,7 @@ class Config(msgspec.Struct, frozen=True):
     workflow: dict[str, Any] = {}
     resources: dict[str, ResourceLimit] = {}
     file: str = settings.BUILT_IN
+    read_at: float = 0.0  # when the file was read; a later change has not been taken over
 
     def state_dir(self, environ: Mapping[str, str]) -> Path:
         """The state directory: the environment's before the file's, as for every setting."""
@@ -101,15 +103,16 @@ class _Tables(msgspec.Struct, frozen=True):
 
 def load_config(path: Path | None) -> Config:
     """The checked configuration; None gives the defaults. Raises SpecError."""
+    read_at = time.time()
     if path is None:
-        return _with_local(Config())
+        return msgspec.structs.replace(_with_local(Config()), read_at=read_at)
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", file=str(path)) from error
     except UnicodeDecodeError as error:
         raise SpecError(f"is not UTF-8 text (byte {error.start})", file=str(path)) from error
-    return parse_config(text, str(path))
+    return msgspec.structs.replace(parse_config(text, str(path)), read_at=read_at)
 
 
 def parse_config(text: str, file: str) -> Config:

@@ -17,9 +17,9 @@ import structlog
 
 from penstock import __version__
 from penstock.actors.board import Board
-from penstock.actors.clock import SystemClock
+from penstock.actors.clock import Clock, SystemClock
 from penstock.actors.locks import Locks
-from penstock.actors.supervisor import innermost
+from penstock.actors.supervisor import Supervisor, innermost
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
 from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
@@ -98,6 +98,7 @@ class Daemon:
         config: Config,
         config_path: Path | None,
         environ: Mapping[str, str],
+        clock: Clock | None = None,
         manager: ServiceManager | None = None,
     ) -> None:
         self.is_up = False
@@ -107,7 +108,7 @@ class Daemon:
         self._config_path = config_path
         self._state_dir = config.state_dir(environ)
         self._socket_path = config.socket_path(environ)
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._board = Board()
         self._workers = WorkerPool(config.daemon.workers, self._clock)
         self._clusters = Clusters(config.clusters, self._state_dir, self._clock, self._board)
@@ -121,8 +122,7 @@ class Daemon:
         self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
         self._retention = Retention(self._life_cycle, self._board, self._catalogue, self._movers, self._clock)
         self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
-        supervisors = (self._clusters.supervisor, self._workflows.supervisor)
-        self._health = Health(supervisors, self._manager, self._clock, self._status)
+        self._health = Health(self._supervisors, self._manager, self._clock, self._status)
         self._database = self._health.outside(self._metrics.timed(self._clock.busy))
 
     async def run(self) -> None:
@@ -151,6 +151,7 @@ class Daemon:
                         locks=locks,
                         completions=completions,
                         whole=self._retention,
+                        config=lambda: self._config,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
@@ -296,12 +297,15 @@ class Daemon:
         clusters = {name: info.state for name, info in self._board.clusters.items()}
         return status_line(len(self._workflows.running()), clusters)
 
+    def _supervisors(self) -> tuple[Supervisor, Supervisor]:
+        return self._clusters.supervisor, self._workflows.supervisor
+
     def _mailboxes(self) -> Mapping[str, int]:
         workflows = sum(ref.waiting for ref in self._workflows.running().values())
         return {"workflows": workflows} | {name: ref.waiting for name, ref in self._clusters.refs.items()}
 
     def _restarts(self) -> Mapping[str, int]:
-        supervisors = (self._clusters.supervisor, self._workflows.supervisor)
+        supervisors = self._supervisors()
         return Counter({s.name: sum(s.restarts.values()) for s in supervisors})
 
     async def _measure_lag(self) -> None:
@@ -317,7 +321,7 @@ def run_daemon(
     """Runs a daemon to its end. Raises what kept it from starting, BrokeDownError for what ended it later."""
     if types := config.daemon.network_file_systems:
         os.environ.setdefault(NETWORK_TYPES, ",".join(types))  # for its workers, too
-    daemon = Daemon(config, config_path, environ, manager)
+    daemon = Daemon(config, config_path, environ, manager=manager)
     main: Callable[[], Any] = daemon.run
     try:
         anyio.run(main)

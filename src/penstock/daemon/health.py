@@ -75,16 +75,16 @@ def _owes(signs: Signs, name: str, now: float, limit_s: float) -> bool:
 
 
 class Health:
-    """Asks, judges, tells. `status` gives the line for people."""
+    """Asks, judges, tells. `supervisors`: of the clusters and of the workflows; `status` gives the line for people."""
 
     def __init__(
         self,
-        supervisors: tuple[Supervisor, Supervisor],
+        supervisors: Callable[[], tuple[Supervisor, Supervisor]],
         manager: ServiceManager,
         clock: Clock,
         status: Callable[[], str],
     ) -> None:
-        self._clusters, self._workflows = supervisors
+        self._supervisors = supervisors
         self._manager = manager
         self._clock = clock
         self._status = status
@@ -115,15 +115,15 @@ class Health:
         """Asks and judges for ever."""
         while True:
             self.look()
-            self._clusters.ask_for_signs()
-            self._workflows.ask_for_signs()
+            for supervisor in self._supervisors():
+                supervisor.ask_for_signs()
             await self._clock.sleep(self._limits.every_s)
 
     def look(self) -> None:
         """Judges what has been answered so far, and tells the service manager."""
-        signs = (self._clusters.signs(), self._workflows.signs())
+        clusters, workflows = (supervisor.signs() for supervisor in self._supervisors())
         before = self._verdict
-        self._verdict = verdict = judge(*signs, self._outside, self._clock.monotonic(), self._limits)
+        self._verdict = verdict = judge(clusters, workflows, self._outside, self._clock.monotonic(), self._limits)
         self._report(before, verdict)
         if verdict.trouble:
             self._manager.say(f"not well: {verdict.trouble}")

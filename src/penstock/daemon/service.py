@@ -34,6 +34,7 @@ from penstock.daemon.adoption import adopt
 from penstock.daemon.backups import back_up
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.completion import Completions
+from penstock.daemon.config import Config
 from penstock.daemon.creation import Request, check_fits, check_request
 from penstock.daemon.imports import executions_of, import_databases, structures_of
 from penstock.daemon.locks import LockDesk
@@ -105,6 +106,7 @@ class Service:
         *,
         completions: Completions,
         whole: Retention | None = None,
+        config: Callable[[], Config] = Config,
     ) -> None:
         self._workflows = workflows
         self._board = board
@@ -116,6 +118,7 @@ class Service:
         self._completions = completions
         self._streams = Streams(workflows, board)
         self._whole = whole  # what is done to workflows as a whole
+        self._config = config
         self._started_at = time.monotonic()
 
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
@@ -193,10 +196,15 @@ class Service:
                 await self._completions.again(id_, position)
                 return await self._status(id_)
 
+    def _pong(self) -> m.Pong:
+        config = self._config()
+        file = config.file if config.file == settings.BUILT_IN else str(Path(config.file).absolute())
+        return m.Pong(os.getpid(), __version__, time.monotonic() - self._started_at, file, config.read_at)
+
     async def _answer(self, request: m.Request[Any]) -> m.AnyReply:  # noqa: PLR0911 - one line a request
         match request:
             case m.Ping():
-                return m.Pong(os.getpid(), __version__, time.monotonic() - self._started_at)
+                return self._pong()
             case m.ListWorkflows(state=state):
                 found = (w for w in self._board.workflows.values() if state in (None, w.state))
                 return m.Workflows(tuple(found))

@@ -327,12 +327,17 @@ class ClusterReport(View, frozen=True):
 
 
 class Finding(View, frozen=True, tag=True):
-    """One thing that was looked at in a check of a cluster, and how to mend it where it is not well."""
+    """One thing that was looked at in a check, and how to mend it where it is not well.
+
+    `ok`: nothing has to be mended. `level` says more where there is more to say: ok, note, warning or problem.
+    """
 
     what: str
     ok: bool
     detail: str = ""
     remedy: str = ""
+    level: str = ""
+    group: str = ""  # what it is about, where a check looks at many things
 
 
 class ImportRemark(View, frozen=True):
