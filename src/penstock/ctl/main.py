@@ -93,6 +93,7 @@ _MODULES: Final = {
     "hull": "hull",
     "trace": "trace",
     "contexts": "contexts",
+    "service": "service",
     "config": "about",
     "ping": "about",
     "version": "about",
