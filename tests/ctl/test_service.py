@@ -145,6 +145,17 @@ def test_files_are_removed_with_their_folders(root: Path, ctl: Callable[..., tup
     assert ctl("uninstall")[0] == 0
     assert installed(root) == {"etc/penstock/config.toml": (ROOT / "systemd/config.toml").read_text()}
     assert not (root / SYSTEM_UNITS / f"{SERVICE}.d").exists()
+    assert ctl("uninstall") == (0, "no service of the system is installed\n")
+
+
+def test_the_status_where_systemd_does_not_answer(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "shown", lambda *_, **__: {})
+    assert main(["service", "status"]) == 1
+    said = capsys.readouterr().out
+    assert f"{SERVICE}  not known: systemd does not answer" in said
+    assert "installed" not in said
 
 
 def test_words_of_a_unit_file_mean_themselves() -> None:
