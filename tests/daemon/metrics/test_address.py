@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -94,3 +95,14 @@ def test_a_token_that_is_not_there_or_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(SpecError, match="is no file"):
         read_token(tmp_path / "fifo")
+
+
+def test_a_token_that_root_has_made_for_the_daemon_s_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one would not help."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(SpecError, match=rf"cannot be read by .*; chown {os.geteuid()} {tmp_path}/token$"):
+        read_token(tmp_path / "token")
