@@ -396,6 +396,7 @@ class Ledger:
                 "and submit it with another [scheduler] or [resources]"
             )
             await self.set_state(WorkflowState.PAUSED, reason, Event("workflow_paused", 0, {"reason": reason}))
+            self._board.figures.refusals[cluster] += 1
 
     async def set_state(
         self,
