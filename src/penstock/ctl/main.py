@@ -52,6 +52,7 @@ _MODULES: Final = {
     "why": "query",
     "logs": "follow",
     "watch": "follow",
+    "top": "top.command",
     "pause": "change",
     "resume": "change",
     "cancel": "change",
