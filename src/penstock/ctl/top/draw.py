@@ -62,10 +62,10 @@ def _notice(state: State, width: int) -> Line:
         if picture.lost.why:
             text = f"no conversation since {since}; trying again; {picture.lost.why}"
         return said(cut(state.notice.text if state.notice else text, width), "bold red")
-    if state.acting:
-        return said(cut(f"{state.acting.doing} ...", width), "bold")
     if state.notice:
         return said(cut(state.notice.text, width), "bold red" if state.notice.bad else "bold")
+    if state.acting:
+        return said(cut(f"{state.acting.doing} ...", width), "bold")
     if picture.slow:
         return said("the daemon has not answered for a while; waiting", "yellow")
     return ()

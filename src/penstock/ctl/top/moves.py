@@ -31,6 +31,8 @@ def scrolled(scroll: int, key: str, height: int) -> int:
 def with_wanted(state: State, wanted: str) -> State:
     """Only what has this text, on screens where one can search."""
     match state.view:
+        case Overview(wanted=before) | JobsView(wanted=before) if wanted == before:
+            return state
         case Overview() as view:
             changed = msgspec.structs.replace(view, wanted=wanted, panel=Panel.WORKFLOWS, workflows=Cursor())
             return state.with_view(changed)

@@ -40,7 +40,7 @@ _WORKFLOWS: Final = (
     Column("LEFT", 6, 7, right=True),
     Column("CLUSTER", 8, 12, 1),
     Column("SLOTS", 5, 7, 2, right=True),
-    Column("RECIPE/ENGINE", 13, 20, 3),
+    Column("RECIPE/ENGINE", 16, 20, 3),
     Column("LAST FAILURE", 14, 60, 4),
 )
 _CLUSTERS: Final = (
