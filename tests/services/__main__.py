@@ -8,11 +8,13 @@ from .flux import RealFlux
 from .pw import RealPw
 from .slurm import RealSlurm
 from .sshd import RealSshd
+from .tmux import RealTmux
 
 
 def packages() -> list[str]:
     """The Debian packages that are missing."""
-    return sorted({*RealSlurm.packages_missing(), *RealSshd.packages_missing(), *RealPw.packages_missing()})
+    services = (RealSlurm, RealSshd, RealPw, RealTmux)
+    return sorted({package for service in services for package in service.packages_missing()})
 
 
 def left_out() -> list[str]:
@@ -21,6 +23,7 @@ def left_out() -> list[str]:
         "real Slurm": RealSlurm.missing(),
         "real SSH": RealSshd.missing(),
         "real pw.x": RealPw.missing(),
+        "real tmux": RealTmux.missing(),
         "real Flux": RealFlux.missing(),
     }
     return [f"left out: {service} ({why})" for service, why in reasons.items() if why is not None]

@@ -16,6 +16,7 @@ from .flux import RealFlux
 from .pw import RealPw
 from .slurm import RealSlurm, Temper
 from .sshd import RealSshd
+from .tmux import RealTmux
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -98,6 +99,14 @@ def real_pw(request: pytest.FixtureRequest) -> RealPw:
     """Quantum ESPRESSO's pw.x and the pseudopotentials that come with it."""
     _needs(request, "real pw.x", RealPw.missing())
     return RealPw()
+
+
+@pytest.fixture
+def real_tmux(request: pytest.FixtureRequest) -> Iterator[RealTmux]:
+    """A terminal that programs can be run on."""
+    _needs(request, "real tmux", RealTmux.missing())
+    with RealTmux() as tmux:
+        yield tmux
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +59,8 @@ class Terminal:
 @contextmanager
 def terminal(*argv: str, **environment: str) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
-    variables = {**os.environ, "COLUMNS": "80", "LINES": "24", **environment}
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    variables = {**os.environ, "COLUMNS": "300", **environment}
     process = subprocess.Popen(command(*argv), stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
     os.close(theirs)
     try:
@@ -105,6 +109,7 @@ def test_at_rest_nothing_is_written(daemon: ScriptedDaemon, script: Script) -> N
         looked = script.seen.count(messages.ListClusters())
         screen.press(b"?")
         screen.until(b"Everywhere")
+        screen.until(b"scroll")
         screen.press(b"\x1b[A")  # nothing is above: nothing changes
         before = len(screen.written)
         while script.seen.count(messages.ListClusters()) < looked + 10:

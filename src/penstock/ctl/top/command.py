@@ -44,7 +44,9 @@ def top(ctl: Ctl, id: str | None, interval_s: float) -> int | None:
 
 def _run(ctl: Ctl, id: str | None, interval_s: float) -> int:
     """The live view until a person leaves it; the exit code."""
-    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    os.environ |= {"TEXTUAL_ANIMATIONS": "none", "TEXTUAL_DISABLE_KITTY_KEY": "1"}  # read when textual is imported
+    for name in ("COLUMNS", "LINES"):  # what a shell has exported is not what the terminal is resized to
+        os.environ.pop(name, None)
     from penstock.control.aio import AsyncClient
     from penstock.ctl.top.app import make_app
     from penstock.ctl.top.state import JobsView, Overview, State

@@ -12,12 +12,13 @@ from penstock.ctl.top.cluster import cluster_lines
 from penstock.ctl.top.job import job_lines
 from penstock.ctl.top.jobs import jobs_lines
 from penstock.ctl.top.keys import help_lines, keys_line
-from penstock.ctl.top.line import Line, Span, cut, filled, said, wrapped
+from penstock.ctl.top.line import Line, Span, cut, filled, said, text_of, wrapped
 from penstock.ctl.top.overview import overview_lines
 from penstock.ctl.top.state import ClusterView, Dialog, HelpView, JobsView, JobView, Overview, State
 
 LEAST: Final = (40, 12)
 """The smallest terminal that anything can be shown on."""
+_NOTICE_MOST: Final = 4
 _DIALOG_LEAST: Final = 30
 _DIALOG_MOST: Final = 72
 
@@ -28,10 +29,11 @@ def drawn(state: State) -> list[Line]:
     if width < LEAST[0] or height < LEAST[1]:
         lines = [said(f"{width}x{height} is too small; {LEAST[0]}x{LEAST[1]} is the least")]
     else:
-        body = _body(state, width)[: height - 2]
+        notice = _notice(state, width)
+        body = _body(state, width)[: height - 1 - len(notice)]
         if state.picture.lost:
             body = [tuple(Span(span.text, "dim") for span in line) for line in body]
-        lines = [*body, *[()] * (height - 2 - len(body)), _notice(state, width), _keys(state, width)]
+        lines = [*body, *[()] * (height - 1 - len(notice) - len(body)), *notice, _keys(state, width)]
     lines = [filled(line, width) for line in lines[:height]]
     lines += [filled((), width)] * (height - len(lines))
     return _with_dialog(lines, state.dialog, width) if state.dialog else lines
@@ -53,22 +55,31 @@ def _body(state: State, width: int) -> list[Line]:
             return lines[max(0, min(scroll, len(lines) - rows)) :]
 
 
-def _notice(state: State, width: int) -> Line:
-    """What matters most at the moment: that there is no daemon, what is being done, what was done."""
+def _notice(state: State, width: int) -> list[Line]:
+    """What matters most at the moment: that there is no daemon, what was done, what is being done. At least a line."""
+    text, style = _said(state)
+    lines = wrapped(text, width, style=style)
+    if len(lines) > _NOTICE_MOST:
+        rest = " ".join(text_of(line) for line in lines[_NOTICE_MOST - 1 :])
+        lines = [*lines[: _NOTICE_MOST - 1], said(cut(rest, width), style)]
+    return lines
+
+
+def _said(state: State) -> tuple[str, str]:
+    """It, and its style."""
     picture = state.picture
+    if state.notice:
+        return state.notice.text, "bold red" if state.notice.bad else "bold"
     if picture.lost:
         since = time.strftime("%H:%M:%S", time.localtime(picture.lost.since))
-        text = f"no daemon since {since}; trying again; this is how things stood then"
         if picture.lost.why:
-            text = f"no conversation since {since}; trying again; {picture.lost.why}"
-        return said(cut(state.notice.text if state.notice else text, width), "bold red")
-    if state.notice:
-        return said(cut(state.notice.text, width), "bold red" if state.notice.bad else "bold")
+            return f"no conversation since {since}; trying again; {picture.lost.why}", "bold red"
+        return f"no daemon since {since}; trying again; this is how things stood then", "bold red"
     if state.acting:
-        return said(cut(f"{state.acting.doing} ...", width), "bold")
+        return f"{state.acting.doing} ...", "bold"
     if picture.slow:
-        return said("the daemon has not answered for a while; waiting", "yellow")
-    return ()
+        return "the daemon has not answered for a while; waiting", "yellow"
+    return "", ""
 
 
 def _keys(state: State, width: int) -> Line:

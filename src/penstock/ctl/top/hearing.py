@@ -60,6 +60,9 @@ def heard(state: State, news: News) -> State:
             state = state.saying(message, bad=True)
         case Gone():
             state = _left(state, news)
+        case Lost():
+            picture = msgspec.structs.replace(state.picture, lost=state.picture.lost or news)
+            state = msgspec.structs.replace(state, picture=picture, notice=None)
         case Found():
             picture = msgspec.structs.replace(state.picture, lost=None)
             state = msgspec.structs.replace(state, picture=picture).saying("the daemon answers again")
@@ -88,8 +91,6 @@ def _taken_in(picture: Picture, news: News) -> Picture:
             changes = {"log": _logged(picture.log, news)}
         case Reported():
             changes = {"reported": news}
-        case Lost():
-            changes = {"lost": picture.lost or news}
         case Slow(waiting=waiting):
             changes = {"slow": waiting}
         case _:

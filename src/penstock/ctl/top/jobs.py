@@ -12,9 +12,10 @@ from penstock.ctl.top.overview import (
     may_foretell,
     progress,
     short,
+    slots,
     state_span,
 )
-from penstock.ctl.top.picture import Paged, Picture, active_jobs, ended_jobs
+from penstock.ctl.top.picture import Paged, Picture, ended_jobs
 from penstock.ctl.top.rate import left_s, rate_per_min
 from penstock.ctl.top.state import JOB_ORDERS, JobsView, State, page_of, page_rows
 from penstock.domain.states import JobState
@@ -23,10 +24,10 @@ from penstock.domain.views import JobInfo, WorkflowInfo
 _JOBS: Final = (
     Column(" ", 1, 1),
     Column("JOB", 7, 9, right=True),
-    Column("NAME", 18, 60),
+    Column("NAME", 17, 60),
     Column("STATE", 10, 10),
     Column("TRIES", 5, 5, right=True),
-    Column("TIME", 7, 8, right=True),
+    Column("TIME", 8, 8, right=True),
     Column("FAILURE", 17, 20),
     Column("STEP", 8, 16, 1),
     Column("ATOMS", 5, 6, 2, right=True),
@@ -70,7 +71,7 @@ def _about(picture: Picture, info: WorkflowInfo, width: int) -> list[Line]:
     track = picture.tracks.get(info.id)
     rate = rate_per_min(track)
     remaining = left_s(track, info.jobs - ended_jobs(info)) if may_foretell(info) else None
-    what = f"  {info.recipe}/{info.engine} on {info.cluster}, {active_jobs(info)} of {info.slots} slots"
+    what = f"  {info.recipe}/{info.engine} on {info.cluster}, {slots(info)}"
     what += f"; {info.operation}" if info.operation else ""
     pace = "" if rate is None else f", {compact_rate(rate)} a minute"
     pace += "" if remaining is None else f", {short(remaining)} left"

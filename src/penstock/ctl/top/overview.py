@@ -126,6 +126,8 @@ def overview_of(state: State) -> Overview:
 def settled_overview(state: State) -> Overview:
     """All cursors on rows that are there and shown."""
     view, lines = overview_of(state), heights(state)
+    if view.panel != Panel.FAILURES:  # while nobody is at them, the newest are shown
+        view = msgspec.structs.replace(view, failures=Cursor())
     cursors = {
         panel.value: settled(getattr(view, panel.value), keys_of(state, panel), getattr(lines, panel.value))
         for panel in Panel
@@ -213,7 +215,7 @@ def _workflow_row(picture: Picture, info: WorkflowInfo, last: Failure | None) ->
         Span("-" if rate is None else compact_rate(rate)),
         Span("-" if remaining is None else short(remaining)),
         Span(info.cluster),
-        Span(f"{active_jobs(info)}/{info.slots}"),
+        Span(str(info.slots)),
         Span(f"{info.recipe}/{info.engine}"),
         Span(f"{last.failure}, job {last.job}: {last.message}" if last else "-"),
     ]
@@ -224,7 +226,7 @@ def _about_chosen(picture: Picture, view: Overview, newest: dict[str, Failure]) 
     info = picture.workflows.get(view.workflows.key)
     if info is None:
         return ()
-    text = f"{info.id}: {info.recipe}/{info.engine} on {info.cluster}, {active_jobs(info)} of {info.slots} slots"
+    text = f"{info.id}: {info.recipe}/{info.engine} on {info.cluster}, {slots(info)}"
     text += f"; {info.operation}" if info.operation else ""
     last = newest.get(info.id)
     if info.reason:
@@ -267,6 +269,11 @@ def _failed(info: WorkflowInfo) -> int:
 def may_foretell(info: WorkflowInfo) -> bool:
     """Whether how long it will take follows from how fast it goes: it runs, and all of its jobs are there."""
     return info.state == WorkflowState.RUNNING and not info.ingesting
+
+
+def slots(info: WorkflowInfo) -> str:
+    """Its slots, and how many jobs are under way in them; a bundle in a slot may hold many."""
+    return f"{info.slots} {'slot' if info.slots == 1 else 'slots'}, {active_jobs(info)} under way"
 
 
 def state_span(state: str) -> Span:
