@@ -7,8 +7,8 @@ from typing import Final
 
 from penstock.ctl.cluster import about_cluster
 from penstock.ctl.text import counts, duration, local_time
+from penstock.ctl.top.cell import compact_rate, progress, slots, state_span
 from penstock.ctl.top.line import Line, Span, cut, said, wrapped
-from penstock.ctl.top.overview import compact_rate, progress, slots, state_span
 from penstock.ctl.top.rate import rate_per_min
 from penstock.ctl.top.state import ClusterView, State
 from penstock.domain.views import ClusterReport, WorkflowInfo

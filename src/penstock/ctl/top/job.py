@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from penstock.ctl.text import clean_block, duration, local_time, number
+from penstock.ctl.top.cell import state_span
 from penstock.ctl.top.line import Line, Span, cut, said, wrapped
-from penstock.ctl.top.overview import state_span
 from penstock.ctl.top.picture import Explained, Log
 from penstock.ctl.top.state import JobView, State
 from penstock.domain.measured import conditions

@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.ctl.text import counts, duration
+from penstock.ctl.top.cell import chosen, compact_rate, may_foretell, progress, short, slots, state_span
 from penstock.ctl.top.line import Column, Line, Span, cut, fitted, head, row, said
-from penstock.ctl.top.overview import (
-    chosen,
-    compact_rate,
-    may_foretell,
-    progress,
-    short,
-    slots,
-    state_span,
-)
 from penstock.ctl.top.picture import Paged, Picture, ended_jobs
 from penstock.ctl.top.rate import left_s, rate_per_min
 from penstock.ctl.top.state import JOB_ORDERS, JobsView, State, page_of, page_rows

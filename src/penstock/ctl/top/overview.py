@@ -8,10 +8,18 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from penstock.ctl.output import COLOURS
-from penstock.ctl.text import bar, duration
+from penstock.ctl.top.cell import (
+    chosen,
+    compact,
+    compact_rate,
+    may_foretell,
+    progress,
+    short,
+    slots,
+    state_span,
+)
 from penstock.ctl.top.line import Column, Line, Span, cut, fitted, head, row, said
-from penstock.ctl.top.picture import Failure, Picture, active_jobs, count, ended_jobs
+from penstock.ctl.top.picture import Failure, Picture, count, ended_jobs
 from penstock.ctl.top.rate import left_s, rate_per_min
 from penstock.ctl.top.state import Cursor, Overview, Panel, Sort, State, settled
 from penstock.domain.states import JobState, WorkflowState
@@ -178,11 +186,6 @@ def _block(rows: list[Line], height: int, view: Overview, panel: Panel, empty: s
     return rows + [()] * (height - len(rows))
 
 
-def chosen(line: Line) -> Line:
-    """The row under the cursor; its colours would be hard to read in reverse."""
-    return tuple(Span(span.text, "reverse") for span in line)
-
-
 def _totals(picture: Picture, view: Overview, shown: int) -> Line:
     infos = picture.workflows.values()
     states = [(str(state), sum(info.state == state for info in infos)) for state in _URGENCY]
@@ -226,14 +229,14 @@ def _about_chosen(picture: Picture, view: Overview, newest: dict[str, Failure]) 
     info = picture.workflows.get(view.workflows.key)
     if info is None:
         return ()
-    text = f"{info.id}: {info.recipe}/{info.engine} on {info.cluster}, {slots(info)}"
-    text += f"; {info.operation}" if info.operation else ""
-    last = newest.get(info.id)
+    spans = [Span(f"{info.id}: {slots(info)}")]
+    if info.operation:
+        spans.append(Span(f"; {info.operation}"))
     if info.reason:
-        return (Span(f"{text}; "), Span(info.reason, "yellow"))
-    if last:
-        return (Span(f"{text}; last failure: job {last.job} "), Span(last.failure, "red"))
-    return said(text)
+        spans += [Span("; "), Span(info.reason, "yellow")]
+    elif last := newest.get(info.id):
+        spans += [Span(f"; last failure: job {last.job} "), Span(last.failure, "red")]
+    return (*spans, Span(f"; {info.recipe}/{info.engine} on {info.cluster}"))
 
 
 def _cluster_row(info: ClusterInfo) -> list[Span]:
@@ -264,47 +267,3 @@ def _failure_row(failure: Failure) -> list[Span]:
 
 def _failed(info: WorkflowInfo) -> int:
     return count(info, JobState.FAILED, JobState.TIMEOUT)
-
-
-def may_foretell(info: WorkflowInfo) -> bool:
-    """Whether how long it will take follows from how fast it goes: it runs, and all of its jobs are there."""
-    return info.state == WorkflowState.RUNNING and not info.ingesting
-
-
-def slots(info: WorkflowInfo) -> str:
-    """Its slots, and how many jobs are under way in them; a bundle in a slot may hold many."""
-    return f"{info.slots} {'slot' if info.slots == 1 else 'slots'}, {active_jobs(info)} under way"
-
-
-def state_span(state: str) -> Span:
-    """A state as its word, in its colour."""
-    return Span(state, COLOURS.get(state, ""))
-
-
-def progress(info: WorkflowInfo, width: int = 6) -> str:
-    """A bar of `width` cells, full only when every job has ended, and the share of jobs that have."""
-    if info.ingesting:
-        return "reading"
-    ended = ended_jobs(info)
-    most = width if ended >= info.jobs > 0 else width - 1
-    return f"{bar(ended, info.jobs, width, '#')[:most]:.<{width}} {100 * ended // max(1, info.jobs):3}%"
-
-
-def compact(number: int) -> str:
-    """A count in at most five cells: `12345`, `123k`, `12M`."""
-    if number < 100_000:
-        return str(number)
-    return f"{number // 1000}k" if number < 10_000_000 else f"{number // 1_000_000}M"
-
-
-def compact_rate(rate: float) -> str:
-    """A rate in at most five cells."""
-    return f"{rate:.1f}" if rate < 1000 else compact(round(rate))
-
-
-def short(seconds: float) -> str:
-    """A time span in at most seven cells: `45 s`, `12m`, `2h 03m`, `3d 04h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60}m" if whole < 3600 else duration(seconds)
