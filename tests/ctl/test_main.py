@@ -107,6 +107,11 @@ COMMANDS: list[tuple[str, messages.AnyRequest]] = [
     ("ping", messages.Ping()),
     ("watch", messages.Watch()),
     ("watch g2 --since 3 --until-end", messages.Watch("g2", 3, until_end=True)),
+    ("log", messages.ReadLog()),
+    (
+        "log g2 -n 5 --level info --job 7 --cluster hpc",
+        messages.ReadLog("g2", 5, level="info", job=7, cluster="hpc"),
+    ),
     ("logs g2 7", messages.Logs("g2", 7)),
     ("logs g2 7 -f --attempt 2 --tail 100", messages.Logs("g2", 7, 2, follow=True, tail_bytes=100)),
 ]  # fmt: skip
@@ -122,7 +127,7 @@ def test_a_command_asks_the_daemon_and_prints_plain_text(
         request_ = msgspec.structs.replace(request_, work_root=str(Path.cwd()))
     assert daemon.script.seen == [request_]
     assert ran.out
-    if not line.startswith("logs"):
+    if not line.startswith("logs "):
         assert not set(ran.out + ran.err) & {"\x1b", "\x07", "\u202e"}
         assert "--geometry" in line or "\nforged" not in ran.out  # a geometry is a block of lines
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import anyio
 import pytest
 from tests.control.reported import FINDING, HPC, REPORT
+from tests.daemon.metrics.scraped import sources_of
 
 from penstock.actors import board as boards
 from penstock.actors.board import Board
@@ -24,7 +25,8 @@ from penstock.actors.workflow_messages import (
 )
 from penstock.control import messages as m
 from penstock.control.listener import Peer
-from penstock.daemon.metrics import Metrics, Sources
+from penstock.daemon.config import Config
+from penstock.daemon.metrics.registry import Metrics
 from penstock.daemon.service import Service
 from penstock.daemon.streams import Streams, _log_files, _read_log
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
@@ -175,7 +177,7 @@ def service(desk: Desk) -> Service:
     board = Board()
     board.clusters["hpc"] = HPC
     board.clusters["local"] = ClusterInfo("local", "local", "up", None, 8, 3, 16000, 3000, 3, 4)
-    metrics = Metrics(Sources(board, dict, dict, lambda: 0))
+    metrics = Metrics(sources_of(board))
     return Service(
         cast("Any", None),
         board,
@@ -186,6 +188,23 @@ def service(desk: Desk) -> Service:
         cast("Any", None),
         completions=cast("Any", None),
     )
+
+
+async def test_a_ping_tells_which_configuration_is_in_use(desk: Desk) -> None:
+    configs = [Config(file="conf/c.toml", read_at=5.0), Config(read_at=7.0)]
+    nothing = cast("Any", None)
+    metrics = Metrics(sources_of(Board()))
+    service = Service(
+        *(nothing, Board(), nothing, metrics, list, desk, nothing),
+        completions=nothing,
+        config=lambda: configs.pop(0),
+    )
+    pong = await service.call(m.Ping(), PEER)
+    assert isinstance(pong, m.Pong)
+    assert (pong.config, pong.config_read_at) == (f"{os.getcwd()}/conf/c.toml", 5.0)  # noqa: PTH109 - a name is what is wanted
+    pong = await service.call(m.Ping(), PEER)
+    assert isinstance(pong, m.Pong)
+    assert (pong.config, pong.config_read_at) == ("built-in", 7.0)
 
 
 async def test_a_cluster_is_reported_by_who_knows_it(service: Service) -> None:
@@ -233,7 +252,7 @@ async def test_what_a_workflow_is_told(request_: m.Request[Any], command: Any) -
             return Touched(2, 1, "note")
 
     board = Board()
-    metrics = Metrics(Sources(board, dict, dict, lambda: 0))
+    metrics = Metrics(sources_of(board))
     service = Service(
         cast("Any", Workflows()),
         board,

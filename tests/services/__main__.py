@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from .flux import RealFlux
+from .prometheus import RealPrometheus
 from .pw import RealPw
 from .slurm import RealSlurm
 from .sshd import RealSshd
@@ -13,7 +14,7 @@ from .tmux import RealTmux
 
 def packages() -> list[str]:
     """The Debian packages that are missing."""
-    services = (RealSlurm, RealSshd, RealPw, RealTmux)
+    services = (RealSlurm, RealSshd, RealPw, RealPrometheus, RealTmux)
     return sorted({package for service in services for package in service.packages_missing()})
 
 
@@ -23,6 +24,7 @@ def left_out() -> list[str]:
         "real Slurm": RealSlurm.missing(),
         "real SSH": RealSshd.missing(),
         "real pw.x": RealPw.missing(),
+        "real Prometheus": RealPrometheus.missing(),
         "real tmux": RealTmux.missing(),
         "real Flux": RealFlux.missing(),
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .flux import RealFlux
+from .prometheus import RealPrometheus
 from .pw import RealPw
 from .slurm import RealSlurm, Temper
 from .sshd import RealSshd
@@ -99,6 +100,13 @@ def real_pw(request: pytest.FixtureRequest) -> RealPw:
     """Quantum ESPRESSO's pw.x and the pseudopotentials that come with it."""
     _needs(request, "real pw.x", RealPw.missing())
     return RealPw()
+
+
+@pytest.fixture(scope="session")
+def real_prometheus_tools(request: pytest.FixtureRequest) -> type[RealPrometheus]:
+    """Prometheus and promtool, which a test starts by itself: each needs a configuration of its own."""
+    _needs(request, "real Prometheus", RealPrometheus.missing())
+    return RealPrometheus
 
 
 @pytest.fixture

@@ -326,6 +326,17 @@ def test_a_cluster_is_checked_and_reported(stopped: Backend) -> None:
     stopped.daemon.wait("some")
 
 
+@on(*QUEUES)
+def test_the_doctor_checks_a_cluster_whole(backend: Backend) -> None:
+    ran = backend.daemon.ctl("doctor", "--cluster", backend.cluster, "--json")
+    found = [json.loads(line) for line in ran.stdout.splitlines()]
+    whole = {f["what"]: f["ok"] for f in found if f["what"].startswith(f"{backend.cluster}: ")}
+    assert {f"{backend.cluster}: {what}" for what in ("connection", "clock", "submission", "job")} <= whole.keys()
+    assert all(whole.values()), found
+    assert [f["level"] for f in found if f["what"] == f"cluster {backend.cluster}"] == ["ok"]
+    assert "asyncssh " in next(f["detail"] for f in found if f["what"] == "packages")
+
+
 @on(*SLURMS)
 def test_an_impossible_request_is_refused_with_the_limit(backend: Backend) -> None:
     for resources, said in (

@@ -7,15 +7,18 @@ from collections.abc import Iterable
 from typing import Final
 
 import click
+import msgspec
 
+from penstock.ctl.doctor.finding import level_of
 from penstock.ctl.options import command
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import duration, local_time
 from penstock.domain.errors import NotFoundError
-from penstock.domain.views import CallCount, ClusterInfo, ClusterReport, Doubt, Finding
+from penstock.domain.views import BudgetInfo, CallCount, ClusterInfo, ClusterReport, Doubt, Finding
 
 _SOMETHING_FAILED: Final = 1
 _LOCAL: Final = "local"
+_KINDS: Final = {"query": "queries", "submit": "submissions"}
 
 
 @command("clusters")
@@ -55,7 +58,7 @@ def check(ctl: Ctl, name: str) -> int:
         total += 1
         failed += not finding.ok
         if ctl.json:
-            ctl.emit(finding)
+            ctl.emit(msgspec.structs.replace(finding, level=level_of(finding)))
         else:
             _show_finding(ctl, finding)
         sys.stdout.flush()
@@ -145,9 +148,29 @@ def _show_report(ctl: Ctl, report: ClusterReport) -> None:
             ("by stage", _counts(report.submissions)),
         ]
     )
+    _show_budgets(ctl, report.budgets)
     _show_calls(ctl, report)
     _show_site(ctl, report)
     _show_doubts(ctl, report.doubts)
+
+
+def _show_budgets(ctl: Ctl, budgets: tuple[BudgetInfo, ...]) -> None:
+    if not budgets:
+        return
+    _head(ctl, "budgets, of all workflows together:")
+    columns = ("calls", ">allowed/min", ">last minute", ">most/min", ">may go now", ">waited")
+    rows = (
+        (
+            _KINDS.get(b.kind, b.kind),
+            f"{b.allowed_per_min:g}",
+            str(b.last_min),
+            str(b.most_per_min),
+            f"{b.left:.1f}",
+            duration(b.waited_s),
+        )
+        for b in budgets
+    )
+    ctl.table(columns, rows)
 
 
 def _show_calls(ctl: Ctl, report: ClusterReport) -> None:

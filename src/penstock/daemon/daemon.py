@@ -5,18 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from penstock import __version__
 from penstock.actors.board import Board
-from penstock.actors.clock import SystemClock
+from penstock.actors.clock import Clock, SystemClock
 from penstock.actors.locks import Locks
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
@@ -30,8 +30,12 @@ from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
-from penstock.daemon.logs import set_log_level
-from penstock.daemon.metrics import Metrics, Sources
+from penstock.daemon.log_place import leave_log_place
+from penstock.daemon.logs import Logs
+from penstock.daemon.metrics.endpoint import Endpoint
+from penstock.daemon.metrics.registry import Metrics
+from penstock.daemon.metrics.sources import Sources
+from penstock.daemon.metrics.survey import Survey
 from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
 from penstock.daemon.workflows import Workflows
@@ -46,6 +50,7 @@ from penstock.store.placement import Placement, check_state_dir
 _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.05
+_REPEATS_EVERY_S: Final = 5.0
 
 
 class AlreadyRunningError(PenstockError):
@@ -81,14 +86,22 @@ def locked(state_dir: Path) -> Iterator[None]:
 class Daemon:
     """Everything, wired."""
 
-    def __init__(self, config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | None,
+        environ: Mapping[str, str],
+        clock: Clock | None = None,
+        logs: Logs | None = None,
+    ) -> None:
         self._config = config
+        self._logs = logs or Logs()
         self._config_path = config_path
         self._state_dir = config.state_dir(environ)
         self._socket_path = config.socket_path(environ)
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._board = Board()
-        self._workers = WorkerPool(config.daemon.workers, self._clock)
+        self._workers = WorkerPool(config.daemon.workers, self._clock, self._board.figures.observe_task)
         self._clusters = Clusters(config.clusters, self._state_dir, self._clock, self._board)
         self._loading = anyio.Semaphore(_LOADING_AT_ONCE)
         self._log = structlog.get_logger()
@@ -99,7 +112,9 @@ class Daemon:
         self._movers = WorkerPool(2, self._clock)  # for archives, which may take hours
         self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
         self._retention = Retention(self._life_cycle, self._board, self._catalogue, self._movers, self._clock)
-        self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
+        self._survey = Survey(self._state_dir, lambda: list(self._board.workflows.values()), self._clock)
+        self._metrics = Metrics(self._sources(), config.daemon.metrics_workflows)
+        self._endpoint: Endpoint | None = None
         self._database = self._metrics.timed(self._clock.busy)
 
     async def run(self) -> None:
@@ -107,6 +122,8 @@ class Daemon:
         async with AsyncExitStack() as stack:
             self._check_state_dir()
             stack.enter_context(locked(self._state_dir))
+            with self._clock.busy():
+                await anyio.to_thread.run_sync(leave_log_place, self._state_dir, os.environ)
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
             stack.callback(self._locks.close)
@@ -116,8 +133,7 @@ class Daemon:
             stack.callback(listener.close)
             stack.callback(self._workers.close)
             stack.callback(self._movers.close)
-            if address := self._config.metrics_address():
-                stack.callback(self._serve_metrics(*address))
+            self._serve_metrics(stack)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
@@ -130,6 +146,8 @@ class Daemon:
                         locks=locks,
                         completions=completions,
                         whole=self._retention,
+                        ring=self._logs.ring,
+                        config=lambda: self._config,
                     )
                     gid = self._config.group_gid()
                     serving = anyio.CancelScope()
@@ -140,6 +158,9 @@ class Daemon:
                     tasks.start_soon(self._life_cycle.resume)
                     tasks.start_soon(self._retention.keep)
                     tasks.start_soon(self._measure_lag)
+                    tasks.start_soon(self._tell_repeats)
+                    if self._endpoint is not None:
+                        tasks.start_soon(self._survey.keep)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)
                     )
@@ -161,20 +182,32 @@ class Daemon:
         if warning := check_state_dir(self._state_dir, kind, network_types(), force=force):
             self._log.warning(warning)
 
-    @staticmethod
     async def _serve(
-        listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event
+        self, listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event
     ) -> None:
         with scope:
-            await serve(listener, service, owner_uid=os.getuid(), group_gid=gid)
+            await serve(
+                listener,
+                service,
+                owner_uid=os.getuid(),
+                group_gid=gid,
+                on_connections=self._metrics.count_connections,
+            )
         served.set()
 
-    def _serve_metrics(self, host: str, port: int) -> Callable[[], None]:
+    def _serve_metrics(self, stack: AsyncExitStack) -> None:
+        address = self._config.metrics_address()
+        if address is None:
+            return
+        token = self._config.metrics_token()
         try:
-            return self._metrics.serve(host, port)
+            self._endpoint = Endpoint(address, self._metrics.render, token)
         except OSError as error:
-            message = f"metrics cannot be served on {host}:{port}: {error.strerror}; choose another address"
+            message = f"metrics cannot be served on {address}: {error.strerror}; choose another address"
             raise SpecError(message, file=self._config.file, key="daemon.metrics") from error
+        except SpecError as error:
+            raise SpecError(error.message, file=self._config.file, key="daemon.metrics") from error
+        stack.callback(self._endpoint.close)
 
     async def _obey(self, signals: Any) -> None:
         async for number in signals:
@@ -205,19 +238,25 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP.
 
-        Log level, the clusters' limits, the counts of resources, and the slots of workflows that took theirs from the
-        configuration.
+        The log's level, format and size in memory, the clusters' limits, the counts of resources, what metrics show and
+        their token, and the slots of workflows that took theirs from the configuration.
         """
         path = self._config_path or find_config(os.environ)
         try:
             config = load_config(path)
+            token = config.metrics_token()
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
         self._config, warnings = merge_reload(self._config, config)
         for warning in warnings:
             self._log.warning(warning)
-        set_log_level(config.daemon.log_level)
+        self._logs.set_level(config.daemon.log_level)
+        self._logs.set_format(config.daemon.log_format)
+        self._logs.ring.resize(config.daemon.log_keep)
+        self._metrics.workflows_most = config.daemon.metrics_workflows
+        if self._endpoint is not None:
+            self._endpoint.token = token
         self._clusters.reconfigure(self._config.clusters)
         self._locks.configure(self._config.capacities())
         slots = resolve(self._layers())["slots"].value
@@ -244,24 +283,34 @@ class Daemon:
 
     # ---- figures ----------------------------------------------------------------------------------------------------
 
-    def _mailboxes(self) -> Mapping[str, int]:
-        workflows = sum(ref.waiting for ref in self._workflows.running().values())
-        return {"workflows": workflows} | {name: ref.waiting for name, ref in self._clusters.refs.items()}
+    def _sources(self) -> Sources:
+        return Sources(
+            board=self._board,
+            clock=self._clock,
+            clusters=self._clusters.refs.copy,
+            workflows=self._workflows.running,
+            supervisors=(self._clusters.supervisor, self._workflows.supervisor),
+            workers=self._workers,
+            locks=self._locks,
+            survey=self._survey,
+            log_lines=lambda: self._logs.counts,
+        )
 
-    def _restarts(self) -> Mapping[str, int]:
-        supervisors = (self._clusters.supervisor, self._workflows.supervisor)
-        return Counter({s.name: sum(s.restarts.values()) for s in supervisors})
+    async def _tell_repeats(self) -> None:
+        while True:
+            await self._clock.sleep(_REPEATS_EVERY_S)
+            self._logs.tell_repeats()
 
     async def _measure_lag(self) -> None:
         while True:
             before = self._clock.monotonic()
             await self._clock.sleep(_LAG_EVERY_S)
-            self._metrics.loop_lag.observe(max(0.0, self._clock.monotonic() - before - _LAG_EVERY_S))
+            self._metrics.observe_lag(self._clock.monotonic() - before - _LAG_EVERY_S)
 
 
-def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str]) -> None:
+def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str], logs: Logs) -> None:
     """Runs a daemon to its end."""
     if types := config.daemon.network_file_systems:
         os.environ.setdefault(NETWORK_TYPES, ",".join(types))  # for its workers, too
-    main: Callable[[], Any] = Daemon(config, config_path, environ).run
+    main: Callable[[], Any] = Daemon(config, config_path, environ, logs=logs).run
     anyio.run(main)
