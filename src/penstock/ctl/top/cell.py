@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from penstock.ctl.output import COLOURS
 from penstock.ctl.text import bar, duration
 from penstock.ctl.top.line import Line, Span
-from penstock.ctl.top.picture import active_jobs, ended_jobs
+from penstock.ctl.top.picture import Picture, active_jobs, ended_jobs
+from penstock.ctl.top.rate import left_s, rate_per_min
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import WorkflowInfo
 
@@ -15,9 +18,19 @@ def chosen(line: Line) -> Line:
     return tuple(Span(span.text, "reverse") for span in line)
 
 
-def may_foretell(info: WorkflowInfo) -> bool:
-    """Whether how long it will take follows from how fast it goes: it runs, and all of its jobs are there."""
-    return info.state == WorkflowState.RUNNING and not info.ingesting
+class Pace(NamedTuple):
+    """How fast a workflow's jobs end, and how long it will take if it goes on so; None where nobody can say."""
+
+    per_min: float | None
+    left_s: float | None
+
+
+def pace_of(picture: Picture, info: WorkflowInfo) -> Pace:
+    """The pace of a workflow that runs; nothing is foretold before all of its jobs are there."""
+    if info.state != WorkflowState.RUNNING:
+        return Pace(None, None)
+    track = picture.tracks.get(info.id)
+    return Pace(rate_per_min(track), None if info.ingesting else left_s(track, info.jobs - ended_jobs(info)))
 
 
 def slots(info: WorkflowInfo) -> str:

@@ -7,9 +7,8 @@ from typing import Final
 
 from penstock.ctl.cluster import about_cluster
 from penstock.ctl.text import counts, duration, local_time
-from penstock.ctl.top.cell import compact_rate, progress, slots, state_span
+from penstock.ctl.top.cell import compact_rate, pace_of, progress, slots, state_span
 from penstock.ctl.top.line import Line, Span, cut, said, wrapped
-from penstock.ctl.top.rate import rate_per_min
 from penstock.ctl.top.state import ClusterView, State
 from penstock.domain.views import ClusterReport, WorkflowInfo
 
@@ -58,7 +57,7 @@ def cluster_details(state: State, width: int) -> list[Line]:
 
 
 def _workflow_line(state: State, info: WorkflowInfo) -> Line:
-    rate = rate_per_min(state.picture.tracks.get(info.id))
+    rate = pace_of(state.picture, info).per_min
     pace = "" if rate is None else f", {compact_rate(rate)} end a minute"
     text = f"  {progress(info)}  {slots(info)}{pace}"
     return (Span(f"{cut(info.id, 24):24} "), state_span(info.state), Span(text))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.ctl.text import counts, duration
-from penstock.ctl.top.cell import chosen, compact_rate, may_foretell, progress, short, slots, state_span
+from penstock.ctl.top.cell import chosen, compact_rate, pace_of, progress, short, slots, state_span
 from penstock.ctl.top.line import Column, Line, Span, cut, fitted, head, row, said
 from penstock.ctl.top.picture import Paged, Picture, ended_jobs
-from penstock.ctl.top.rate import left_s, rate_per_min
 from penstock.ctl.top.state import JOB_ORDERS, JobsView, State, page_of, page_rows
 from penstock.domain.states import JobState
 from penstock.domain.views import JobInfo, WorkflowInfo
@@ -60,9 +59,7 @@ def jobs_lines(state: State, width: int) -> list[Line]:
 
 
 def _about(picture: Picture, info: WorkflowInfo, width: int) -> list[Line]:
-    track = picture.tracks.get(info.id)
-    rate = rate_per_min(track)
-    remaining = left_s(track, info.jobs - ended_jobs(info)) if may_foretell(info) else None
+    rate, remaining = pace_of(picture, info)
     what = f"  {info.recipe}/{info.engine} on {info.cluster}, {slots(info)}"
     what += f"; {info.operation}" if info.operation else ""
     pace = "" if rate is None else f", {compact_rate(rate)} a minute"

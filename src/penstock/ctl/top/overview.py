@@ -12,15 +12,14 @@ from penstock.ctl.top.cell import (
     chosen,
     compact,
     compact_rate,
-    may_foretell,
+    pace_of,
     progress,
     short,
     slots,
     state_span,
 )
 from penstock.ctl.top.line import Column, Line, Span, cut, fitted, head, row, said
-from penstock.ctl.top.picture import Failure, Picture, count, ended_jobs
-from penstock.ctl.top.rate import left_s, rate_per_min
+from penstock.ctl.top.picture import Failure, Picture, count
 from penstock.ctl.top.state import Cursor, Overview, Panel, Sort, State, settled
 from penstock.domain.states import JobState, WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
@@ -98,7 +97,7 @@ def workflows_shown(picture: Picture, view: Overview) -> list[WorkflowInfo]:
         Sort.STATE: lambda info: _URGENCY.get(info.state, 9),  # type: ignore[call-overload]
         Sort.ID: lambda info: info.id,
         Sort.FAILED: lambda info: -_failed(info),
-        Sort.RATE: lambda info: -(rate_per_min(picture.tracks.get(info.id)) or 0.0),
+        Sort.RATE: lambda info: -(pace_of(picture, info).per_min or 0.0),
     }
     return sorted(found, key=keys[view.sort]) if view.sort in keys else found
 
@@ -190,7 +189,7 @@ def _totals(picture: Picture, view: Overview, shown: int) -> Line:
     infos = picture.workflows.values()
     states = [(str(state), sum(info.state == state for info in infos)) for state in _URGENCY]
     counted = ", ".join(f"{number} {state}" for state, number in states if number)
-    rates = [rate for track in picture.tracks.values() if (rate := rate_per_min(track)) is not None]
+    rates = [rate for info in infos if (rate := pace_of(picture, info).per_min) is not None]
     spans = [Span(f"{len(picture.workflows)} workflows" + (f": {counted}" if counted else ""))]
     if rates:
         spans.append(Span(f"; {compact_rate(sum(rates))} jobs end a minute"))
@@ -202,9 +201,7 @@ def _totals(picture: Picture, view: Overview, shown: int) -> Line:
 
 
 def _workflow_row(picture: Picture, info: WorkflowInfo, last: Failure | None) -> list[Span]:
-    track = picture.tracks.get(info.id)
-    rate = rate_per_min(track)
-    remaining = left_s(track, info.jobs - ended_jobs(info)) if may_foretell(info) else None
+    rate, remaining = pace_of(picture, info)
     failed, doubt = _failed(info), count(info, JobState.IN_DOUBT)
     return [
         Span(info.id),
