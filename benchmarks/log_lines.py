@@ -83,4 +83,4 @@ def _log(path: Path) -> tuple[int, int]:
 
 
 def _median(costs: list[_Cost], name: str) -> float:
-    return statistics.median(getattr(cost, name) for cost in costs)
+    return statistics.median(float(getattr(cost, name)) for cost in costs)

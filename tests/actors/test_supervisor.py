@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -298,3 +299,31 @@ async def test_what_an_actor_and_its_tasks_log_says_whose_it_is() -> None:
     assert [line["event"] for line in logs] == ["work", "errand", "actor restarted", "work", "errand", "outside"]
     assert all(line.items() >= who.items() and "request" not in line for line in logs[:-1])
     assert "actor" not in logs[-1]
+
+
+@pytest.mark.parametrize("how", ["raised", "task"])
+async def test_a_cancellation_by_nobody_breaks_the_actor_and_nothing_else(how: str) -> None:
+    """A task group would take it for a reason to end all its children without a word, and the daemon with them."""
+
+    def cancel(_: Actor[Any]) -> None:
+        if how == "raised":
+            raise anyio.get_cancelled_exc_class()
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    house, ended = House(), False
+    async with house.supervisor:
+        parrot, sibling = house.start("parrot"), house.start("sibling")
+        await settle(house)
+        parrot.tell(cancel)
+        await house.clock.advance(10.0)
+        assert await sibling.ask("well", 1.0) == "well"
+        assert await parrot.ask("again", 1.0) == "again"
+        assert house.diaries["parrot"] == ["started", "stopped", "started", "again"]
+        assert house.supervisor.restarts == {"parrot": 1}
+        await house.supervisor.stop_child("parrot")
+        assert not house.supervisor.has_child("parrot")
+        ended = True
+    assert ended
+    assert house.diaries["sibling"] == ["started", "well", "stopped"]

@@ -48,7 +48,7 @@ def test_what_looks_like_a_secret_is_hidden_in_any_text(wrapping: str, secret: s
     text = f"{before} {wrapping.format(secret)} {after}"
     shown = Redactor().text(text)
     left = Redactor().text(f"{before}  {after}")
-    assert shown.count(secret) <= left.count(secret)
+    assert shown.count(secret) <= left.count(secret) + wrapping.count(secret)  # which may be one of its own words
     assert HIDDEN in shown
 
 

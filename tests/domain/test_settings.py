@@ -149,5 +149,17 @@ def test_a_table_of_the_wrong_type_in_the_spec_is_the_specs_fault() -> None:
 )
 def test_the_state_directory_follows_the_environment(environ: dict[str, str], directory: str) -> None:
     assert state_dir(environ) == Path(directory)
-    assert socket_path(environ) == Path(directory) / "penstockd.sock"
+    assert socket_path(environ, Path("/no/such")) == Path(directory) / "penstockd.sock"
     assert socket_path(environ | {"PENSTOCK_SOCKET": "/run/p.sock"}) == Path("/run/p.sock")
+
+
+def test_who_never_had_a_daemon_means_the_system_s(tmp_path: Path) -> None:
+    system, environ = tmp_path / "system.sock", {"HOME": str(tmp_path)}
+    own = tmp_path / ".local/state/penstock"
+    assert socket_path(environ, system) == own / "penstockd.sock"  # there is none
+    system.touch()
+    assert socket_path(environ, system) == system
+    assert socket_path(environ | {"PENSTOCK_SOCKET": "/run/p.sock"}, system) == Path("/run/p.sock")
+    assert socket_path(environ | {"PENSTOCK_STATE_DIR": "/s"}, system) == Path("/s/penstockd.sock")
+    own.mkdir(parents=True)
+    assert socket_path(environ, system) == own / "penstockd.sock"

@@ -9,13 +9,14 @@ from .prometheus import RealPrometheus
 from .pw import RealPw
 from .slurm import RealSlurm
 from .sshd import RealSshd
+from .systemd import RealSystemd, systemd_packages_missing
 from .tmux import RealTmux
 
 
 def packages() -> list[str]:
     """The Debian packages that are missing."""
     services = (RealSlurm, RealSshd, RealPw, RealPrometheus, RealTmux)
-    return sorted({package for service in services for package in service.packages_missing()})
+    return sorted({*systemd_packages_missing(), *(name for service in services for name in service.packages_missing())})
 
 
 def left_out() -> list[str]:
@@ -27,6 +28,7 @@ def left_out() -> list[str]:
         "real Prometheus": RealPrometheus.missing(),
         "real tmux": RealTmux.missing(),
         "real Flux": RealFlux.missing(),
+        "real systemd": RealSystemd.missing(),
     }
     return [f"left out: {service} ({why})" for service, why in reasons.items() if why is not None]
 

@@ -1,7 +1,8 @@
 """The real services, one of each for a process that runs tests, started by the first test that asks for it.
 
 A service that cannot be run here leaves its tests out, and the summary says which and why. Where a run sets
-PENSTOCK_REQUIRE_SERVICES=1 they fail instead; only Flux, which no distribution has, may be missing.
+PENSTOCK_REQUIRE_SERVICES=1 they fail instead; only Flux, which no distribution has, may be missing, and the right to
+make the name spaces that a systemd needs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .prometheus import RealPrometheus
 from .pw import RealPw
 from .slurm import RealSlurm, Temper
 from .sshd import RealSshd
+from .systemd import RealSystemd, systemd_tools_missing
 from .tmux import RealTmux
 
 if TYPE_CHECKING:
@@ -107,6 +109,21 @@ def real_prometheus_tools(request: pytest.FixtureRequest) -> type[RealPrometheus
     """Prometheus and promtool, which a test starts by itself: each needs a configuration of its own."""
     _needs(request, "real Prometheus", RealPrometheus.missing())
     return RealPrometheus
+
+
+@pytest.fixture(scope="session")
+def systemd_tools(request: pytest.FixtureRequest) -> None:
+    """systemd's programs, which work without a systemd that runs."""
+    _needs(request, "systemd's tools", systemd_tools_missing())
+
+
+@pytest.fixture(scope="session")
+def real_systemd(request: pytest.FixtureRequest, systemd_tools: None) -> Iterator[RealSystemd]:
+    """A systemd that manages a machine of its own, in name spaces. No package gives the right to make these."""
+    if (why := RealSystemd.missing()) is not None:
+        _leave_out(request, "real systemd", why)
+    with RealSystemd() as systemd:
+        yield systemd
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ matter, see `penstock.domain.retry`.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import anyio
 import anyio.abc
@@ -21,6 +23,7 @@ import structlog
 
 from penstock.actors.clock import Clock
 from penstock.actors.mailbox import Envelope, Mailbox, Ref
+from penstock.actors.pulse import Pulse, PulseBook, Signs
 from penstock.domain.errors import BusyError, ConflictError, NotFoundError, SpecError
 
 M = TypeVar("M")
@@ -88,6 +91,8 @@ class Supervisor:
         self._given_up = given_up
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._ended: dict[str, anyio.Event] = {}
+        self._mailboxes: dict[str, Mailbox[Any]] = {}
+        self._pulses = PulseBook()
         self._log = structlog.get_logger().bind(supervisor=name)
 
     async def __aenter__(self) -> Self:
@@ -109,6 +114,8 @@ class Supervisor:
         ref = Ref(mailbox)
         self._scopes[name] = anyio.CancelScope()
         self._ended[name] = anyio.Event()
+        self._mailboxes[name] = mailbox
+        self._pulses.began(name)
         self._group.start_soon(self._keep, name, mailbox, lambda: factory(ref))
         return ref
 
@@ -122,6 +129,23 @@ class Supervisor:
             self._scopes[name].cancel()
             await self._ended[name].wait()
 
+    def ask_for_signs(self) -> None:
+        """Asks itself and every child for a sign of life, unless they owe one. Never blocks; see `signs`."""
+        now = self._clock.monotonic()
+        if self._pulses.ask_own(now):
+            self._group.start_soon(self._answer_for_itself)
+        for name, mailbox in self._mailboxes.items():
+            if self._pulses.ask(name, now):
+                mailbox.post(Pulse, Pulse(partial(self._pulses.heard, name)))
+
+    def signs(self) -> Signs:
+        """Who owes an answer, and since when."""
+        return self._pulses.signs(self.name)
+
+    async def _answer_for_itself(self) -> None:
+        """That its tasks start and run is all there is to a supervisor."""
+        self._pulses.heard_own()
+
     async def _keep(self, name: str, mailbox: Mailbox[M], make: Callable[[], Actor[M]]) -> None:
         """Runs an actor again and again within the policy."""
         _name_in_log(name, self._child)
@@ -131,12 +155,18 @@ class Supervisor:
         try:
             with scope:
                 while True:
+                    self._pulses.goes_on(name)
                     try:
                         await _run(make(), mailbox)
                     except Exception as error:  # noqa: BLE001 - whatever breaks an actor, its supervisor decides
                         last_error = innermost(error)
+                    except anyio.get_cancelled_exc_class():
+                        if not _was_stray():
+                            raise
+                        last_error = RuntimeError("it was cancelled, and not by its supervisor")
                     else:
                         return
+                    self._pulses.rests(name)
                     if self._hopeless(last_error) or not self._may_restart(failures):
                         reason = f"given up after {len(failures)} failures: {last_error}"
                         if self._policy.again_after_s is None:
@@ -158,7 +188,8 @@ class Supervisor:
                     await self._clock.sleep(self._backoff(len(failures)))
         finally:
             mailbox.close(reason)
-            del self._scopes[name], self._ended[name]
+            self._pulses.ended(name)
+            del self._scopes[name], self._ended[name], self._mailboxes[name]
             ended.set()
         if last_error is not None and not scope.cancelled_caught:
             self._log.error("actor given up", actor=name, error=str(last_error))
@@ -189,13 +220,30 @@ def innermost(error: BaseException) -> BaseException:
     return error
 
 
+def _was_stray() -> bool:
+    """Whether a cancellation is nobody's: no scope around us has been cancelled. It is taken back then.
+
+    A task group takes a child that ends so for a reason to end all its children, in silence.
+    """
+    if anyio.current_effective_deadline() == float("-inf"):
+        return False
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    return True
+
+
 async def _run(actor: Actor[M], mailbox: Mailbox[M]) -> None:
     async with anyio.create_task_group() as tasks:
         actor.tasks = tasks
         try:
             await actor.started()
             while not actor.finished:
-                await _deliver(actor, await mailbox.get())
+                envelope = await mailbox.get()
+                if isinstance(envelope.message, Pulse):
+                    envelope.message.answer()
+                else:
+                    await _deliver(actor, envelope)
             tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):

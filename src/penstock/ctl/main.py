@@ -94,6 +94,7 @@ _MODULES: Final = {
     "hull": "hull",
     "trace": "trace",
     "contexts": "contexts",
+    "service": "service",
     "config": "about",
     "ping": "about",
     "version": "about",

@@ -58,7 +58,8 @@ class Completions:
 
     def _is_due(self, info: WorkflowInfo) -> bool:
         return (
-            any(info.completions.get(state) for state in _WAITING)
+            bool(info.completions)  # few have any, and all are looked at twice a second
+            and any(info.completions.get(state) for state in _WAITING)
             and info.state in _ENDED
             and not info.operation
             and info.id not in self._at_work

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from penstock import __version__
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock, SystemClock
 from penstock.actors.locks import Locks
+from penstock.actors.supervisor import Supervisor, innermost
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
 from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
@@ -28,6 +30,7 @@ from penstock.daemon.completion import Completions
 from penstock.daemon.completion_acts import completion_acts
 from penstock.daemon.config import Config, load_config, merge_reload
 from penstock.daemon.creation import claim_of
+from penstock.daemon.health import Health, status_line
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
 from penstock.daemon.log_place import leave_log_place
@@ -38,6 +41,7 @@ from penstock.daemon.metrics.sources import Sources
 from penstock.daemon.metrics.survey import Survey
 from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
+from penstock.daemon.systemd import ServiceManager
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import LOCK_NAME
 from penstock.domain.errors import PenstockError, SpecError
@@ -51,12 +55,20 @@ _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.05
 _REPEATS_EVERY_S: Final = 5.0
+_BESIDES_DRAIN_S: Final = 20.0
+"""What stopping may take besides `drain_s`: calls in flight are ended, states are written, actors let go."""
 
 
 class AlreadyRunningError(PenstockError):
     """Another daemon has this state directory."""
 
     code = "already_running"
+
+
+class BrokeDownError(PenstockError):
+    """A daemon that was up has ended by itself; a new one may have better luck."""
+
+    code = "broke_down"
 
 
 @contextmanager
@@ -93,9 +105,13 @@ class Daemon:
         environ: Mapping[str, str],
         clock: Clock | None = None,
         logs: Logs | None = None,
+        manager: ServiceManager | None = None,
     ) -> None:
+        self.is_up = False
+        self._asked_to_stop = False
         self._config = config
         self._logs = logs or Logs()
+        self._manager = manager or ServiceManager()
         self._config_path = config_path
         self._state_dir = config.state_dir(environ)
         self._socket_path = config.socket_path(environ)
@@ -113,9 +129,10 @@ class Daemon:
         self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
         self._retention = Retention(self._life_cycle, self._board, self._catalogue, self._movers, self._clock)
         self._survey = Survey(self._state_dir, lambda: list(self._board.workflows.values()), self._clock)
+        self._health = Health(self._supervisors, self._manager, self._clock, self._status)
         self._metrics = Metrics(self._sources(), config.daemon.metrics_workflows)
         self._endpoint: Endpoint | None = None
-        self._database = self._metrics.timed(self._clock.busy)
+        self._database = self._health.outside(self._metrics.timed(self._clock.busy))
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises PenstockError when it cannot start."""
@@ -128,9 +145,7 @@ class Daemon:
             stack.push_async_callback(self._catalogue.close)
             stack.callback(self._locks.close)
             self._locks.configure(self._config.capacities())
-            listener = bind_listener(self._socket_path, self._config.group_gid())
-            stack.callback(self._socket_path.unlink, missing_ok=True)
-            stack.callback(listener.close)
+            listener = self._listen(stack)
             stack.callback(self._workers.close)
             stack.callback(self._movers.close)
             self._serve_metrics(stack)
@@ -161,15 +176,22 @@ class Daemon:
                     tasks.start_soon(self._tell_repeats)
                     if self._endpoint is not None:
                         tasks.start_soon(self._survey.keep)
+                    tasks.start_soon(self._health.watch)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)
                     )
+                    self.is_up = True
+                    self._manager.ready(self._status())
                     await self._obey(signals)
+                    self._asked_to_stop = True
+                    self._manager.stopping(self._config.daemon.drain_s + _BESIDES_DRAIN_S, "stopping; jobs run on")
                     serving.cancel()
                     await served.wait()
                     await self._drain()
                     await self._workflows.flush()
                     tasks.cancel_scope.cancel()
+            if not self._asked_to_stop:  # a group of tasks that is cancelled by nobody we know ends without a word
+                raise BrokeDownError("the daemon's tasks have ended though nobody asked them to")
             self._log.info("penstockd has stopped; jobs that run go on and are found again")
 
     def _check_state_dir(self) -> None:
@@ -181,6 +203,23 @@ class Daemon:
         force = self._config.daemon.force_network_state
         if warning := check_state_dir(self._state_dir, kind, network_types(), force=force):
             self._log.warning(warning)
+
+    def _listen(self, stack: AsyncExitStack) -> socket.socket:
+        """The control socket: the service manager's where it has opened one, which stays when we end; else our own."""
+        given = self._manager.listener()
+        if given is None:
+            listener = bind_listener(self._socket_path, self._config.group_gid())
+            stack.callback(self._socket_path.unlink, missing_ok=True)
+        else:
+            listener, path = given
+            if path != self._socket_path:
+                advice = f"set PENSTOCK_SOCKET={path} for them and the daemon"
+                self._log.warning(
+                    "clients look elsewhere", socket=str(path), expected=str(self._socket_path), do=advice
+                )
+            self._socket_path = path
+        stack.callback(listener.close)
+        return listener
 
     async def _serve(
         self, listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event
@@ -214,7 +253,9 @@ class Daemon:
             if number != signal.SIGHUP:
                 self._log.info("stopping", signal=signal.Signals(number).name)
                 return
+            self._manager.reloading()
             await self._reload()
+            self._manager.ready(self._status())
 
     async def _drain(self) -> None:
         """Begins nothing new and records what has ended, for a bounded time. What is cut off is found again."""
@@ -281,7 +322,15 @@ class Daemon:
             claim_of(self._state_dir),
         )
 
-    # ---- figures ----------------------------------------------------------------------------------------------------
+    # ---- standing ---------------------------------------------------------------------------------------------------
+
+    def _status(self) -> str:
+        """A line for `systemctl status`."""
+        clusters = {name: info.state for name, info in self._board.clusters.items()}
+        return status_line(len(self._workflows.running()), clusters)
+
+    def _supervisors(self) -> tuple[Supervisor, Supervisor]:
+        return self._clusters.supervisor, self._workflows.supervisor
 
     def _sources(self) -> Sources:
         return Sources(
@@ -294,6 +343,7 @@ class Daemon:
             locks=self._locks,
             survey=self._survey,
             log_lines=lambda: self._logs.counts,
+            silent=self._health.silent,
         )
 
     async def _tell_repeats(self) -> None:
@@ -308,9 +358,22 @@ class Daemon:
             self._metrics.observe_lag(self._clock.monotonic() - before - _LAG_EVERY_S)
 
 
-def run_daemon(config: Config, config_path: Path | None, environ: Mapping[str, str], logs: Logs) -> None:
-    """Runs a daemon to its end."""
+def run_daemon(
+    config: Config,
+    config_path: Path | None,
+    environ: Mapping[str, str],
+    logs: Logs,
+    manager: ServiceManager | None = None,
+) -> None:
+    """Runs a daemon to its end. Raises what kept it from starting, BrokeDownError for what ended it later."""
     if types := config.daemon.network_file_systems:
         os.environ.setdefault(NETWORK_TYPES, ",".join(types))  # for its workers, too
-    main: Callable[[], Any] = Daemon(config, config_path, environ, logs=logs).run
-    anyio.run(main)
+    daemon = Daemon(config, config_path, environ, logs=logs, manager=manager)
+    main: Callable[[], Any] = daemon.run
+    try:
+        anyio.run(main)
+    except Exception as error:
+        cause = innermost(error)
+        if daemon.is_up and isinstance(cause, (PenstockError, OSError)):
+            raise BrokeDownError(str(cause)) from error
+        raise

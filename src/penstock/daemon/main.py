@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -13,17 +15,26 @@ import structlog
 from penstock import __version__
 from penstock.actors.supervisor import innermost
 from penstock.daemon.config import load_config
-from penstock.daemon.daemon import run_daemon
+from penstock.daemon.daemon import BrokeDownError, run_daemon
 from penstock.daemon.logs import configure_logs, log_what_breaks
-from penstock.domain.errors import PenstockError
+from penstock.daemon.systemd import ServiceManager
+from penstock.domain.errors import PenstockError, StoreError
 from penstock.domain.settings import find_config
 
 _BROKE: Final = 1
 _WRONG: Final = 2
+_PASSING: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.EADDRINUSE}
+)
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 stopped on request, 1 broke, 2 cannot start as it is asked to."""
+    """The entry point. Exit codes: 0 stopped on request, 1 broke, 2 cannot start as it is asked to.
+
+    After a 1 another try may have better luck; the service manager makes it. After a 2 it would not.
+    """
+    manager = ServiceManager.take(os.environ, os.getpid())
+    faulthandler.enable()  # so that the log says where it hung when the watchdog ends it (SIGABRT)
     parser = argparse.ArgumentParser(prog="penstockd", description="Runs simulation workflows; stop it with SIGTERM.")
     parser.add_argument(
         "--config", type=Path, help="configuration file (default: $PENSTOCK_CONFIG, ~/.config/penstock)"
@@ -36,7 +47,7 @@ def main() -> None:
         table = config.daemon
         logs = configure_logs(table.log_format, table.log_level, table.log_keep)
         log_what_breaks()
-        run_daemon(config, options.config, os.environ, logs)
+        run_daemon(config, options.config, os.environ, logs, manager)
     except Exception as error:
         cause = innermost(error)
         if not isinstance(cause, (PenstockError, OSError)):
@@ -45,7 +56,20 @@ def main() -> None:
             structlog.get_logger().critical("penstockd broke", error=str(cause), exc_info=error)
             sys.exit(_BROKE)
         sys.stderr.write(f"penstockd: {cause}\n")
-        sys.exit(_WRONG)
+        sys.exit(_BROKE if may_pass(cause) else _WRONG)
     finally:
         if logs is not None:
             logs.flush()
+
+
+def may_pass(error: PenstockError | OSError) -> bool:
+    """Whether starting once more, with nothing changed by anybody, could end otherwise."""
+    match error:
+        case BrokeDownError():
+            return True
+        case StoreError(healable=healable):
+            return healable
+        case OSError(errno=number):
+            return number in _PASSING
+        case _:
+            return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -59,6 +60,9 @@ _OTHER_WORD: Final = {"partition": "queue", "queue": "partition"}
 _SMALLEST_SPEC: Final[dict[str, Any]] = {"recipe": "any", "structures": {"source": "any"}, "engine": {"name": "any"}}
 """What a layer is added to when it is checked, so that the spec's own rules judge it."""
 
+SYSTEM_SOCKET: Final = Path("/run/penstock/penstockd.sock")
+"""Where the system's daemon listens, if there is one."""
+
 KEYS: Final = tuple(_VARIABLES)
 """Every setting, dotted as in the spec."""
 
@@ -89,11 +93,16 @@ def state_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("HOME") or Path.home()) / ".local" / "state" / "penstock"
 
 
-def socket_path(environ: Mapping[str, str]) -> Path:
-    """The control socket: PENSTOCK_SOCKET, else `penstockd.sock` in the state directory."""
+def socket_path(environ: Mapping[str, str], system: Path = SYSTEM_SOCKET) -> Path:
+    """The control socket: PENSTOCK_SOCKET, else `penstockd.sock` in the state directory.
+
+    Who never had a state directory, and may use the socket of the `system`'s daemon, means that one.
+    """
     if given := environ.get("PENSTOCK_SOCKET"):
         return Path(given).expanduser().absolute()
-    return state_dir(environ) / "penstockd.sock"
+    own = state_dir(environ)
+    has_own = environ.get("PENSTOCK_STATE_DIR") or os.access(own, os.F_OK)
+    return system if not has_own and os.access(system, os.W_OK) else own / "penstockd.sock"
 
 
 def find_config(environ: Mapping[str, str]) -> Path | None:
