@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PINS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --constraint constraints.txt
-CODE := $(wildcard src tests examples benchmarks)
+CODE := $(wildcard src tests examples benchmarks monitoring)
 
 ifndef PYTHON
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -53,7 +53,7 @@ bench: $(VENV)/.dev ## measure, each figure beside its baseline; a table and JSO
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist demo-results
-	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples monitoring -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The demo needs only what a user needs, so that it starts soon; the rest comes with the first test or check.
 $(VENV)/.runtime: $(VENV)/.made $(PINS)

@@ -69,6 +69,18 @@ def test_a_complaint_doubles_the_pause_and_praise_halves_it() -> None:
     assert budget.wait_s(now, urgent=False) == pytest.approx(30.0 * 64)
 
 
+@given(st.lists(st.tuples(st.floats(0.0, 30.0), st.booleans()), max_size=100))
+def test_who_only_looks_sees_the_same_and_changes_nothing(steps: list[tuple[float, bool]]) -> None:
+    watched, alone, now = Budget(12.0, 0.0), Budget(12.0, 0.0), 0.0
+    for pause, takes in steps:
+        now += pause
+        assert watched.peek(now) == pytest.approx(alone.left(now))
+        if takes:
+            watched.take(now)
+            alone.take(now)
+    assert watched.left(now) == pytest.approx(alone.left(now))
+
+
 def test_it_tells_how_many_are_left() -> None:
     budget = QueryBudget(2.0, 12.0, 0.0)
     assert (budget.active_per_min, budget.left(0.0)) == (12.0, 4.0)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.actors.call_budget import Budget
 from penstock.actors.call_log import BUCKETS_S, CallLog
 from penstock.domain.views import CallCount, CallTotal
 
@@ -20,6 +21,8 @@ class Hands:
 
     def time(self) -> float:
         return self.now
+
+    monotonic = time
 
 
 def call_log(hands: Hands) -> CallLog:
@@ -98,8 +101,28 @@ def test_every_call_is_in_one_bucket(seconds: list[float]) -> None:
     log = call_log(Hands())
     for took_s in seconds:
         log.record("squeue", took_s)
-    for buckets, sum_s in log.histograms().values():
+    for filled in log.histograms().values():
+        buckets = filled.counts
         for n, bound in enumerate(BUCKETS_S):
             assert sum(buckets[: n + 1]) == sum(took_s <= bound for took_s in seconds)
         assert sum(buckets) == len(seconds)
-        assert sum_s == pytest.approx(sum(seconds))
+        assert filled.total == pytest.approx(sum(seconds))
+
+
+def test_how_a_budget_was_kept() -> None:
+    hands = Hands()
+    hands.now = 0.0
+    log = call_log(hands)
+    log.budgets = {"query": Budget(12.0, 0.0), "submit": Budget(60.0, 0.0)}
+    assert [(b.kind, b.last_min, b.most_per_min) for b in log.budget_infos()] == [("query", 0, 0), ("submit", 0, 0)]
+    for at in (0.0, 10.0, 59.0, 61.0, 200.0):
+        hands.now = at
+        log.record_spent("query")
+    log.record_wait("query", 1.5)
+    log.record_wait("query", 0.25)
+    (queries, submits) = log.budget_infos()
+    assert (queries.allowed_per_min, queries.last_min, queries.most_per_min, queries.waited_s) == (12.0, 1, 3, 1.75)
+    assert (submits.left, submits.waited_s) == (20.0, 0.0)
+    hands.now = 4000.0
+    log.record_spent("query")
+    assert log.budget_infos()[0].most_per_min == 1  # of the last hour

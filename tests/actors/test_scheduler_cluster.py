@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog.testing
 from tests.actors.simulated_site import SPOOL, Site, SiteShell
 
 from penstock.actors.board import Board
@@ -714,3 +715,43 @@ async def test_the_site_says_how_wide_an_array_may_be() -> None:
     async with bench() as run:
         queueing = run.board.queueing["hpc"]
         assert (queueing.width_max, queueing.pending_max) == (1000, 5000)  # shared by two workflows
+
+
+# ---- the log --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_tells_of_the_cluster_of_submissions_and_of_troubles_and_their_end() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with bench() as run:
+            ulid = run.submit(3)
+            await run.placed(ulid)
+            run.site.way = ["lost"]
+            lost = run.submit()
+            await run.until(lambda: lost in run.site.jobs)
+            await run.advance(10.0)
+            run.site.unreachable = "No route to host"
+            run.site.start(ulid, 0)
+            await run.advance(600.0)
+            run.site.unreachable = ""
+            await run.until(lambda: run.board.clusters["hpc"].reason is None, 60.0)
+            run.site.answers["squeue"] = RuntimeError("a mistake of ours")
+            await run.until(lambda: len(run.actors) == 2)
+            del run.site.answers["squeue"]
+            run.attach(ulid, lost)
+            await run.advance(30.0)
+    told = [(line["event"], line.get("submission"), line.get("scheduler_job")) for line in logs]
+    jobs = {u: str(run.site.jobs[u][-1].id) for u in (ulid, lost)}
+    assert told.count(("submission placed", ulid, jobs[ulid])) == 1
+    assert told.count(("submission placed", lost, jobs[lost])) == 1
+    assert told.count(("submission found again", ulid, jobs[ulid])) == 1
+    assert all(line["cluster"] == "hpc" for line in logs if "supervisor" not in line)
+    ups = [line for line in logs if line["event"] in ("cluster up", "cluster down")]
+    assert [line["event"] for line in ups] == ["cluster up", "cluster down", "cluster up", "cluster up"]
+    assert ups[0]["version"]
+    assert "No route to host" in ups[1]["reason"]
+    troubles = [line for line in logs if line["event"] == "trouble with a cluster"]
+    assert {line["log_level"] for line in troubles} == {"warning"}
+    assert any(line["reason"] == "No route to host" for line in troubles)
+    assert len(troubles) < 20  # ten minutes of it: what is known is not said again
+    over = [line["errand"] for line in logs if line["event"] == "trouble is over"]
+    assert sorted(over) == sorted(line["errand"] for line in troubles)

@@ -8,6 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
+import structlog
+import structlog.testing
 
 from penstock.actors.mailbox import Ref
 from penstock.actors.supervisor import Actor, Policy, Supervisor
@@ -271,6 +273,32 @@ async def test_what_is_given_up_for_a_while_can_be_stopped_for_good() -> None:
         await house.clock.advance(1000.0)
         assert house.diaries["parrot"] == ["started", "stopped"]
         assert house.given_up == [("parrot", "boom")]
+
+
+async def test_what_an_actor_and_its_tasks_log_says_whose_it_is() -> None:
+    log = structlog.get_logger()
+
+    async def errand() -> None:
+        log.info("errand")
+
+    def work(parrot: Parrot) -> None:
+        log.info("work")
+        parrot.tasks.start_soon(errand)
+
+    house = House(child="workflow")
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        async with house.supervisor:
+            with structlog.contextvars.bound_contextvars(request="Submit", uid=1000):  # whoever has it started
+                parrot = house.start("polly")
+            parrot.tell(work)
+            parrot.tell(RuntimeError("boom"))
+            parrot.tell(work)
+            await house.clock.advance(10.0)
+        log.info("outside")
+    who = {"actor": "polly", "workflow": "polly"}
+    assert [line["event"] for line in logs] == ["work", "errand", "actor restarted", "work", "errand", "outside"]
+    assert all(line.items() >= who.items() and "request" not in line for line in logs[:-1])
+    assert "actor" not in logs[-1]
 
 
 @pytest.mark.parametrize("how", ["raised", "task"])

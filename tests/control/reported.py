@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.domain.views import (
+    BudgetInfo,
     CallCount,
     CallTotal,
     ClusterInfo,
@@ -55,6 +56,7 @@ REPORT = ClusterReport(
     sessions_max=8,
     spool="/home/me/.penstock/spool",
     listing_s=0.5,
+    budgets=(BudgetInfo("query", 12.0, 2.5, 3, 11, 4.2), BudgetInfo("submit", 150.0, 30.0, 0, 2, 0.0)),
 )
 FINDING = Finding("sbatch", ok=False, detail="Invalid account", remedy="set account in [clusters.hpc]")
 

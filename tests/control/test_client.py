@@ -24,6 +24,7 @@ from penstock.control.framing import encode
 from penstock.control.messages import AnyItem, Fail, Pong, Watch, Welcome, WorkflowStatus
 from penstock.control.session import error_of, fail_of, retry_delays_s
 from penstock.domain import errors
+from penstock.domain.log_line import LogLine
 from penstock.domain.properties import PropertyResult
 from penstock.domain.revision import SpecChange
 from penstock.domain.settings import Layer
@@ -251,7 +252,7 @@ def test_both_clients_have_the_same_verbs_with_the_same_arguments() -> None:
     ours, theirs = verbs(Client), verbs(AsyncClient)
     ours["aclose"] = ours.pop("close")
     assert ours == theirs
-    assert {*VERBS, "watch", "logs", "check_cluster", "wait", "call", "stream", "aclose"} == set(ours)
+    assert {*VERBS, "watch", "logs", "log", "check_cluster", "wait", "call", "stream", "aclose"} == set(ours)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -404,7 +405,11 @@ async def test_streams_give_what_the_daemon_sends_and_raise_what_it_fails_with(
         yield FINDING
         yield Finding(request.name, ok=True)
 
+    async def lines(request: messages.ReadLog) -> AsyncGenerator[AnyItem]:
+        yield LogLine(3, 1000.5, "info", "said", {"asked": msgspec.structs.asdict(request)})
+
     daemon.script.streams |= {Watch: events, messages.Logs: text, messages.CheckCluster: findings}
+    daemon.script.streams[messages.ReadLog] = lines
     client, aclient = Client(daemon.path), AsyncClient(daemon.path)
     assert list(client.watch("g2", since=5, until_end=True)) == [event(5)]
     async with aclient.watch("g2", since=5, until_end=True) as stream:
@@ -413,6 +418,19 @@ async def test_streams_give_what_the_daemon_sends_and_raise_what_it_fails_with(
     assert [chunk.data for chunk in client.logs("g2", 1, tail_bytes=9)] == [b"g2 1 9"]
     async with aclient.logs("g2", 1, tail_bytes=9) as chunks:
         assert [chunk.data async for chunk in chunks] == [b"g2 1 9"]
+    wish: dict[str, Any] = {
+        "lines": 5,
+        "follow": True,
+        "level": "info",
+        "job": 3,
+        "cluster": "hpc",
+        "since": 2.5,
+        "after": 9,
+    }
+    said = LogLine(3, 1000.5, "info", "said", {"asked": {"id": "g2", **wish}})
+    assert list(client.log("g2", **wish)) == [said]
+    async with aclient.log("g2", **wish) as heard:
+        assert [line async for line in heard] == [said]
     assert list(client.check_cluster("hpc")) == [FINDING, Finding("hpc", ok=True)]
     async with aclient.check_cluster("hpc") as found:
         assert [finding async for finding in found] == [FINDING, Finding("hpc", ok=True)]

@@ -21,6 +21,7 @@ def test_the_protocol_page_lists_every_request_with_its_reply() -> None:
         verb = row.split("|")[2].strip(" `")
         assert hasattr(Client, verb)
         streams = {messages.Watch: "EventInfo", messages.Logs: "LogChunk", messages.CheckCluster: "Finding"}
+        streams[messages.ReadLog] = "LogLine"
         expected = streams.get(request, request.reply.__name__)
         assert f"`{expected}`" in row
 

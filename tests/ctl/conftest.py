@@ -16,6 +16,7 @@ from tests.control.reported import HPC, MERGED, REPORT
 from penstock.control import messages
 from penstock.control.messages import AnyItem, WorkflowStatus
 from penstock.ctl.main import main
+from penstock.domain.log_line import LogLine
 from penstock.domain.properties import PropertyResult
 from penstock.domain.views import (
     AnalysisInfo,
@@ -170,10 +171,15 @@ def script() -> Script:
         yield messages.LogChunk("out", b"\xa4\n")
         yield messages.LogChunk("err", b"second\n")
 
+    async def log(_: messages.ReadLog) -> AsyncGenerator[AnyItem]:
+        yield LogLine(8, 1_700_000_000.5, "info", EVIL, {"job": 7, "workflow": "g2", "exception": f"no\n{EVIL}"})
+        yield messages.Lagged(3)
+
     async def findings(_: messages.CheckCluster) -> AsyncGenerator[AnyItem]:
         yield Finding("connecting", ok=True, detail=EVIL)
 
     script.streams |= {messages.Watch: events, messages.Logs: logs, messages.CheckCluster: findings}
+    script.streams[messages.ReadLog] = log
     return script
 
 

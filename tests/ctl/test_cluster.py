@@ -56,6 +56,8 @@ def test_the_report_answers_administrators(daemon: ScriptedDaemon, run: Callable
     assert [line[2:] for line in lines if line[:1] == ["minute"]] == [["squeue", "all"]]
     assert ["2", "3", "5"] in [line[-3:] for line in lines]  # sbatch, squeue, all
     assert ["squeue", "rate_limited", "1"] in lines
+    assert ["queries", "12", "3", "11", "2.5", "4.2", "s"] in lines  # allowed, last minute, most, left, waited
+    assert ["submissions", "150", "0", "2", "30.0", "0", "s"] in lines
     assert ["squeue", "9", "0.12", "s", "0.3", "s", "1.5", "s"] in lines
     assert ["MaxArraySize", "1001"] in lines
     assert ["long", "(default)", "up", "4", "64", "-", "-", "1d", "00h"] in lines
@@ -68,7 +70,10 @@ def test_the_report_answers_administrators(daemon: ScriptedDaemon, run: Callable
 
 
 def test_a_report_with_nothing_in_it_yet(daemon: ScriptedDaemon, script: Script, run: Callable[..., Any]) -> None:
-    empty = {name: type(getattr(REPORT, name))() for name in ("calls", "totals", "latencies", "limits", "partitions")}
+    empty = {
+        name: type(getattr(REPORT, name))()
+        for name in ("calls", "totals", "latencies", "limits", "partitions", "budgets")
+    }
     report = msgspec.structs.replace(REPORT, **empty, jobs={}, doubts=())
     script.answers[messages.ReportCluster] = lambda _: messages.ClusterReported(report)
     out = run("clusters", "hpc", "--report").out

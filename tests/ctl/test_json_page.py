@@ -12,6 +12,7 @@ import pytest
 from penstock.control import messages
 from penstock.ctl.main import cli
 from penstock.domain import views
+from penstock.domain.log_line import LogLine
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ctl-json.md").read_text()
 NOT_SHOWN = {views.View, views.Filter, views.Selection}
@@ -22,6 +23,7 @@ SHOWN: list[type[msgspec.Struct]] = [
     messages.SettingInfo,
     messages.LeftAlone,
     messages.LogChunk,
+    LogLine,
     messages.Lagged,
 ]
 

@@ -107,6 +107,11 @@ COMMANDS: list[tuple[str, messages.AnyRequest]] = [
     ("ping", messages.Ping()),
     ("watch", messages.Watch()),
     ("watch g2 --since 3 --until-end", messages.Watch("g2", 3, until_end=True)),
+    ("log", messages.ReadLog()),
+    (
+        "log g2 -n 5 --level info --job 7 --cluster hpc",
+        messages.ReadLog("g2", 5, level="info", job=7, cluster="hpc"),
+    ),
     ("logs g2 7", messages.Logs("g2", 7)),
     ("logs g2 7 -f --attempt 2 --tail 100", messages.Logs("g2", 7, 2, follow=True, tail_bytes=100)),
 ]  # fmt: skip
@@ -122,13 +127,14 @@ def test_a_command_asks_the_daemon_and_prints_plain_text(
         request_ = msgspec.structs.replace(request_, work_root=str(Path.cwd()))
     assert daemon.script.seen == [request_]
     assert ran.out
-    if not line.startswith("logs"):
+    if not line.startswith("logs "):
         assert not set(ran.out + ran.err) & {"\x1b", "\x07", "\u202e"}
         assert "--geometry" in line or "\nforged" not in ran.out  # a geometry is a block of lines
 
 
 @pytest.mark.parametrize(
-    "line", [line for line, _ in COMMANDS] + ["submit spec.toml", "submit spec.toml --dry-run", "version"]
+    "line",
+    [line for line, _ in COMMANDS] + ["submit spec.toml", "submit spec.toml --dry-run", "version", "top", "top g2"],
 )
 def test_every_command_answers_in_json(line: str, daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
     ran = run(*line.split(), "--json")
@@ -337,6 +343,7 @@ def test_interrupting_the_wait_leaves_the_workflow_running_and_says_how_to_look_
         ("set-job g2 --job 1 --reason x", "give --status, --energy"),
         ("mark g2 --job 1", "say --never-rerun or --clear"),
         ("set g2", "give --slots or --priority"),
+        ("top g2 --interval 0", "0.0 is not in the range"),
         ("watch --since 3", "need a workflow's ID"),
         ("submit spec.toml --wait --dry-run", "exclude each other"),
         ("export g2 --to xls", "'xls' is not one of"),
@@ -655,6 +662,7 @@ def test_commands_and_workflows_complete(daemon: ScriptedDaemon) -> None:
     assert completed_words("penstockctl st") == ["status"]
     assert completed_words("penstockctl status g") == ["g2", "gold"]
     assert completed_words("penstockctl why go") == ["gold"]
+    assert completed_words("penstockctl top go") == ["gold"]
 
 
 def test_statuses_states_and_columns_complete(daemon: ScriptedDaemon) -> None:

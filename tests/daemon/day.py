@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import threading
@@ -19,13 +20,15 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 import msgspec
-from prometheus_client import generate_latest
+import structlog
 
 from penstock.daemon.cluster_tables import ClusterTable, LocalTable
 from penstock.daemon.clusters import Clusters
 from penstock.daemon.config import Config, DaemonTable
 from penstock.daemon.creation import Request
 from penstock.daemon.daemon import Daemon
+from penstock.daemon.logs import Logs
+from penstock.daemon.metrics.registry import Metrics
 from penstock.domain.context import Mode, plan_context
 from penstock.domain.retention import RetentionTable
 from penstock.domain.spec import RetryTable, StructureSource, WorkflowSpec
@@ -68,7 +71,9 @@ class Sample(msgspec.Struct, frozen=True):
 class _BusyWorkers(KeepingWorkers):
     """Scripted workers that have the figures of real ones."""
 
+    size = 2
     busy = 0
+    waiting = 0
     lost = 0
 
     def close(self) -> None:
@@ -107,15 +112,17 @@ class Day:
         self._source.write_text("geometry\nH 0 0 0\n")
         tables: dict[str, ClusterTable] = {name: LocalTable() for name in CLUSTERS}
         config = Config(DaemonTable(state_dir=str(root / "state")), tables)
-        self.daemon = Daemon(config, None, {}, self.clock)
+        self._logs = Logs()
+        self.daemon = Daemon(config, None, {}, self.clock, self._logs)
         self.daemon._workers = _BusyWorkers(self.clock, hydrogen_atoms(jobs))  # type: ignore[assignment]
         around = (tables, root / "state", self.clock, self.daemon._board)
         self.daemon._clusters = _SimulatedClusters(self.world, *around)
+        self.daemon._metrics = Metrics(self.daemon._sources())  # of these, not of those they stand in for
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """The daemon runs, people submit, and somebody counts."""
-        async with self.world, anyio.create_task_group() as tasks:
+        async with self.world, self._logging(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._run_daemon)
             await self.clock.run_until(lambda: bool(self.daemon._clusters.refs), 60.0)
             tasks.start_soon(self._submit)
@@ -125,6 +132,20 @@ class Day:
             finally:
                 await self._stop()
                 tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _logging(self) -> AsyncIterator[None]:
+        """The daemon's log is its own, as long as it runs."""
+        root = logging.getLogger()
+        handlers = list(root.handlers)
+        with (self._root / "daemon.log").open("w", encoding="utf-8") as stream:
+            self._logs.open(stream, "json", {})
+            try:
+                yield
+            finally:
+                logging.captureWarnings(capture=False)
+                root.handlers = handlers
+                structlog.reset_defaults()
 
     async def _run_daemon(self) -> None:
         await self.daemon.run()
@@ -173,7 +194,7 @@ class Day:
             self.samples.append(self._sample(hour))
 
     def _sample(self, hour: int) -> Sample:
-        lines = generate_latest(self.daemon._metrics.registry).decode().splitlines()
+        lines = self.daemon._metrics.render().decode().splitlines()
         series = [line for line in lines if not line.startswith("#")]
         return Sample(
             hour=hour,

@@ -12,6 +12,7 @@ import pytest
 
 from penstock.daemon.cluster_tables import LocalTable
 from penstock.daemon.config import Config, DaemonTable, ResourceLimit, load_config, merge_reload, parse_config
+from penstock.daemon.metrics.address import MetricsAddress
 from penstock.domain.errors import SpecError
 from penstock.domain.settings import BUILT_IN, KEYS, find_config, resolve
 
@@ -158,10 +159,25 @@ def test_the_file_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "expected"), [("", None), ("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:80", ("::1", 80))]
+    ("address", "expected"),
+    [
+        ("", None),
+        ("127.0.0.1:9464", MetricsAddress("127.0.0.1", 9464)),
+        ("[::1]:80", MetricsAddress("::1", 80)),
+        ("unix:/run/p/m.sock", MetricsAddress(path="/run/p/m.sock")),
+    ],
 )
 def test_the_metrics_address(address: str, expected: Any) -> None:
     assert Config(DaemonTable(metrics=address)).metrics_address() == expected
+
+
+def test_metrics_move_with_a_restart_only() -> None:
+    before = parse_config("[daemon]\nmetrics = '127.0.0.1:1'\n", "c")
+    after = parse_config("[daemon]\nmetrics = '127.0.0.1:2'\nmetrics_workflows = 5\n", "c")
+    config, warnings = merge_reload(before, after)
+    assert warnings == ["metrics are served elsewhere with a restart only"]
+    assert config.daemon.metrics_workflows == 5
+    assert merge_reload(before, before)[1] == []
 
 
 def test_the_trusted_group() -> None:

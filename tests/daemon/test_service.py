@@ -10,6 +10,7 @@ from typing import Any, cast
 import anyio
 import pytest
 from tests.control.reported import FINDING, HPC, REPORT
+from tests.daemon.metrics.scraped import sources_of
 
 from penstock.actors import board as boards
 from penstock.actors.board import Board
@@ -25,7 +26,7 @@ from penstock.actors.workflow_messages import (
 from penstock.control import messages as m
 from penstock.control.listener import Peer
 from penstock.daemon.config import Config
-from penstock.daemon.metrics import Metrics, Sources
+from penstock.daemon.metrics.registry import Metrics
 from penstock.daemon.service import Service
 from penstock.daemon.streams import Streams, _log_files, _read_log
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
@@ -176,7 +177,7 @@ def service(desk: Desk) -> Service:
     board = Board()
     board.clusters["hpc"] = HPC
     board.clusters["local"] = ClusterInfo("local", "local", "up", None, 8, 3, 16000, 3000, 3, 4)
-    metrics = Metrics(Sources(board, dict, dict, lambda: 0))
+    metrics = Metrics(sources_of(board))
     return Service(
         cast("Any", None),
         board,
@@ -192,7 +193,7 @@ def service(desk: Desk) -> Service:
 async def test_a_ping_tells_which_configuration_is_in_use(desk: Desk) -> None:
     configs = [Config(file="conf/c.toml", read_at=5.0), Config(read_at=7.0)]
     nothing = cast("Any", None)
-    metrics = Metrics(Sources(Board(), dict, dict, lambda: 0))
+    metrics = Metrics(sources_of(Board()))
     service = Service(
         *(nothing, Board(), nothing, metrics, list, desk, nothing),
         completions=nothing,
@@ -251,7 +252,7 @@ async def test_what_a_workflow_is_told(request_: m.Request[Any], command: Any) -
             return Touched(2, 1, "note")
 
     board = Board()
-    metrics = Metrics(Sources(board, dict, dict, lambda: 0))
+    metrics = Metrics(sources_of(board))
     service = Service(
         cast("Any", Workflows()),
         board,

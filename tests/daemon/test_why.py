@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.daemon.test_metrics import WORKFLOW
+from tests.daemon.metrics.scraped import WORKFLOW
 
 from penstock.actors.board import Board
 from penstock.daemon.why import Around, explain, look_around

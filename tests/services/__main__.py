@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 
 from .flux import RealFlux
+from .prometheus import RealPrometheus
 from .pw import RealPw
 from .slurm import RealSlurm
 from .sshd import RealSshd
 from .systemd import RealSystemd, systemd_packages_missing
+from .tmux import RealTmux
 
 
 def packages() -> list[str]:
     """The Debian packages that are missing."""
-    services = (RealSlurm, RealSshd, RealPw)
+    services = (RealSlurm, RealSshd, RealPw, RealPrometheus, RealTmux)
     return sorted({*systemd_packages_missing(), *(name for service in services for name in service.packages_missing())})
 
 
@@ -23,6 +25,8 @@ def left_out() -> list[str]:
         "real Slurm": RealSlurm.missing(),
         "real SSH": RealSshd.missing(),
         "real pw.x": RealPw.missing(),
+        "real Prometheus": RealPrometheus.missing(),
+        "real tmux": RealTmux.missing(),
         "real Flux": RealFlux.missing(),
         "real systemd": RealSystemd.missing(),
     }

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .flux import RealFlux
+from .prometheus import RealPrometheus
 from .pw import RealPw
 from .slurm import RealSlurm, Temper
 from .sshd import RealSshd
 from .systemd import RealSystemd, systemd_tools_missing
+from .tmux import RealTmux
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -103,6 +105,13 @@ def real_pw(request: pytest.FixtureRequest) -> RealPw:
 
 
 @pytest.fixture(scope="session")
+def real_prometheus_tools(request: pytest.FixtureRequest) -> type[RealPrometheus]:
+    """Prometheus and promtool, which a test starts by itself: each needs a configuration of its own."""
+    _needs(request, "real Prometheus", RealPrometheus.missing())
+    return RealPrometheus
+
+
+@pytest.fixture(scope="session")
 def systemd_tools(request: pytest.FixtureRequest) -> None:
     """systemd's programs, which work without a systemd that runs."""
     _needs(request, "systemd's tools", systemd_tools_missing())
@@ -115,6 +124,14 @@ def real_systemd(request: pytest.FixtureRequest, systemd_tools: None) -> Iterato
         _leave_out(request, "real systemd", why)
     with RealSystemd() as systemd:
         yield systemd
+
+
+@pytest.fixture
+def real_tmux(request: pytest.FixtureRequest) -> Iterator[RealTmux]:
+    """A terminal that programs can be run on."""
+    _needs(request, "real tmux", RealTmux.missing())
+    with RealTmux() as tmux:
+        yield tmux
 
 
 @pytest.fixture(autouse=True)

@@ -126,6 +126,9 @@ def test_any_file_system_of_fsspec(tmp_path: Path) -> None:
 def test_secrets_stay_out_of_messages() -> None:
     environ = {"AWS_SECRET_ACCESS_KEY": "abcdefgh", "HOME": "/home/me", "MY_TOKEN": "short"}
     assert without_secrets("key abcdefgh of /home/me, short", environ) == "key *** of /home/me, short"
+    url = "s3://me:pass/word@host/x"
+    assert without_secrets('no bucket "me:pass", no "pass/word"', {}, url) == 'no bucket "me:***", no "***"'
+    assert without_secrets("me at host/x", {}, "s3://bucket/me:at@x") == "me at host/x"
 
 
 def test_a_place_that_cannot_keep_an_archive_is_refused() -> None:

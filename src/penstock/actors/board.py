@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import anyio
 
 from penstock.actors.call_log import CallLog
+from penstock.actors.figures import Figures
 from penstock.clusters.scheduler import Limits
+from penstock.clusters.shell import Way
 from penstock.domain.budget import Queueing
 from penstock.domain.views import ClusterInfo, Doubt, EventInfo, WorkflowInfo
 
@@ -54,16 +56,27 @@ class Subscription:
         return dropped
 
 
+class Connection:
+    """The connection to a cluster: how it is now, and how often it was made, by actors before this one too."""
+
+    def __init__(self, way: Callable[[], Way], before: Connection | None) -> None:
+        self.way = way
+        self._connects_before = before.connects() if before is not None else 0
+
+    def connects(self) -> int:
+        """How often a connection was made since the daemon's start."""
+        return self._connects_before + self.way().connects
+
+
 class Board:
     """The newest state of every workflow, and the stream of events."""
 
     def __init__(self) -> None:
         self.workflows: dict[str, WorkflowInfo] = {}
         self.clusters: dict[str, ClusterInfo] = {}
-        self.counts: Counter[tuple[str, ...]] = (
-            Counter()
-        )  # since the start: ("submission", cluster), ("attempt", cluster, end)
+        self.figures = Figures()  # counted since the start
         self.calls: dict[str, CallLog] = {}  # of clusters with a scheduler
+        self.connections: dict[str, Connection] = {}  # connections to clusters behind SSH
         self.doubts: dict[str, Doubt] = {}  # by submission
         self.limits: dict[str, Limits] = {}  # of sites, as far as they are known
         self.queueing: dict[str, Queueing] = {}  # of clusters with a scheduler; pinned before any workflow starts there
@@ -76,6 +89,12 @@ class Board:
         if self.workflows.get(info.id) != info:
             self.workflows[info.id] = info
             self.changed.add(info.id)
+
+    def unpin(self, workflow_id: str) -> None:
+        """The workflow is gone."""
+        self.workflows.pop(workflow_id, None)
+        self.changed.discard(workflow_id)
+        self.figures.forget(workflow_id)
 
     def emit(self, events: Iterable[EventInfo]) -> None:
         """Tells watchers what has been committed."""

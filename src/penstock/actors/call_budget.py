@@ -17,8 +17,7 @@ class Budget:
     def __init__(self, per_min: float, now: float, burst: float = math.inf) -> None:
         self.per_min = per_min
         self._burst = burst
-        self._tokens = self._capacity
-        self._at = now
+        self._state = (self._capacity, now)  # tokens and when: one value, so that any thread may look
 
     @property
     def _capacity(self) -> float:
@@ -30,9 +29,14 @@ class Budget:
 
     def left(self, now: float, slower: float = 1.0) -> float:
         """How many calls may be made at once."""
-        self._tokens = min(self._capacity, self._tokens + (now - self._at) * self._refill_per_s / slower)
-        self._at = now
-        return self._tokens
+        tokens = self.peek(now, slower)
+        self._state = (tokens, now)
+        return tokens
+
+    def peek(self, now: float, slower: float = 1.0) -> float:
+        """The same, for whoever only looks, from whatever thread."""
+        tokens, at = self._state
+        return min(self._capacity, tokens + max(now - at, 0.0) * self._refill_per_s / slower)
 
     def wait_s(self, now: float, slower: float = 1.0) -> float:
         """How long until a call may be made."""
@@ -40,7 +44,7 @@ class Budget:
 
     def take(self, now: float) -> None:
         """A call is made."""
-        self._tokens = self.left(now) - 1.0
+        self._state = (self.left(now) - 1.0, now)
 
 
 class QueryBudget:
@@ -64,6 +68,15 @@ class QueryBudget:
     def left(self, now: float) -> float:
         """How many calls may be made at once."""
         return self._active.left(now, self._slower)
+
+    def peek(self, now: float) -> float:
+        """The same, for whoever only looks, from whatever thread."""
+        return self._active.peek(now, self._slower)
+
+    @property
+    def per_min(self) -> float:
+        """The most calls in a minute."""
+        return self._active.per_min
 
     def wait_s(self, now: float, *, urgent: bool) -> float:
         """How long until the next query may be made."""

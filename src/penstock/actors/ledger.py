@@ -13,7 +13,9 @@ import msgspec
 from penstock import engines
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
+from penstock.actors.figures import Figures, Standing
 from penstock.actors.results import Response
+from penstock.actors.story import tell_all
 from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
@@ -46,6 +48,7 @@ _ROUTINE: Final = frozenset(
         *("job_reused", "job_awaits"),
     }
 )
+_MOVES: Final = frozenset({"jobs_ingested", "submission_intended", "jobs_unfolded", "subject_concluded"})
 _NO_JOB: Final = "the selection holds no job"
 LOG_NAME: Final = "workflow.log"
 
@@ -85,10 +88,13 @@ class Ledger:
         self.store = store
         self._board = board
         self._clock = clock
+        self._moved = False  # since it was pinned
+        self._states: dict[str, int] = {}
 
     async def load(self) -> list[OpenSubmission]:
         """Reads everything and plans what is missing; returns the submissions that are open."""
         self.row, steps, open_submissions = await self.store.load()
+        await self._find_progress()
         self.spec = msgspec.json.decode(self.row.spec, type=WorkflowSpec)
         self.options = self.spec.scheduler.options()
         self.policy = retry_policy(self.spec)
@@ -104,6 +110,12 @@ class Ledger:
         self.steps = {row.id: self._planned(row) for row in rows if row.kind != ANALYSIS}
         self._methods = self._name_methods(rows) if self.shares_results else {}
         return open_submissions
+
+    async def _find_progress(self) -> None:
+        """When a job of it last moved, as far as is known: what an earlier daemon saw counts, too."""
+        known = self._board.figures.standings.get(self.workflow_id)
+        self._progressed_at = known.progressed_at if known else await self.store.last_told() or self.row.created_at
+        self._states = dict(self.store.tally)
 
     async def look_for_due(self, at_once: int) -> Due | None:
         """What can be derived from results now, so many at most of a step."""
@@ -153,6 +165,11 @@ class Ledger:
     def step_of(self, step_id: int | None) -> PlannedStep:
         """The step of that id; None: of the time when a workflow had one step only."""
         return self.steps[self.step.id if step_id is None else step_id]
+
+    @property
+    def figures(self) -> Figures:
+        """What is counted of all workflows."""
+        return self._board.figures
 
     @property
     def runs_in_python(self) -> bool:
@@ -207,13 +224,19 @@ class Ledger:
         """Where the workflow stands."""
         return WorkflowState(self.row.state)
 
-    def pin(self) -> None:
-        """Shows everybody where it stands."""
-        self._board.pin(describe_workflow(self))
+    def pin(self, slots_held: int) -> None:
+        """Shows everybody where it stands; `slots_held`: how many of its slots hold submitted work."""
+        info = describe_workflow(self)
+        if self._moved or info.states != self._states:
+            self._moved, self._states, self._progressed_at = False, info.states, self._clock.time()
+        self._board.figures.standings[self.workflow_id] = Standing(self.slots, slots_held, self._progressed_at)
+        self._board.pin(info)
 
     def emit(self, events: list[EventInfo]) -> None:
-        """Tells watchers, and writes what is not routine to the workflow's own log."""
+        """Tells watchers, the daemon's log, and, of what is not routine, the workflow's own."""
         self._board.emit(events)
+        tell_all(events, self.spec.cluster, public_counts(self.store.tally))
+        self._moved = self._moved or any(e.job or e.kind in _MOVES for e in events)
         lines = [
             f"{timestamp(e.at)} {e.kind} {f'job {e.job}: ' if e.job else ''}{e.text}\n"
             for e in events

@@ -102,6 +102,7 @@ class LocalCluster(Actor[LocalMessage]):
             owner.post(("restarted", self.config.name), ClusterRestarted(self.config.name))
         self.tasks.start_soon(self._tick)
         self._board.clusters[self.config.name] = self.info()
+        self._log.info("cluster up", cores=self.config.cores, memory_mb=self.config.memory_mb)
 
     async def stopped(self) -> None:
         """Lets go of everything; runners finish what they have."""
@@ -161,7 +162,7 @@ class LocalCluster(Actor[LocalMessage]):
         ulid = submission.ulid
         if ulid in self._orders:
             return
-        self._orders[ulid] = Order(submission, self.config.spool)
+        self._orders[ulid] = Order(submission, self.config.spool, self._clock.time())
         await self._chores.do("stage", ulid, partial(self._stage, ulid, manifest))
         self._tell(ulid, {n: AttemptSeen(Seen.QUEUED) for n in range(submission.size)})
 
@@ -211,8 +212,19 @@ class LocalCluster(Actor[LocalMessage]):
             return  # found again after a restart: it takes no more orders
         self._waiting.remove(order)
         runner.orders.append(order)
+        if order.handed_at is not None:
+            took_s, order.handed_at = self._clock.time() - order.handed_at, None
+            self._board.figures.placing_s.observe((self.config.name,), took_s)
         with contextlib.suppress(BrokenPipeError):  # it is ending; its end will bring the order back
             os.write(runner.stdin, order.submission.ulid.encode().ljust(ORDER_BYTES, b"\n"))
+        submission = order.submission
+        self._log.info(
+            "submission placed",
+            workflow=submission.workflow_id,
+            submission=submission.ulid,
+            runner=runner.process.pid,
+            jobs=submission.size,
+        )
 
     def _fits(self, needs: Resources) -> bool:
         """Whether there is room; what is larger than the whole cluster (lowered since) runs when it has it alone."""

@@ -30,8 +30,9 @@ Lane = tuple[str, int]
 class Order:
     """A submission at this cluster."""
 
-    def __init__(self, submission: Submission, spool: Path) -> None:
+    def __init__(self, submission: Submission, spool: Path, handed_at: float | None = None) -> None:
         self.submission = submission
+        self.handed_at = handed_at  # by its workflow; None once a runner has it, or of an earlier life
         self.journal = spooling.JournalReader(spooling.spool_path(spool, submission.ulid, "journal"))
         self.barred: set[int] = set()
         self.closed = False

@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from penstock.actors.clock import Clock
+from penstock.actors.histogram import Histogram
 from penstock.domain.ids import ulid_time_s
 from penstock.domain.locks import NO_TOKENS, Lease, Standing, Tokens, Wish
 from penstock.domain.spec import LockNeeds
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 ASK_AGAIN_S: Final = 5.0
 """How often one who waits asks by itself; it is also told when its turn has come."""
+_WAITS_S: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
 HELD_BY: Final = "/"  # between the workflow and the submission in a holder's name
 
 
@@ -43,6 +45,9 @@ class Locks:
         self._capacities: Mapping[str, int] | None = None  # configured, and not yet in the file
         self._tables: dict[Path, LockTable] = {}
         self._waiting: dict[str, Callable[[], None]] = {}
+        self.waits_s = Histogram(_WAITS_S)  # from the first time that leases were asked for until they were had
+        self.capacities: Mapping[str, int] = {}  # as configured
+        self.standing: Standing | None = None  # of the resources, after our newest change of it
 
     def names_in(self, directory: str) -> LockTable:
         """The locks of a namespace."""
@@ -58,9 +63,19 @@ class Locks:
         with self._clock.busy():
             return await anyio.to_thread.run_sync(work)
 
+    async def change(self, table: LockTable, work: Callable[[], T]) -> T:
+        """Works on a table in a thread, and takes down how it then stands, where it is that of the resources."""
+
+        def work_and_look() -> tuple[T, Standing | None]:
+            return work(), table.standing() if table is self.resources else None
+
+        answer, standing = await self.run(work_and_look)
+        self.standing = standing or self.standing
+        return answer
+
     def configure(self, capacities: Mapping[str, int]) -> None:
         """How much there is of each resource from now on. It is written down before anything more is given."""
-        self._capacities = capacities
+        self._capacities = self.capacities = capacities
         self.tell(list(self._waiting))
 
     async def take_resources(self, wish: Wish) -> tuple[Lease, ...]:
@@ -70,7 +85,7 @@ class Locks:
             await self.run(partial(self.resources.set_capacities, capacities))
             if self._capacities is capacities:
                 self._capacities = None
-        return await self.run(partial(self.resources.take, wish))
+        return await self.change(self.resources, partial(self.resources.take, wish))
 
     def waits(self, workflow_id: str, wake: Callable[[], None]) -> None:
         """`wake` is called when the workflow's turn may have come."""
@@ -113,6 +128,7 @@ class WorkflowLocks:
         self._names: LockTable | None = None
         self._waits = False
         self._asked_at = 0.0
+        self._waits_since: float | None = None  # seconds since the epoch
 
     @property
     def needed(self) -> bool:
@@ -161,7 +177,8 @@ class WorkflowLocks:
 
         A lock of the namespace is held by one task at a time, and so is everything else then.
         """
-        self._asked_at = self._locks.now()
+        self._asked_at = now = self._locks.now()
+        self._waits_since = now if self._waits_since is None else self._waits_since
         names: tuple[Lease, ...] = ()
         if self._names is not None and self._needs.names:
             most = 1
@@ -178,6 +195,7 @@ class WorkflowLocks:
                 self._stand()
                 return None
             most = resources[0].count // self._needs.resources[resources[0].resource]
+        self._locks.waits_s.observe(now - self._waits_since)
         self._leave()
         return Grant(most, Tokens(_by_name(resources), _by_name(names), self._needs.resources))
 
@@ -225,14 +243,14 @@ class WorkflowLocks:
             change()
             return table.next_names()
 
-        self._locks.tell(await self._locks.run(work))
+        self._locks.tell(await self._locks.change(table, work))
 
     def _stand(self) -> None:
         self._waits = True
         self._locks.waits(self.workflow_id, self._woken)
 
     def _leave(self) -> None:
-        self._waits = False
+        self._waits, self._waits_since = False, None
         self._locks.waits_no_more(self.workflow_id)
 
     def _woken(self) -> None:

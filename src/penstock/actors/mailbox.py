@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -53,20 +54,25 @@ class Answer:
 class Envelope(Generic[M]):
     """A message, who waits for its answer (if anybody), and the key under which a newer one may be merged into it."""
 
-    __slots__ = ("answer", "key", "message")
+    __slots__ = ("answer", "came_at", "key", "message")
 
-    def __init__(self, message: M, answer: Answer | None, key: Hashable | None) -> None:
+    def __init__(self, message: M, answer: Answer | None, key: Hashable | None, came_at: float) -> None:
+        self.came_at = came_at
         self.message = message
         self.answer = answer
         self.key = key
 
 
 class Mailbox(Generic[M]):
-    """A bounded queue of envelopes. Posts under a key are merged while they wait, so they need no bound."""
+    """A bounded queue of envelopes. Posts under a key are merged while they wait, so they need no bound.
 
-    def __init__(self, owner: str, capacity: int = 1000) -> None:
+    `now` reads a monotonic clock.
+    """
+
+    def __init__(self, owner: str, capacity: int = 1000, now: Callable[[], float] = time.monotonic) -> None:
         self.owner = owner
         self.capacity = capacity
+        self._now = now
         self._queue: deque[Envelope[M]] = deque()
         self._posted: dict[Hashable, Envelope[M]] = {}
         self._arrived = anyio.Event()
@@ -76,12 +82,19 @@ class Mailbox(Generic[M]):
         """How many envelopes wait."""
         return len(self._queue)
 
+    def oldest_s(self) -> float:
+        """How long the message has waited that came first; 0 when none waits. Any thread may ask."""
+        try:
+            return max(self._now() - self._queue[0].came_at, 0.0)
+        except IndexError:
+            return 0.0
+
     def put(self, message: M, answer: Answer | None = None) -> None:
         """Adds a message. BusyError when full, StoppedError when the actor has stopped for good."""
         self._refuse_when_closed()
         if len(self._queue) - len(self._posted) >= self.capacity:
             raise BusyError(f"{self.owner} has {self.capacity} messages waiting; try again in a moment")
-        self._append(Envelope(message, answer, None))
+        self._append(Envelope(message, answer, None, self._now()))
 
     def post(self, key: Hashable, message: M, merge: Callable[[M, M], M] | None = None) -> None:
         """Adds a message, or merges it into the one that waits under `key` (the newer replaces it by default)."""
@@ -89,7 +102,7 @@ class Mailbox(Generic[M]):
             return
         waiting = self._posted.get(key)
         if waiting is None:
-            self._posted[key] = envelope = Envelope(message, None, key)
+            self._posted[key] = envelope = Envelope(message, None, key, self._now())
             self._append(envelope)
         else:
             waiting.message = message if merge is None else merge(waiting.message, message)
@@ -138,6 +151,11 @@ class Ref(Generic[M]):
     def waiting(self) -> int:
         """How many messages wait."""
         return len(self._mailbox)
+
+    @property
+    def oldest_s(self) -> float:
+        """How long the first of them has waited."""
+        return self._mailbox.oldest_s()
 
     def tell(self, message: M) -> None:
         """Leaves a message and goes on. BusyError when the mailbox is full."""

@@ -176,6 +176,16 @@ class OrderBook:
             return 0
         return max(0, slots - sum(order.tasks_held for order in self.orders.values()))
 
+    def attempts(self) -> int:
+        """How many attempts all orders have together."""
+        return sum(order.submission.size for order in self.orders.values())
+
+    def slots_held(self, *, queueing: bool) -> int:
+        """How many slots hold submitted work: of a scheduler's, tasks that have not ended; of others, busy lanes."""
+        if queueing:
+            return sum(order.tasks_held for order in self.orders.values())
+        return len({order.submission.lane for order in self.orders.values() if not order.closed})
+
     def unread(self) -> int:
         """How many attempts have ended and wait for their outputs to be read."""
         return sum(len(order.collecting) for order in self.orders.values())

@@ -25,6 +25,7 @@ class Book:
         self.forgotten: set[str] = set()  # whose traces are to be removed
         self.marks: dict[str, set[int]] = {}  # attempts of which word is to be left that they shall end
         self.unfetched: dict[str, dict[int, AttemptSeen]] = {}  # ended, and their outputs are still there
+        self._handed_at: dict[str, float] = {}  # of orders that the scheduler has not taken yet
         self._killing: dict[str, _Kill] = {}  # what the scheduler is to end
         self._lingering: set[str] = set()  # forgotten, but the scheduler has still to end some of it
 
@@ -35,6 +36,12 @@ class Book:
         if submission.ulid not in self.tracked:
             self.tracked[submission.ulid] = Tracked(submission, Stage.WAITING, now)
             self.waiting[submission.ulid] = manifest
+            self._handed_at[submission.ulid] = now
+
+    def placed_after(self, ulid: str, now: float) -> float | None:
+        """How long ago an order that has just been placed was handed over, in s; None where nobody knows any more."""
+        handed_at = self._handed_at.pop(ulid, None)
+        return None if handed_at is None else now - handed_at
 
     def next_order(self, jobs_max: int) -> str | None:
         """The order to go next: highest priority, then the workflow with least there, then the oldest.
@@ -74,6 +81,7 @@ class Book:
     def forget(self, ulid: str) -> None:
         """Its ends are recorded."""
         self.waiting.pop(ulid, None)
+        self._handed_at.pop(ulid, None)
         self.marks.pop(ulid, None)
         self.forgotten.add(ulid)
         if ulid in self._killing:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from penstock.actors import scheduler_messages as m
-from penstock.actors.board import Board
+from penstock.actors.board import Board, Connection
 from penstock.actors.call_log import CallLog
 from penstock.actors.clock import Clock
 from penstock.actors.cluster_port import (
@@ -36,7 +36,9 @@ from penstock.clusters.shell import Shell
 from penstock.clusters.spool import Line
 from penstock.clusters.tracking import Stage, Tracked
 from penstock.domain.budget import Queueing
+from penstock.domain.ids import is_ulid
 from penstock.domain.submission import AttemptSeen, Observed, Seen
+from penstock.domain.views import ClusterInfo
 
 _LATER_S: Final = (30.0, 60.0, 120.0, 300.0, 600.0)  # after the scheduler took no more for now
 _FULL: Final = "submit more"
@@ -66,6 +68,9 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         self.connected_since: float | None = None
         calls = board.calls.setdefault(config.name, CallLog(clock))
         self.link = Link(way[0](), way[1], calls, config.command_timeout_s)
+        if config.host:
+            before = board.connections.get(config.name)
+            board.connections[config.name] = Connection(lambda: self.link.shell.way, before)
         self.loops = Loops(me, config, self.link, self.book, clock)
         self._clock = clock
         self._board = board
@@ -74,6 +79,7 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         self._told_whole: set[str] = set()  # their owners know that nothing more will come
         self._pinned_at = -_PIN_EVERY_S
         self._pin_due = False
+        self._told_state = ""
         self._log = structlog.get_logger().bind(cluster=config.name)
 
     # ---- life -------------------------------------------------------------------------------------------------------
@@ -120,7 +126,6 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         self.connected_since = self._clock.time()
         self._pin_queueing(message.limits)
         self._call_owners()  # now that its limits are known, they may submit
-        self._log.info("cluster connected", host=message.place.host, version=message.limits.version)
 
     def _pin_queueing(self, limits: Limits | None) -> None:
         """Tells workflows how much goes at once."""
@@ -202,7 +207,10 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         """Tells what evidence says of a submission; None where it is none of ours (any more)."""
         tracked = self.book.tracked.get(ulid)
         if tracked is not None:
+            before = (tracked.job_id, tracked.stage)
             self._tell(tracked, take(tracked, *evidence))
+            if before[0] is None and tracked.job_id is not None:
+                self._tell_placed(tracked, is_found=before[1] is Stage.FINDING)
         return tracked
 
     def _follow_burial(self, tracked: Tracked, holders: dict[int, str]) -> None:
@@ -219,7 +227,10 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
         self._tell(tracked, tracked.take_answer(answer, now))
         match answer:
             case Placed(job_id):
+                if (took_s := self.book.placed_after(tracked.submission.ulid, now)) is not None:
+                    self._board.figures.placing_s.observe((self.config.name,), took_s)
                 self._refused_for_now = 0
+                self._tell_placed(tracked)
                 self.troubles.pop(_FULL, None)
                 tracked.job_id = job_id  # some of it may have been buried, or cancelled, while it was being submitted
                 self.book.kill(tracked, set(tracked.tasks) - set(tracked.open_tasks()))
@@ -227,6 +238,17 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
                     self.book.cancel(tracked.submission.ulid, set(tracked.cancelling))
             case Refused(reason, lasting=False):
                 self._hold(reason)
+
+    def _tell_placed(self, tracked: Tracked, *, is_found: bool = False) -> None:
+        submission = tracked.submission
+        self._log.info(
+            "submission found again" if is_found else "submission placed",
+            workflow=submission.workflow_id,
+            submission=submission.ulid,
+            scheduler_job=tracked.job_id,
+            jobs=submission.size,
+            width=submission.width,
+        )
 
     def _hold(self, reason: str) -> None:
         """Leaves the scheduler alone for a while, the longer the more often it has refused in a row."""
@@ -268,10 +290,11 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
 
     def _note_trouble(self, errand: str, reason: str | None) -> None:
         if reason is None:
-            self.troubles.pop(errand, None)
+            if self.troubles.pop(errand, None) is not None:
+                self._log.info("trouble is over", **_about(errand))
         elif self.troubles.get(errand) != reason:
             self.troubles[errand] = reason
-            self._log.warning(f"cannot {errand}", reason=reason)
+            self._log.warning("trouble with a cluster", **_about(errand), reason=reason)
 
     def _pin(self) -> None:
         """Everybody sees how things stand, at most a few times a second."""
@@ -282,7 +305,7 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
                 self.tasks.start_soon(self._pin_soon)
             return
         self._pinned_at = now
-        self._board.clusters[self.config.name] = describe(self, self._board, self._clock)
+        self._show(describe(self, self._board, self._clock))
         for ulid, tracked in self.book.tracked.items():
             found = doubt(tracked, self.config)
             if found is not None:
@@ -290,11 +313,27 @@ class SchedulerCluster(Actor[m.SchedulerMessage]):
             else:
                 self._board.doubts.pop(ulid, None)
 
+    def _show(self, info: ClusterInfo) -> None:
+        self._board.clusters[info.name] = info
+        if info.state == self._told_state:
+            return
+        self._told_state = info.state
+        if info.state == "up":
+            self._log.info("cluster up", host=info.host, version=info.version, connects=info.connects)
+        elif info.state == "down":
+            self._log.warning("cluster down", host=info.host, reason=info.reason)
+
     async def _pin_soon(self) -> None:
         """What was too soon to be shown is shown all the same."""
         await self._clock.sleep(_PIN_EVERY_S)
         self._pin_due = False
         self._pin()
+
+
+def _about(errand: str) -> dict[str, str]:
+    """An errand in the log: the submission that it is about apart from it."""
+    what, _, about = errand.partition(" ")
+    return {"errand": what, "submission": about} if is_ulid(about) else {"errand": errand}
 
 
 def _by_task(journals: dict[tuple[str, int], list[Line]]) -> dict[str, dict[int, list[Line]]]:

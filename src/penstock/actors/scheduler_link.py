@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,7 @@ class Link:
     def __init__(self, shell: Shell, scheduler: Scheduler, calls: CallLog, command_s: float) -> None:
         self.shell = shell
         self.scheduler = scheduler
-        self._calls = calls
+        self.calls = calls
         self._command_s = command_s
 
     # ---- the scheduler ----------------------------------------------------------------------------------------------
@@ -65,12 +66,16 @@ class Link:
 
     async def queue(self) -> QueueView:
         """All jobs of the account that the scheduler still knows."""
-        return self.scheduler.parse_queue(await self._call(self.scheduler.queue_argv()))
+        with self._polled("queue"):
+            return self.scheduler.parse_queue(await self._call(self.scheduler.queue_argv()))
 
     async def accounts(self, ulids: Sequence[str], since: float) -> list[JobRow]:
         """What the accounts say of these submissions; nothing where there are none."""
         argv = self.scheduler.accounting_argv(ulids, since)
-        return [] if argv is None else self.scheduler.parse_accounting(await self._call(argv))
+        if argv is None:
+            return []
+        with self._polled("accounts"):
+            return self.scheduler.parse_accounting(await self._call(argv))
 
     async def cancel(self, jobs: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
         """Asks the scheduler to end jobs: (job id, tasks or None for all). What it answers proves nothing."""
@@ -88,6 +93,16 @@ class Link:
         answer = remote_spool.parse_submit(await self._call(command, called=command_name(argv), timeout_s=_SUBMIT_S))
         return None if answer is None else self.scheduler.parse_submit(answer)
 
+    @contextlib.contextmanager
+    def _polled(self, what: str) -> Iterator[None]:
+        """Notes how long a poll took, and whether it told anything."""
+        began, outcome = time.monotonic(), "failed"
+        try:
+            yield
+            outcome = "ok"
+        finally:
+            self.calls.record_poll(what, time.monotonic() - began, outcome)
+
     async def _call(
         self, argv: Sequence[str], *, called: str | None = None, timeout_s: float | None = None
     ) -> Completed:
@@ -104,7 +119,7 @@ class Link:
             outcome = "failed"
             raise ClusterError(f"{argv[0]} is not there: {error}", transient=False) from error
         finally:
-            self._calls.record(called or command_name(argv), time.monotonic() - began, outcome)
+            self.calls.record(called or command_name(argv), time.monotonic() - began, outcome)
         return answer
 
     # ---- the spool --------------------------------------------------------------------------------------------------
@@ -119,7 +134,8 @@ class Link:
 
     async def take_news(self, spool: str) -> dict[tuple[str, int], list[Line]]:
         """The journals that have grown since the last call, by submission and task."""
-        return remote_spool.parse_news(await self._run(remote_spool.take_news_argv(spool, _NEWS_MAX)))
+        with self._polled("spool"):
+            return remote_spool.parse_news(await self._run(remote_spool.take_news_argv(spool, _NEWS_MAX)))
 
     async def read(self, spool: str, ulids: Sequence[str]) -> dict[str, SubmissionFiles]:
         """All that the spool holds of these submissions."""

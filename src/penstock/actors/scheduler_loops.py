@@ -68,6 +68,7 @@ class Loops:
         self._clock = clock
         self._changed = anyio.Event()
         self._failures: Counter[str] = Counter()  # in a row, by errand
+        self._query_waits_since: float | None = None  # for the budget
         self.configure(config)
 
     def configure(self, config: m.SchedulerConfig) -> None:
@@ -76,6 +77,7 @@ class Loops:
         self.config = config
         self.queries = QueryBudget(config.queries_idle_per_min, config.queries_active_per_min, now)
         self.submissions.budget = Budget(config.submits_per_min, now, _SUBMITS_AT_ONCE)
+        self.link.calls.budgets = {"query": self.queries, "submit": self.submissions.budget}
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -211,19 +213,29 @@ class Loops:
         """One query for everything, and the accounts for what the queue does not know."""
         now, patience = self._clock.time(), self.patience()
         if not self._book.has_questions:
+            self._note_wait(waits=False)
             return False
         accounts = [t.submission.ulid for t in self._book.asked_about() if t.wants(now, patience).accounts]
         if accounts and not patience.has_accounting:
             self._me.post(("accounts", now), m.Accounts(tuple(accounts), (), now))
             return True
         urgent = self._book.is_urgent(now, patience)
-        if self.queries.wait_s(self._clock.monotonic(), urgent=urgent) > 0:
+        has_to_wait = self.queries.wait_s(self._clock.monotonic(), urgent=urgent) > 0
+        self._note_wait(waits=has_to_wait and urgent)
+        if has_to_wait:
             raise NotYetError
         if accounts:
             await self._ask_accounts(accounts[:_ACCOUNTS_AT_ONCE])
         else:
             await self._ask_queue()
         return True
+
+    def _note_wait(self, *, waits: bool) -> None:
+        """Takes down how long a query that somebody needs has waited for its budget since this was last asked."""
+        now = self._clock.monotonic()
+        if self._query_waits_since is not None:
+            self.link.calls.record_wait("query", now - self._query_waits_since)
+        self._query_waits_since = now if waits else None
 
     async def _ask_queue(self) -> None:
         asked_at = self._clock.time()
@@ -239,6 +251,7 @@ class Loops:
         """A query within the budget; what the scheduler thinks of it slows the next."""
         began = self._clock.monotonic()
         self.queries.take(began)
+        self.link.calls.record_spent("query")
         try:
             answer = await query()
         except RateLimitedError:

@@ -58,14 +58,18 @@ class Submissions:
         """One order after another; what takes long goes on beside."""
         while True:
             now = self._clock.monotonic()
-            pause = max(self.budget.wait_s(now), self._resume_at - now)
+            wait_s = self.budget.wait_s(now)
+            pause = max(wait_s, self._resume_at - now)
             ulid = self._book.next_order(self.jobs_max)
             if ulid is None:
                 await self._loops.change()
             elif pause > 0:
                 await self._clock.sleep(min(pause, _LOOK_EVERY_S))
+                if wait_s > 0:
+                    self._loops.link.calls.record_wait("submit", self._clock.monotonic() - now)
             else:
                 self.budget.take(now)
+                self._loops.link.calls.record_spent("submit")
                 self._book.tracked[ulid].leave(self._clock.time())
                 self.leaving.add(ulid)
                 tasks.start_soon(self._submit, self._book.tracked[ulid], self._book.waiting.pop(ulid))

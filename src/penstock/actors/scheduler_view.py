@@ -74,6 +74,7 @@ def doubt(tracked: Tracked, config: SchedulerConfig) -> Doubt | None:
         (tracked.doubt_reason,),
         waits,
         since + config.question_after_s if asks_a_person else None,
+        config.name,
     )
 
 
@@ -111,6 +112,7 @@ def report(actor: SchedulerCluster, board: Board, clock: Clock) -> ClusterReport
         way.sessions_max,
         actor.loops.place.spool if actor.loops.place else actor.config.spool,
         actor.config.listing_s,
+        calls.budget_infos(),
     )
 
 

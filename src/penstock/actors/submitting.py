@@ -5,7 +5,7 @@ Beside slots a submission needs what `[locks]` names, keeps within `[limits]`, a
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any, Final
 
 import msgspec
@@ -234,6 +234,8 @@ class Submitting:
             self._pump_soon()
             return
         self._cycle = self._cycle.with_begun(len(jobs))
+        for ready_at, count in Counter(job.ready_at for job in jobs if job.ready_at is not None).items():
+            self._ledger.figures.waiting_s.observe((self._ledger.spec.cluster,), now - ready_at, count)
         attempts, events = begun
         order = Order(_with_directories(submission, attempts), attempts, step.id)
         order.tokens, order.tasks_leased = grant.tokens, grant.tasks

@@ -78,10 +78,14 @@ class Supervisor:
         policy: Policy,
         given_up: GivenUp,
         hopeless: Callable[[BaseException], bool] = lambda _error: False,
+        *,
+        child: str = "",
     ) -> None:
         self.name = name
+        self._child = child  # what a child is called in the log, beside `actor`
         self._hopeless = hopeless  # errors that starting anew cannot mend
         self.restarts: dict[str, int] = {}
+        self.restarts_total = 0  # those of children that are forgotten too
         self._clock = clock
         self._policy = policy
         self._given_up = given_up
@@ -106,7 +110,7 @@ class Supervisor:
         """Starts an actor under `name`; `factory` makes it, and makes it again for each restart."""
         if name in self._scopes:
             raise ConflictError(f"{name} is running already")
-        mailbox: Mailbox[M] = Mailbox(name, capacity)
+        mailbox: Mailbox[M] = Mailbox(name, capacity, self._clock.monotonic)
         ref = Ref(mailbox)
         self._scopes[name] = anyio.CancelScope()
         self._ended[name] = anyio.Event()
@@ -144,6 +148,7 @@ class Supervisor:
 
     async def _keep(self, name: str, mailbox: Mailbox[M], make: Callable[[], Actor[M]]) -> None:
         """Runs an actor again and again within the policy."""
+        _name_in_log(name, self._child)
         scope, ended = self._scopes[name], self._ended[name]
         failures: deque[float] = deque()
         reason, last_error = "stopped", None
@@ -172,6 +177,7 @@ class Supervisor:
                         failures.clear()
                         continue
                     self.restarts[name] = self.restarts.get(name, 0) + 1
+                    self.restarts_total += 1
                     self._log.warning(
                         "actor restarted",
                         actor=name,
@@ -199,6 +205,12 @@ class Supervisor:
     def _backoff(self, failures: int) -> float:
         doubled: float = self._policy.backoff_s * 2.0 ** min(failures - 1, 60)
         return min(doubled, self._policy.backoff_max_s)
+
+
+def _name_in_log(name: str, kind: str) -> None:
+    """Whatever is logged from here on in this task, and in those that it starts, says which actor it was."""
+    structlog.contextvars.clear_contextvars()  # whoever had it started is not who speaks
+    structlog.contextvars.bind_contextvars(actor=name, **({kind: name} if kind else {}))
 
 
 def innermost(error: BaseException) -> BaseException:

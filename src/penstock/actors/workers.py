@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol, TypeVar
 
@@ -43,8 +44,11 @@ class WorkerStuckError(WorkerLostError):
 class WorkerPool:
     """At most `size` processes, started on demand and stopped when nobody needed them for a minute."""
 
-    def __init__(self, size: int, clock: Clock) -> None:
+    def __init__(self, size: int, clock: Clock, took: Callable[[str, float], None] | None = None) -> None:
+        self._took = took  # told of each task how long its worker had it, in s
+        self.size = size
         self.busy = 0
+        self.waiting = 0  # tasks that wait for a worker
         self.lost = 0
         self._clock = clock
         self._slots = anyio.Semaphore(size)
@@ -54,9 +58,14 @@ class WorkerPool:
     async def run(self, task: Task[T]) -> T:
         """The result of `task`. Raises the PenstockError it raised there, or WorkerLostError."""
         async with AsyncExitStack() as stack:
-            if task.is_long:
-                await stack.enter_async_context(self._long)
-            await stack.enter_async_context(self._slots)
+            self.waiting += 1
+            try:
+                if task.is_long:
+                    await stack.enter_async_context(self._long)
+                await stack.enter_async_context(self._slots)
+            finally:
+                self.waiting -= 1
+            began = self._clock.monotonic()
             worker = self._idle.pop() if self._idle else await _Worker.start()
             self.busy += 1
             try:
@@ -71,6 +80,8 @@ class WorkerPool:
                 raise
             finally:
                 self.busy -= 1
+                if self._took is not None:
+                    self._took(type(task).__name__, self._clock.monotonic() - began)
             self._keep(worker)
             return result
 

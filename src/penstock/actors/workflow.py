@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+import structlog
 
 from penstock.actors.board import Board
 from penstock.actors.clock import Clock
@@ -89,6 +90,8 @@ from penstock.store.workflow_store import WorkflowStore
 _TOLD: Final = itertools.count()
 """Numbers what clusters are told, across workflows and their restarts: nothing is ever taken for an older word."""
 _IDLE_S: Final = 5.0
+_COUNTED_AT_ONCE: Final = 500  # attempts; with more of them out, slots in use are counted now and then only
+_COUNT_EVERY_S: Final = 1.0
 _NOT_BEGUN: Final = (JobState.READY, JobState.HELD, JobState.WAITING)
 
 
@@ -128,6 +131,8 @@ class WorkflowActor(Actor[Message]):
         self._projecting = False
         self._idle_armed = False
         self._last_activity = 0.0
+        self._slots_held = 0
+        self._slots_counted_at = 0.0
 
     # ---- life -------------------------------------------------------------------------------------------------------
 
@@ -136,11 +141,20 @@ class WorkflowActor(Actor[Message]):
         async with self._around.loading:
             open_submissions = await self._ledger.load()
             await self._ledger.claim(self._around.claim)
+        structlog.contextvars.bind_contextvars(cluster=self._ledger.spec.cluster)
+        self._tell_beginning(len(open_submissions))
         await self._submitting.take_up(open_submissions, self.tasks)
         self._attach()
         await self._cancel_again(open_submissions)
         self._pump_soon()
-        self._ledger.pin()
+        self._pin()
+
+    def _tell_beginning(self, submissions: int) -> None:
+        """One that has ended was only woken for a question; nobody need hear of that."""
+        row, jobs = self._ledger.row, sum(self._store.tally.values())
+        log = structlog.get_logger()
+        say = log.info if self._ledger.state in (WorkflowState.RUNNING, WorkflowState.PAUSED) else log.debug
+        say("workflow taken up", state=str(row.state), jobs=jobs, slots=row.slots, submissions=submissions)
 
     async def stopped(self) -> None:
         """Closes the database."""
@@ -156,7 +170,7 @@ class WorkflowActor(Actor[Message]):
         self._last_activity = self._clock.monotonic()
         answer = await self._obey(message) if isinstance(message, Command) else await self._hear(message)
         await self._pump()
-        self._ledger.pin()
+        self._pin()
         self._arm_idle()
         return answer
 
@@ -263,7 +277,7 @@ class WorkflowActor(Actor[Message]):
         if order is None or order.told:
             return
         order.told = True
-        self._around.board.counts["submission", self._ledger.spec.cluster] += 1
+        self._around.board.figures.submissions[self._ledger.spec.cluster] += 1
         self._tell_cluster("submit", Submit(order.submission, message.manifest))
         self._tell_cancel(order)
         now = self._clock.time()
@@ -383,9 +397,14 @@ class WorkflowActor(Actor[Message]):
             order.states[result.attempt.position] = result.attempt_state
             order.started.pop(result.attempt.position, None)
         self._results_changed = True
-        self._around.board.counts.update(("attempt", self._ledger.spec.cluster, str(r.attempt_state)) for r in results)
+        self._count(results)
         self._ledger.emit(events)
         await self._submitting.give_back(order)
+
+    def _count(self, results: list[AttemptResult]) -> None:
+        spec = self._ledger.spec
+        figures = self._around.board.figures
+        figures.count_ends(self.workflow_id, spec.cluster, spec.engine_name, results, self._clock.time())
 
     async def _settle(self, order: Order) -> None:
         """When every end is committed, the submission is closed and the cluster may forget it."""
@@ -496,6 +515,14 @@ class WorkflowActor(Actor[Message]):
 
     def _is_cancelled(self, order: Order, position: int) -> bool:
         return position in order.cancelling or self._ledger.row.state == WorkflowState.CANCELLED
+
+    def _pin(self) -> None:
+        """Shows everybody where it stands."""
+        now = self._clock.monotonic()
+        if self._book.attempts() <= _COUNTED_AT_ONCE or now - self._slots_counted_at >= _COUNT_EVERY_S:
+            self._slots_counted_at = now
+            self._slots_held = self._book.slots_held(queueing=self._ledger.queueing is not None)
+        self._ledger.pin(self._slots_held)
 
     # ---- the rest of the house --------------------------------------------------------------------------------------
 

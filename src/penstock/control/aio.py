@@ -27,6 +27,7 @@ from penstock.control.session import (
     unreachable,
 )
 from penstock.domain.errors import UnreachableError
+from penstock.domain.log_line import LogLine
 from penstock.domain.settings import socket_path
 from penstock.domain.views import EventInfo, Finding
 
@@ -145,6 +146,22 @@ class AsyncClient:
         """What a job's attempt has written; see `messages.Logs` and `stream`."""
         stream = self.stream(messages.Logs(id, job, attempt, follow, tail_bytes))
         return cast("AbstractAsyncContextManager[AsyncIterator[LogChunk]]", stream)
+
+    def log(  # noqa: PLR0913 - the request's fields
+        self,
+        id: str | None = None,
+        *,
+        lines: int = 100,
+        follow: bool = False,
+        level: str = "debug",
+        job: int | None = None,
+        cluster: str | None = None,
+        since: float | None = None,
+        after: int | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[LogLine | Lagged]]:
+        """Lines of the daemon's own log; see `messages.ReadLog` and `stream`."""
+        stream = self.stream(messages.ReadLog(id, lines, follow, level, job, cluster, since, after))
+        return cast("AbstractAsyncContextManager[AsyncIterator[LogLine | Lagged]]", stream)
 
     def check_cluster(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Finding]]:
         """What works on a cluster and what does not, one by one; see `messages.CheckCluster` and `stream`."""

@@ -25,6 +25,7 @@ from penstock.control.session import (
     unreachable,
 )
 from penstock.domain.errors import UnreachableError
+from penstock.domain.log_line import LogLine
 from penstock.domain.settings import socket_path
 from penstock.domain.views import EventInfo, Finding
 
@@ -139,6 +140,22 @@ class Client:
     ) -> Generator[LogChunk]:
         """What a job's attempt has written; see `messages.Logs`."""
         return cast("Generator[LogChunk]", self.stream(messages.Logs(id, job, attempt, follow, tail_bytes)))
+
+    def log(  # noqa: PLR0913 - the request's fields
+        self,
+        id: str | None = None,
+        *,
+        lines: int = 100,
+        follow: bool = False,
+        level: str = "debug",
+        job: int | None = None,
+        cluster: str | None = None,
+        since: float | None = None,
+        after: int | None = None,
+    ) -> Generator[LogLine | Lagged]:
+        """Lines of the daemon's own log; see `messages.ReadLog`."""
+        stream = self.stream(messages.ReadLog(id, lines, follow, level, job, cluster, since, after))
+        return cast("Generator[LogLine | Lagged]", stream)
 
     def check_cluster(self, name: str) -> Generator[Finding]:
         """What works on a cluster and what does not, one by one; see `messages.CheckCluster`."""

@@ -26,22 +26,28 @@ class Peer(NamedTuple):
     pid: int
 
 
-def bind_listener(path: Path, group_gid: int | None = None) -> socket.socket:
+def bind_listener(
+    path: Path,
+    group_gid: int | None = None,
+    *,
+    what: str = "the control socket",
+    advice: str = "set PENSTOCK_SOCKET to another path",
+) -> socket.socket:
     """A listening control socket at `path`, replacing one left by a daemon that is gone.
 
     The caller holds the lock of the state directory, so that a socket found there is known to be stale. The socket is
     open to its owner alone, or also to the group `group_gid`; so is its directory, which is made if it is missing.
-    Raises SpecError for a path that cannot hold a socket and OSError as the system gives it.
+    Raises SpecError for a path that cannot hold a socket and OSError as the system gives it. `what` it is, and the
+    `advice` where the path cannot be used, are for messages.
     """
     if len(os.fsencode(path)) > PATH_MAX:
         raise SpecError(
-            f"the control socket's path has more than {PATH_MAX} bytes, which the system does not allow: {path}; "
-            "set PENSTOCK_SOCKET to a shorter one"
+            f"the path of {what} has more than {PATH_MAX} bytes, which the system does not allow: {path}; {advice}"
         )
     _prepare_directory(path.parent, group_gid)
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise SpecError(f"{path} exists and is no socket; move it away or set PENSTOCK_SOCKET to another path")
+            raise SpecError(f"{path} exists and is no socket; move it away or {advice}")
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

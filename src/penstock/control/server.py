@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 
@@ -87,18 +87,29 @@ async def serve(
     owner_uid: int,
     group_gid: int | None = None,
     limits: Limits = _DEFAULT_LIMITS,
+    on_connections: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Answer clients on `listener` (of `bind_listener`, or inherited) until cancelled.
 
+    `on_connections` is told how many connections there are whenever that changes.
+
     When cancelled, it takes no new calls and gives those in flight `limits.drain_s` to end and be answered.
     """
-    server = _Server(handler, owner_uid, group_gid, limits)
+    server = _Server(handler, owner_uid, group_gid, limits, on_connections)
     await server.run(await SocketListener.from_socket(listener))
 
 
 class _Server:
-    def __init__(self, handler: Handler, owner_uid: int, group_gid: int | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        owner_uid: int,
+        group_gid: int | None,
+        limits: Limits,
+        on_connections: Callable[[int], None],
+    ) -> None:
         self._handler = handler
+        self._on_connections = on_connections
         self._owner_uid = owner_uid
         self._group_gid = group_gid
         self._limits = limits
@@ -123,10 +134,12 @@ class _Server:
                 await connection.refuse(refusal)
                 return
             self._connections.add(connection)
+            self._on_connections(len(self._connections))
             try:
                 await connection.run()
             finally:
                 self._connections.discard(connection)
+                self._on_connections(len(self._connections))
         except Exception as error:  # noqa: BLE001 - a fault in serving one client is not the others' affair
             _log.error("control_connection_failed", exc_info=error)
         finally:

@@ -14,10 +14,11 @@ from penstock.ctl.options import command
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import duration, local_time
 from penstock.domain.errors import NotFoundError
-from penstock.domain.views import CallCount, ClusterInfo, ClusterReport, Doubt, Finding
+from penstock.domain.views import BudgetInfo, CallCount, ClusterInfo, ClusterReport, Doubt, Finding
 
 _SOMETHING_FAILED: Final = 1
 _LOCAL: Final = "local"
+_KINDS: Final = {"query": "queries", "submit": "submissions"}
 
 
 @command("clusters")
@@ -40,7 +41,7 @@ def clusters(ctl: Ctl, name: str | None, report: bool) -> None:
         if ctl.json:
             ctl.emit(info)
         else:
-            ctl.pairs(_pairs(info))
+            ctl.pairs(about_cluster(info))
 
 
 @click.group("cluster")
@@ -102,7 +103,8 @@ def _find(ctl: Ctl, name: str) -> ClusterInfo:
     return known[name]
 
 
-def _pairs(info: ClusterInfo) -> list[tuple[str, str]]:
+def about_cluster(info: ClusterInfo) -> list[tuple[str, str]]:
+    """What is known of a cluster without asking it, as names and values."""
     pairs = [("cluster", f"{info.name} ({info.version or info.kind})")]
     pairs.append(("state", info.state + (f": {info.reason}" if info.reason else "")))
     submissions = f"{info.submissions_running} running, {info.submissions_waiting} waiting"
@@ -137,7 +139,7 @@ def _show_report(ctl: Ctl, report: ClusterReport) -> None:
     connection = f"{report.sessions} of {report.sessions_max} sessions in use, {report.cluster.connects} connects"
     ctl.pairs(
         [
-            *_pairs(report.cluster),
+            *about_cluster(report.cluster),
             ("connected", f"since {local_time(report.connected_since)}, {connection}"),
             ("spool", f"{report.spool}, listed every {duration(report.listing_s)} while something runs"),
             ("rate limit", f"told {report.rate_limited} times that we ask too often"),
@@ -146,9 +148,29 @@ def _show_report(ctl: Ctl, report: ClusterReport) -> None:
             ("by stage", _counts(report.submissions)),
         ]
     )
+    _show_budgets(ctl, report.budgets)
     _show_calls(ctl, report)
     _show_site(ctl, report)
     _show_doubts(ctl, report.doubts)
+
+
+def _show_budgets(ctl: Ctl, budgets: tuple[BudgetInfo, ...]) -> None:
+    if not budgets:
+        return
+    _head(ctl, "budgets, of all workflows together:")
+    columns = ("calls", ">allowed/min", ">last minute", ">most/min", ">may go now", ">waited")
+    rows = (
+        (
+            _KINDS.get(b.kind, b.kind),
+            f"{b.allowed_per_min:g}",
+            str(b.last_min),
+            str(b.most_per_min),
+            f"{b.left:.1f}",
+            duration(b.waited_s),
+        )
+        for b in budgets
+    )
+    ctl.table(columns, rows)
 
 
 def _show_calls(ctl: Ctl, report: ClusterReport) -> None:

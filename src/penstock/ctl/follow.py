@@ -38,7 +38,7 @@ def watch(ctl: Ctl, id: str | None, since: int | None, until_end: bool) -> None:
 @click.option("--attempt", type=Whole(1), metavar="N", help="Default: the newest.")
 @click.option("--tail", type=Whole(0), metavar="BYTES", help="Only the last BYTES of each file.")
 def logs(ctl: Ctl, id: str, job: int, follow: bool, attempt: int | None, tail: int | None) -> None:
-    """Print what a job has written."""
+    """Print what a job has written; the daemon's own log: penstockctl log."""
     write = _json_writer(ctl) if ctl.json else _terminal_writer() if ctl.is_terminal else _pipe_writer()
     current: str | None = None
     for chunk in ctl.client.logs(id, job, attempt=attempt, follow=follow, tail_bytes=tail):

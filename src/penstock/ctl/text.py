@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime
 from typing import Final
 
-# C0 and C1 control characters, DEL, and what reorders text: in a terminal they could hide or forge output.
-_UNSAFE: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff"
-_IN_BLOCK: Final = re.compile(f"[{_UNSAFE}]")
-_IN_LINE: Final = re.compile(f"[\t\n{_UNSAFE}]")
+from penstock.domain import printable
 
-
-def clean(text: str) -> str:
-    """`text` on one line, with every control character written as an escape."""
-    return _IN_LINE.sub(_escaped, text)
-
-
-def clean_block(text: str) -> str:
-    """`text` with control characters written as escapes, but for line ends and tabs."""
-    return _IN_BLOCK.sub(_escaped, text.replace("\r\n", "\n"))
+clean: Final = printable.clean
+"""`text` on one line, with every control character written as an escape."""
+clean_block: Final = printable.clean_block
+"""`text` with control characters written as escapes, but for line ends and tabs."""
 
 
 def duration(seconds: float | None) -> str:
@@ -84,7 +75,3 @@ def size(count: int) -> str:
         if value < 999.95 or unit == "TB":
             break
     return f"{value:.1f} {unit}"
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()

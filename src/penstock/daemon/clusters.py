@@ -43,7 +43,7 @@ class Clusters:
 
     def __init__(self, tables: Mapping[str, ClusterTable], state_dir: Path, clock: Clock, board: Board) -> None:
         self.refs: dict[str, Ref[Any]] = {}
-        self.supervisor = Supervisor("clusters", clock, _POLICY, self._given_up)
+        self.supervisor = Supervisor("clusters", clock, _POLICY, self._given_up, child="cluster")
         self._tables = dict(tables)
         self._owners: dict[str, dict[str, Ref[Any]]] = {name: {} for name in tables}
         self._state_dir = state_dir

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from penstock.actors.board import Board
+from penstock.actors.story import tell_all
 from penstock.daemon.workflows import Workflows
 from penstock.domain.completion import Completion, CompletionAction, CompletionState, decide_next, must_hold
 from penstock.domain.errors import ConflictError, NotFoundError
@@ -57,7 +58,8 @@ class Completions:
 
     def _is_due(self, info: WorkflowInfo) -> bool:
         return (
-            any(info.completions.get(state) for state in _WAITING)
+            bool(info.completions)  # few have any, and all are looked at twice a second
+            and any(info.completions.get(state) for state in _WAITING)
             and info.state in _ENDED
             and not info.operation
             and info.id not in self._at_work
@@ -113,7 +115,6 @@ class Completions:
         try:
             result = await self._acts[completion.action.action](info, completion.action, again=known)
         except Exception as error:  # noqa: BLE001 - whatever an action meets is its result, and nobody else's trouble
-            self._log.warning("on_complete failed", workflow=info.id, action=completion.action.words, error=str(error))
             return await self._record(store, begun, CompletionState.FAILED, str(error))
         return await self._record(store, begun, CompletionState.DONE, result)
 
@@ -122,6 +123,7 @@ class Completions:
     ) -> bool:
         was_there, events = await store.record(completion, state, result)
         self._board.emit(events)
+        tell_all(events)
         return was_there
 
     def _pin(self, workflow_id: str, completions: list[Completion]) -> None:

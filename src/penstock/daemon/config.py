@@ -11,12 +11,14 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.daemon.cluster_tables import ClusterTable, LocalTable, keep_lasting, read_clusters
+from penstock.daemon.metrics.address import MetricsAddress, Token, check_privacy, parse_address, read_token
 from penstock.domain import settings
 from penstock.domain.errors import SpecError
 from penstock.domain.locks import COUNT_MAX, check_lock_name
 from penstock.domain.spec import locate_key, parse_toml, readable_error, unknown_key
 
-_PORT_MAX: Final = 65535
+_LOG_KEEP_MAX: Final = 1_000_000
+_METRICS_WORKFLOWS_MAX: Final = 10_000
 
 
 class DaemonTable(msgspec.Struct, frozen=True):
@@ -27,7 +29,10 @@ class DaemonTable(msgspec.Struct, frozen=True):
     group: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
+    log_keep: int = 10_000
     metrics: str = ""
+    metrics_token_file: str = ""
+    metrics_workflows: int = 200
     workers: int = 2
     drain_s: float = 10.0
     network_databases: Literal["local", "in_place"] = "local"
@@ -75,15 +80,25 @@ class Config(msgspec.Struct, frozen=True):
         except KeyError:
             raise SpecError(f"there is no group {self.daemon.group!r}", file=self.file, key="daemon.group") from None
 
-    def metrics_address(self) -> tuple[str, int] | None:
-        """Host and port for Prometheus, None for nowhere."""
+    def metrics_address(self) -> MetricsAddress | None:
+        """Where Prometheus finds metrics, None for nowhere. SpecError where that cannot be, or all could read them."""
         if not self.daemon.metrics:
             return None
-        host, _, port = self.daemon.metrics.rpartition(":")
-        if not host or not port.isdigit() or int(port) > _PORT_MAX:
-            message = f"{self.daemon.metrics!r} is not an address; write it like '127.0.0.1:9464'"
-            raise SpecError(message, file=self.file, key="daemon.metrics")
-        return host.strip("[]"), int(port)
+        try:
+            address = parse_address(self.daemon.metrics)
+            check_privacy(address, has_token=bool(self.daemon.metrics_token_file))
+        except SpecError as error:
+            raise SpecError(error.message, file=self.file, key="daemon.metrics") from None
+        return address
+
+    def metrics_token(self) -> Token | None:
+        """What a scrape has to know, None for nothing. Reads the token's file; SpecError where it cannot be used."""
+        if not self.daemon.metrics_token_file:
+            return None
+        try:
+            return read_token(Path(self.daemon.metrics_token_file).expanduser().absolute())
+        except SpecError as error:
+            raise SpecError(error.message, file=self.file, key="daemon.metrics_token_file") from None
 
     def capacities(self) -> dict[str, int]:
         """How much there is of each shared resource."""
@@ -170,8 +185,14 @@ def _read_resources(tables: dict[str, Any]) -> dict[str, ResourceLimit]:
 def _check(config: Config) -> None:
     if not 1 <= config.daemon.workers <= 256:
         raise SpecError(f"must be between 1 and 256, not {config.daemon.workers}", key="daemon.workers")
+    if not 0 <= config.daemon.log_keep <= _LOG_KEEP_MAX:
+        message = f"must be between 0 and {_LOG_KEEP_MAX}, not {config.daemon.log_keep}"
+        raise SpecError(message, key="daemon.log_keep")
     if config.daemon.drain_s < 0:
         raise SpecError("cannot be negative", key="daemon.drain_s")
+    if not 0 <= config.daemon.metrics_workflows <= _METRICS_WORKFLOWS_MAX:
+        message = f"must be between 0 and {_METRICS_WORKFLOWS_MAX}, not {config.daemon.metrics_workflows}"
+        raise SpecError(message, key="daemon.metrics_workflows")
     config.metrics_address()
 
 
@@ -185,6 +206,8 @@ def _with_local(config: Config) -> Config:
 def merge_reload(before: Config, after: Config) -> tuple[Config, list[str]]:
     """`after` with the clusters of `before`, and a sentence on each change that they cannot follow."""
     warnings: list[str] = []
+    if after.daemon.metrics != before.daemon.metrics:
+        warnings.append("metrics are served elsewhere with a restart only")
     if after.clusters.keys() != before.clusters.keys():
         warnings.append(f"clusters come and go with a restart only; known: {', '.join(sorted(before.clusters))}")
     clusters: dict[str, ClusterTable] = {}

@@ -6,13 +6,13 @@ import fcntl
 import os
 import signal
 import socket
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from penstock import __version__
@@ -33,8 +33,12 @@ from penstock.daemon.creation import claim_of
 from penstock.daemon.health import Health, status_line
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
-from penstock.daemon.logs import set_log_level
-from penstock.daemon.metrics import Metrics, Sources
+from penstock.daemon.log_place import leave_log_place
+from penstock.daemon.logs import Logs
+from penstock.daemon.metrics.endpoint import Endpoint
+from penstock.daemon.metrics.registry import Metrics
+from penstock.daemon.metrics.sources import Sources
+from penstock.daemon.metrics.survey import Survey
 from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
 from penstock.daemon.systemd import ServiceManager
@@ -50,6 +54,7 @@ from penstock.store.placement import Placement, check_state_dir
 _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.05
+_REPEATS_EVERY_S: Final = 5.0
 _BESIDES_DRAIN_S: Final = 20.0
 """What stopping may take besides `drain_s`: calls in flight are ended, states are written, actors let go."""
 
@@ -99,18 +104,20 @@ class Daemon:
         config_path: Path | None,
         environ: Mapping[str, str],
         clock: Clock | None = None,
+        logs: Logs | None = None,
         manager: ServiceManager | None = None,
     ) -> None:
         self.is_up = False
         self._asked_to_stop = False
         self._config = config
+        self._logs = logs or Logs()
         self._manager = manager or ServiceManager()
         self._config_path = config_path
         self._state_dir = config.state_dir(environ)
         self._socket_path = config.socket_path(environ)
         self._clock = clock or SystemClock()
         self._board = Board()
-        self._workers = WorkerPool(config.daemon.workers, self._clock)
+        self._workers = WorkerPool(config.daemon.workers, self._clock, self._board.figures.observe_task)
         self._clusters = Clusters(config.clusters, self._state_dir, self._clock, self._board)
         self._loading = anyio.Semaphore(_LOADING_AT_ONCE)
         self._log = structlog.get_logger()
@@ -121,8 +128,10 @@ class Daemon:
         self._movers = WorkerPool(2, self._clock)  # for archives, which may take hours
         self._life_cycle = LifeCycle(self._workflows, self._catalogue, self._movers, self._clock)
         self._retention = Retention(self._life_cycle, self._board, self._catalogue, self._movers, self._clock)
-        self._metrics = Metrics(Sources(self._board, self._mailboxes, self._restarts, lambda: self._workers.busy))
+        self._survey = Survey(self._state_dir, lambda: list(self._board.workflows.values()), self._clock)
         self._health = Health(self._supervisors, self._manager, self._clock, self._status)
+        self._metrics = Metrics(self._sources(), config.daemon.metrics_workflows)
+        self._endpoint: Endpoint | None = None
         self._database = self._health.outside(self._metrics.timed(self._clock.busy))
 
     async def run(self) -> None:
@@ -130,6 +139,8 @@ class Daemon:
         async with AsyncExitStack() as stack:
             self._check_state_dir()
             stack.enter_context(locked(self._state_dir))
+            with self._clock.busy():
+                await anyio.to_thread.run_sync(leave_log_place, self._state_dir, os.environ)
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
             stack.callback(self._locks.close)
@@ -137,8 +148,7 @@ class Daemon:
             listener = self._listen(stack)
             stack.callback(self._workers.close)
             stack.callback(self._movers.close)
-            if address := self._config.metrics_address():
-                stack.callback(self._serve_metrics(*address))
+            self._serve_metrics(stack)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
@@ -151,6 +161,7 @@ class Daemon:
                         locks=locks,
                         completions=completions,
                         whole=self._retention,
+                        ring=self._logs.ring,
                         config=lambda: self._config,
                     )
                     gid = self._config.group_gid()
@@ -162,6 +173,9 @@ class Daemon:
                     tasks.start_soon(self._life_cycle.resume)
                     tasks.start_soon(self._retention.keep)
                     tasks.start_soon(self._measure_lag)
+                    tasks.start_soon(self._tell_repeats)
+                    if self._endpoint is not None:
+                        tasks.start_soon(self._survey.keep)
                     tasks.start_soon(self._health.watch)
                     self._log.info(
                         "penstockd is up", version=__version__, pid=os.getpid(), socket=str(self._socket_path)
@@ -207,20 +221,32 @@ class Daemon:
         stack.callback(listener.close)
         return listener
 
-    @staticmethod
     async def _serve(
-        listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event
+        self, listener: Any, service: Service, gid: int | None, scope: anyio.CancelScope, served: anyio.Event
     ) -> None:
         with scope:
-            await serve(listener, service, owner_uid=os.getuid(), group_gid=gid)
+            await serve(
+                listener,
+                service,
+                owner_uid=os.getuid(),
+                group_gid=gid,
+                on_connections=self._metrics.count_connections,
+            )
         served.set()
 
-    def _serve_metrics(self, host: str, port: int) -> Callable[[], None]:
+    def _serve_metrics(self, stack: AsyncExitStack) -> None:
+        address = self._config.metrics_address()
+        if address is None:
+            return
+        token = self._config.metrics_token()
         try:
-            return self._metrics.serve(host, port)
+            self._endpoint = Endpoint(address, self._metrics.render, token)
         except OSError as error:
-            message = f"metrics cannot be served on {host}:{port}: {error.strerror}; choose another address"
+            message = f"metrics cannot be served on {address}: {error.strerror}; choose another address"
             raise SpecError(message, file=self._config.file, key="daemon.metrics") from error
+        except SpecError as error:
+            raise SpecError(error.message, file=self._config.file, key="daemon.metrics") from error
+        stack.callback(self._endpoint.close)
 
     async def _obey(self, signals: Any) -> None:
         async for number in signals:
@@ -253,19 +279,25 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP.
 
-        Log level, the clusters' limits, the counts of resources, and the slots of workflows that took theirs from the
-        configuration.
+        The log's level, format and size in memory, the clusters' limits, the counts of resources, what metrics show and
+        their token, and the slots of workflows that took theirs from the configuration.
         """
         path = self._config_path or find_config(os.environ)
         try:
             config = load_config(path)
+            token = config.metrics_token()
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
         self._config, warnings = merge_reload(self._config, config)
         for warning in warnings:
             self._log.warning(warning)
-        set_log_level(config.daemon.log_level)
+        self._logs.set_level(config.daemon.log_level)
+        self._logs.set_format(config.daemon.log_format)
+        self._logs.ring.resize(config.daemon.log_keep)
+        self._metrics.workflows_most = config.daemon.metrics_workflows
+        if self._endpoint is not None:
+            self._endpoint.token = token
         self._clusters.reconfigure(self._config.clusters)
         self._locks.configure(self._config.capacities())
         slots = resolve(self._layers())["slots"].value
@@ -300,28 +332,43 @@ class Daemon:
     def _supervisors(self) -> tuple[Supervisor, Supervisor]:
         return self._clusters.supervisor, self._workflows.supervisor
 
-    def _mailboxes(self) -> Mapping[str, int]:
-        workflows = sum(ref.waiting for ref in self._workflows.running().values())
-        return {"workflows": workflows} | {name: ref.waiting for name, ref in self._clusters.refs.items()}
+    def _sources(self) -> Sources:
+        return Sources(
+            board=self._board,
+            clock=self._clock,
+            clusters=self._clusters.refs.copy,
+            workflows=self._workflows.running,
+            supervisors=(self._clusters.supervisor, self._workflows.supervisor),
+            workers=self._workers,
+            locks=self._locks,
+            survey=self._survey,
+            log_lines=lambda: self._logs.counts,
+            silent=self._health.silent,
+        )
 
-    def _restarts(self) -> Mapping[str, int]:
-        supervisors = self._supervisors()
-        return Counter({s.name: sum(s.restarts.values()) for s in supervisors})
+    async def _tell_repeats(self) -> None:
+        while True:
+            await self._clock.sleep(_REPEATS_EVERY_S)
+            self._logs.tell_repeats()
 
     async def _measure_lag(self) -> None:
         while True:
             before = self._clock.monotonic()
             await self._clock.sleep(_LAG_EVERY_S)
-            self._metrics.loop_lag.observe(max(0.0, self._clock.monotonic() - before - _LAG_EVERY_S))
+            self._metrics.observe_lag(self._clock.monotonic() - before - _LAG_EVERY_S)
 
 
 def run_daemon(
-    config: Config, config_path: Path | None, environ: Mapping[str, str], manager: ServiceManager | None = None
+    config: Config,
+    config_path: Path | None,
+    environ: Mapping[str, str],
+    logs: Logs,
+    manager: ServiceManager | None = None,
 ) -> None:
     """Runs a daemon to its end. Raises what kept it from starting, BrokeDownError for what ended it later."""
     if types := config.daemon.network_file_systems:
         os.environ.setdefault(NETWORK_TYPES, ",".join(types))  # for its workers, too
-    daemon = Daemon(config, config_path, environ, manager=manager)
+    daemon = Daemon(config, config_path, environ, logs=logs, manager=manager)
     main: Callable[[], Any] = daemon.run
     try:
         anyio.run(main)

@@ -73,7 +73,7 @@ class LockDesk:
             table = self._locks.names_in(context.locks)
         if not request.force:
             await anyio.to_thread.run_sync(self._refuse_live, name, holder)
-        released = await self._locks.run(partial(_release, table, name, holder))
+        released = await self._locks.change(table, partial(_release, table, name, holder))
         if not released:
             raise NotFoundError(f"{holder} does not hold {name}; who does: penstockctl locks")
         self._locks.tell(await self._locks.run(table.next_names))

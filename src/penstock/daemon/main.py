@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from penstock import __version__
 from penstock.actors.supervisor import innermost
 from penstock.daemon.config import load_config
 from penstock.daemon.daemon import BrokeDownError, run_daemon
-from penstock.daemon.logs import configure_logs
+from penstock.daemon.logs import configure_logs, log_what_breaks
 from penstock.daemon.systemd import ServiceManager
 from penstock.domain.errors import PenstockError, StoreError
 from penstock.domain.settings import find_config
@@ -39,16 +41,25 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=f"penstockd {__version__}")
     options = parser.parse_args()
+    logs = None
     try:
         config = load_config(options.config or find_config(os.environ))
-        configure_logs(config.daemon.log_format, config.daemon.log_level)
-        run_daemon(config, options.config, os.environ, manager)
+        table = config.daemon
+        logs = configure_logs(table.log_format, table.log_level, table.log_keep)
+        log_what_breaks()
+        run_daemon(config, options.config, os.environ, logs, manager)
     except Exception as error:
         cause = innermost(error)
         if not isinstance(cause, (PenstockError, OSError)):
-            raise
+            if logs is None:
+                raise
+            structlog.get_logger().critical("penstockd broke", error=str(cause), exc_info=error)
+            sys.exit(_BROKE)
         sys.stderr.write(f"penstockd: {cause}\n")
         sys.exit(_BROKE if may_pass(cause) else _WRONG)
+    finally:
+        if logs is not None:
+            logs.flush()
 
 
 def may_pass(error: PenstockError | OSError) -> bool:

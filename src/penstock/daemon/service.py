@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -38,8 +39,11 @@ from penstock.daemon.config import Config
 from penstock.daemon.creation import Request, check_fits, check_request
 from penstock.daemon.imports import executions_of, import_databases, structures_of
 from penstock.daemon.locks import LockDesk
+from penstock.daemon.log_reading import read_log
+from penstock.daemon.log_ring import LogRing
 from penstock.daemon.merging import merge_results
-from penstock.daemon.metrics import Metrics
+from penstock.daemon.metrics.registry import Metrics
+from penstock.daemon.request_log import carry_out, tell_stream
 from penstock.daemon.results import answer_about_results
 from penstock.daemon.resuming import resume_revised
 from penstock.daemon.retention import WHOLE, Retention
@@ -106,6 +110,7 @@ class Service:
         *,
         completions: Completions,
         whole: Retention | None = None,
+        ring: LogRing | None = None,
         config: Callable[[], Config] = Config,
     ) -> None:
         self._workflows = workflows
@@ -117,13 +122,17 @@ class Service:
         self._locks = locks
         self._completions = completions
         self._streams = Streams(workflows, board)
+        self._ring = ring or LogRing(0)
         self._whole = whole  # what is done to workflows as a whole
         self._config = config
         self._started_at = time.monotonic()
 
-    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
-        """The reply to a plain request. Every allowed peer is equal; who set a job by hand is written down."""
-        self._metrics.requests.labels(type(request).__name__).inc()
+    async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
+        """The reply to a plain request. Every allowed peer is equal; who changed something is in the log."""
+        self._metrics.count_request(request)
+        return await carry_out(request, peer, partial(self._reply, peer))
+
+    async def _reply(self, peer: Peer, request: m.Request[Any]) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
         match request:
             case m.Submit() | m.SubmitSweep() | m.Adopt() | m.Plan() | m.GetSettings():
                 return await self._before_creation(request)
@@ -414,9 +423,10 @@ class Service:
 
     # ---- streams ----------------------------------------------------------------------------------------------------
 
-    async def stream(self, request: m.StreamRequest, peer: Peer) -> AsyncGenerator[m.AnyItem]:  # noqa: ARG002
+    async def stream(self, request: m.StreamRequest, peer: Peer) -> AsyncGenerator[m.AnyItem]:
         """The elements of a stream."""
-        self._metrics.requests.labels(type(request).__name__).inc()
+        self._metrics.count_request(request)
+        tell_stream(request, peer)
         async with aclosing(self._items(request)) as items:
             async for item in items:
                 yield item
@@ -427,6 +437,8 @@ class Service:
                 return self._streams.watch(request)
             case m.Logs():
                 return self._streams.logs(request)
+            case m.ReadLog():
+                return read_log(self._ring, request)
             case m.CheckCluster(name):
                 return self._check(name)
 

@@ -73,7 +73,9 @@ class Workflows:
         self._sweeping = anyio.Lock()
         self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
         self._log = structlog.get_logger()
-        self.supervisor = Supervisor("workflows", clock, _POLICY, self._given_up, hopeless=_is_hopeless)
+        self.supervisor = Supervisor(
+            "workflows", clock, _POLICY, self._given_up, hopeless=_is_hopeless, child="workflow"
+        )
 
     # ---- creating ---------------------------------------------------------------------------------------------------
 
@@ -87,6 +89,15 @@ class Workflows:
         request = msgspec.structs.replace(request, context=await self.placed(request.context))
         info = await create_workflow(request, self._catalogue, workers, self._clock)
         self._board.pin(info)
+        self._log.info(
+            "workflow accepted",
+            workflow=workflow_id,
+            cluster=cluster,
+            recipe=info.recipe,
+            engine=info.engine,
+            mode=info.mode,
+            directory=info.directory,
+        )
         self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
 
@@ -229,8 +240,7 @@ class Workflows:
             return
         if not await anyio.Path(directory).exists() and not self.supervisor.has_child(workflow_id):
             self._log.warning("forgotten: its directory is gone", workflow=workflow_id, directory=str(directory))
-            del self._board.workflows[workflow_id]
-            self._board.changed.discard(workflow_id)
+            self._board.unpin(workflow_id)
             await self._catalogue.remove(workflow_id)
 
     def refuse_taken(self, workflow_id: str) -> None:
@@ -313,7 +323,7 @@ class Workflows:
 
     def running(self) -> dict[str, Ref[Message]]:
         """The actors that run now."""
-        return {name: ref for name, ref in list(self._refs.items()) if self.supervisor.has_child(name)}
+        return {name: ref for name, ref in self._refs.copy().items() if self.supervisor.has_child(name)}
 
     # ---- as a whole -------------------------------------------------------------------------------------------------
 
@@ -351,8 +361,8 @@ class Workflows:
         self.operations.pop(workflow_id, None)
         self._refs.pop(workflow_id, None)
         self._faults.pop(workflow_id, None)
-        self._board.workflows.pop(workflow_id, None)
-        self._board.changed.discard(workflow_id)
+        self.supervisor.restarts.pop(workflow_id, None)
+        self._board.unpin(workflow_id)
 
     # ---- faults -----------------------------------------------------------------------------------------------------
 
@@ -366,6 +376,9 @@ class Workflows:
             msgspec.structs.replace(
                 info, state=WorkflowState.FAULTED, reason=f"{error}{advice}", updated_at=time.time()
             )
+        )
+        self._log.error(
+            "workflow faulted", workflow=workflow_id, cluster=info.cluster, reason=str(error), heals=healable
         )
         if healable:
             await self._clock.sleep(wait)

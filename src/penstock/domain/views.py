@@ -263,6 +263,7 @@ class Doubt(View, frozen=True):
     asked: tuple[str, ...]  # what has been asked and what it said
     waits_for: str
     question_at: float | None  # when a person is asked; in the past: has been
+    cluster: str = ""
 
 
 class CallCount(View, frozen=True):
@@ -289,6 +290,17 @@ class Latency(View, frozen=True):
     median_s: float
     p95_s: float
     max_s: float
+
+
+class BudgetInfo(View, frozen=True):
+    """A budget of calls that all workflows share, and how it was kept."""
+
+    kind: str  # query, submit
+    allowed_per_min: float
+    left: float  # calls that may be made at once
+    last_min: int  # made in the last 60 s
+    most_per_min: int  # the most in any 60 s of the last hour
+    waited_s: float  # since the daemon's start: time in which a call waited for its budget
 
 
 class PartitionInfo(View, frozen=True):
@@ -324,6 +336,7 @@ class ClusterReport(View, frozen=True):
     sessions_max: int
     spool: str
     listing_s: float  # how often the spool is listed while something runs
+    budgets: tuple[BudgetInfo, ...] = ()
 
 
 class Finding(View, frozen=True, tag=True):

@@ -19,6 +19,7 @@ _WHOLE_AT_ONCE: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "a
 """Object stores: an object is there as a whole or not at all, so it needs no other name before."""
 _SECRET_NAMES: Final = ("SECRET", "TOKEN", "PASSWORD", "KEY")
 _SECRET_LEAST: Final = 6
+_PIECE_LEAST: Final = 4
 
 
 @contextlib.contextmanager
@@ -101,12 +102,20 @@ def _remote_errors(url: str, done: str) -> Iterator[None]:
             raise
         raise SpecError(f"{url} cannot be {done}: {error}; create what holds it first", key="destination") from None
     except Exception as error:  # noqa: BLE001 - every store has errors of its own
-        reason = without_secrets(f"{type(error).__name__}: {error}", os.environ)
+        reason = without_secrets(f"{type(error).__name__}: {error}", os.environ, url)
         raise SpecError(f"{url} cannot be {done}: {reason[:500]}") from None
 
 
-def without_secrets(text: str, environ: Mapping[str, str]) -> str:
-    """`text` without the values of variables whose names say that they are secret."""
+def without_secrets(text: str, environ: Mapping[str, str], url: str = "") -> str:
+    """`text` without the values of variables whose names say that they are secret, and without a password of `url`.
+
+    A store may take a part of the password for something else, and cite that: so the pieces between slashes count, too.
+    """
+    before_host, at, _ = url.partition("://")[2].rpartition("@")
+    password = before_host.partition(":")[2] if at else ""
+    for piece in sorted({password, *password.split("/")}, key=len, reverse=True):
+        if len(piece) >= _PIECE_LEAST:
+            text = text.replace(piece, "***")
     for name, value in environ.items():
         if len(value) >= _SECRET_LEAST and any(word in name.upper() for word in _SECRET_NAMES):
             text = text.replace(value, "***")

@@ -81,6 +81,7 @@ class ReadyJob(msgspec.Struct, frozen=True, array_like=True):
     parameters: str | None = None  # JSON; None: the step's
     remedies: str | None = None  # JSON, a list of AppliedRemedy
     own: str | None = None  # JSON: engine parameters that it was made with, over its step's
+    ready_at: float | None = None  # seconds since the epoch, to a second
 
     @property
     def goes_on_from(self) -> Resume | None:

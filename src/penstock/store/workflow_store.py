@@ -140,6 +140,12 @@ class WorkflowStore:
         )
         return row, await self._steps(), await self._open_submissions()
 
+    async def last_told(self) -> float | None:
+        """When the newest event of the workflow was told; None when there is none among the newest of the file."""
+        newest = "SELECT max(at) FROM event WHERE seq > (SELECT max(seq) FROM event) - ? AND workflow_id = ?"
+        found: float | None = (await self._db.fetch(newest, [_LOOKED_BACK, self.workflow_id]))[0][0]
+        return found
+
     async def _steps(self) -> list[StepRow]:
         rows = await self._db.fetch(
             "SELECT id, key, kind, state, cursor, after, parameters, resources, optional, whole FROM step "
@@ -260,7 +266,7 @@ class WorkflowStore:
         raised = " AND (memory_mb IS NOT NULL OR walltime_s IS NOT NULL)" if first[0][:2] != (None, None) else ""
         rows = await self._db.fetch(
             "SELECT id, name, geometry, charge, spin, attempts + 1, step_id, memory_mb, walltime_s, deck, handed, "
-            f"resume, parameters, remedies, own FROM job WHERE {due}{raised} "
+            f"resume, parameters, remedies, own, {_READY_AT} FROM job WHERE {due}{raised} "
             "AND memory_mb IS ? AND walltime_s IS ? AND step_id = ? ORDER BY id LIMIT ?",
             [self.workflow_id, now, *first[0], limit],
         )
@@ -617,6 +623,8 @@ class WorkflowStore:
 
 
 _DERIVED: Final = frozenset({"unfold", "analysis"})
+_LOOKED_BACK: Final = 5000  # events; in a file that others share, a workflow's newest may be far back
+_READY_AT: Final = "max(CAST(strftime('%s', updated_at) AS REAL), coalesce(not_before, 0.0))"
 _REMEDIES: Final = msgspec.json.Decoder(tuple[AppliedRemedy, ...])
 # The fields of a structure by position; `key` counts the structures of a chunk from 0.
 _INSERT_JOBS: Final = """

@@ -84,6 +84,24 @@ class CheckCluster(Request[Done], frozen=True):
     name: str
 
 
+class ReadLog(Request[Done], frozen=True):
+    """Stream the newest `lines` `LogLine`s of the daemon's log that fit, as far as it still has them.
+
+    They fit that are of this workflow, job (of that workflow) and cluster, of this level or above, and not older than
+    `since` (seconds since the epoch). With `after`, all that came after the line of that number instead. With
+    `follow`, those that come, too, until the client leaves.
+    """
+
+    id: str | None = None
+    lines: int = 100
+    follow: bool = False
+    level: str = "debug"
+    job: int | None = None
+    cluster: str | None = None
+    since: float | None = None
+    after: int | None = None
+
+
 class GetSettings(Request[Settings], frozen=True):
     """Every setting that a submission with these layers would use, and where it came from."""
 
@@ -112,7 +130,7 @@ class ReleaseLock(Request[LockReleased], frozen=True):
     reply = LockReleased
 
 
-DaemonRequest = Ping | ListClusters | ReportCluster | CheckCluster | GetSettings | ListLocks | ReleaseLock
+DaemonRequest = Ping | ListClusters | ReportCluster | CheckCluster | ReadLog | GetSettings | ListLocks | ReleaseLock
 
 
 DaemonReply = Pong | Clusters | ClusterReported | Settings | LockList | LockReleased

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from penstock.control.messages.base import Done, Message
-from penstock.control.messages.daemon import CheckCluster, DaemonReply, DaemonRequest
+from penstock.control.messages.daemon import CheckCluster, DaemonReply, DaemonRequest, ReadLog
 from penstock.control.messages.job import JobReply, JobRequest, LogChunk, Logs
 from penstock.control.messages.life_cycle import LifeCycleReply, LifeCycleRequest
 from penstock.control.messages.result import ResultReply, ResultRequest
 from penstock.control.messages.submission import SubmissionReply, SubmissionRequest
 from penstock.control.messages.workflow import Lagged, Watch, WorkflowReply, WorkflowRequest
+from penstock.domain.log_line import LogLine
 from penstock.domain.views import EventInfo, Finding
 
 AnyRequest = DaemonRequest | SubmissionRequest | WorkflowRequest | JobRequest | ResultRequest | LifeCycleRequest
 AnyReply = DaemonReply | SubmissionReply | WorkflowReply | JobReply | ResultReply | LifeCycleReply | Done
-AnyItem = EventInfo | LogChunk | Lagged | Finding
-StreamRequest = Watch | Logs | CheckCluster
+AnyItem = EventInfo | LogChunk | LogLine | Lagged | Finding
+StreamRequest = Watch | Logs | ReadLog | CheckCluster
 
 
 class Hello(Message, frozen=True):

@@ -66,7 +66,7 @@ class StoredSpec(Message, frozen=True):
 
 
 class Lagged(Message, frozen=True):
-    """The client read too slowly: `dropped` events were left out here."""
+    """The client read too slowly: `dropped` events, or lines of the log, were left out here."""
 
     dropped: int
 

@@ -1,0 +1,132 @@
+"""The survey of disks and databases, on real files; a call that does not return plays a file system that hangs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from tests.daemon.metrics.scraped import WORKFLOW, read, sources_of
+
+from penstock.actors.board import Board
+from penstock.daemon.metrics import survey as surveys
+from penstock.daemon.metrics.registry import Metrics
+from penstock.daemon.metrics.survey import Survey, choose_subjects
+from penstock.domain.views import WorkflowInfo
+from penstock.testing.virtual_clock import VirtualClock
+
+
+def workflow(root: Path, name: str = "g2", size: int = 5000, **fields: Any) -> WorkflowInfo:
+    directory = root / ".penstock" / name
+    directory.mkdir(parents=True)
+    database = directory / "workflow.db"
+    database.write_bytes(b"x" * size)
+    return msgspec.structs.replace(WORKFLOW, id=name, directory=str(directory), database=str(database), **fields)
+
+
+def fill(path: str | Path, size: int) -> None:
+    Path(path).write_bytes(b"x" * size)
+
+
+async def test_disks_and_databases_are_measured(tmp_path: Path) -> None:
+    state, work = tmp_path / "state", tmp_path / "work"
+    state.mkdir()
+    info = workflow(work)
+    fill(f"{info.database}-wal", 300)
+    local = msgspec.structs.replace(workflow(work, "b"), database=str(state / "b.db"))
+    fill(state / "b.db", 70)
+    ended = workflow(work, "c", state="completed")
+    clock, board = VirtualClock(), Board()
+    for each in (info, local, ended):
+        board.pin(each)
+    survey = Survey(state, board.workflows.values, clock)
+    metrics = Metrics(sources_of(board, clock, survey=survey))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(survey.keep)
+        await clock.advance(1.0)
+        found = read(metrics)
+        disk = os.statvfs(state)
+        assert found[f'disk_size_bytes{{directory="{state}"}}'] == disk.f_blocks * disk.f_frsize
+        assert 0 < found[f'disk_free_bytes{{directory="{state}"}}'] < disk.f_blocks * disk.f_frsize
+        assert [name for name in found if "disk_size" in name] == [
+            f'disk_size_bytes{{directory="{state}"}}'
+        ]  # one disk
+        sizes = {name: value for name, value in found.items() if "database_bytes" in name}
+        assert sizes == {
+            'workflow_database_bytes{workflow="g2"}': 5300,
+            'workflow_database_bytes{workflow="b"}': 70,
+        }
+        fill(info.database, 0)
+        (state / "b.db").unlink()
+        await clock.advance(60.0)
+        found = read(metrics)
+        assert found['workflow_database_bytes{workflow="g2"}'] == 300
+        assert 'workflow_database_bytes{workflow="b"}' in found  # as it was a minute ago
+        await clock.advance(240.0)
+        assert 'workflow_database_bytes{workflow="b"}' not in read(metrics)
+        tasks.cancel_scope.cancel()
+    assert survey._sizes.keys() == {"g2"}
+
+
+async def test_a_file_system_that_hangs_is_left_out_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three disks, the second of which hangs; it answers again later."""
+    answers, measure = threading.Event(), surveys.measure_disk
+    hang = tmp_path / "b-work"
+    threads = set(threading.enumerate())
+
+    def hanging(directory: str, at: float) -> surveys.Disk:
+        if directory == str(hang):
+            assert answers.wait(60.0)
+        disk = measure(directory, at)
+        return msgspec.structs.replace(disk, device=len(directory) + ord(Path(directory).name[0]))
+
+    monkeypatch.setattr(surveys, "measure_disk", hanging)
+    monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 0.2)
+    clock, board = VirtualClock(), Board()
+    (tmp_path / "state").mkdir()
+    board.pin(workflow(hang, "hung", jobs=9))
+    board.pin(workflow(tmp_path / "c-work", "well"))
+    survey = Survey(tmp_path / "state", board.workflows.values, clock)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(survey.keep)
+            await clock.advance(600.0)
+            shown = {Path(disk.directory).name for disk in survey.disks(clock.monotonic())}
+            assert shown == {"state", "c-work"}
+            assert survey.database_bytes(clock.monotonic()).keys() == {"well"}
+            assert survey._hanging == {str(hang)}
+            assert len(survey._rounds) == 1  # a minute later nobody goes there again
+            answers.set()
+            for thread in set(threading.enumerate()) - threads:
+                await anyio.to_thread.run_sync(thread.join, 10.0)
+            await clock.advance(120.0)
+            assert "b-work" in {Path(disk.directory).name for disk in survey.disks(clock.monotonic())}
+            assert survey.database_bytes(clock.monotonic()).keys() == {"well", "hung"}
+            assert not survey._hanging
+            tasks.cancel_scope.cancel()
+    finally:
+        answers.set()
+
+
+def test_twenty_disks_are_shown_at_most() -> None:
+    survey = Survey(Path("/state"), list, VirtualClock())
+    for number in range(30):
+        survey.note_disk(surveys.Disk(f"/d{number:02d}", number, 1, 2, 3, has_inodes=True, at=0.0))
+    survey.note_disk(surveys.Disk("/state", 99, 1, 2, 3, has_inodes=False, at=0.0))
+    shown = [disk.directory for disk in survey.disks(10.0)]
+    assert (shown[0], len(shown)) == ("/state", 20)
+    assert survey.disks(1000.0) == []
+
+
+def test_subjects_are_where_active_workflows_are(tmp_path: Path) -> None:
+    info = workflow(tmp_path / "w")
+    gone = workflow(tmp_path / "v", "gone", state="faulted")
+    subjects = choose_subjects("/state", [info, workflow(tmp_path / "x", "ended", state="failed"), gone])
+    assert subjects.directories == ("/state", str(tmp_path / "w"), str(tmp_path / "v"))
+    assert subjects.databases[str(tmp_path / "w")] == (("g2", info.database),)
