@@ -93,8 +93,7 @@ class Feed:
                 for follow in (self._watch, self._follow_workflows, self._follow_clusters, self._follow_focus):
                     group.start_soon(follow)
         finally:
-            with anyio.CancelScope(shield=True):  # closing several connections takes more than one step
-                await self._client.aclose()
+            await self._client.aclose()
 
     def look_at(self, focus: Focus) -> None:
         """Ask for this from now on, beside workflows and clusters."""
