@@ -131,6 +131,17 @@ def test_a_person_s_socket_is_where_that_person_s_penstockctl_looks(
     assert f'Environment="PENSTOCK_STATE_DIR={root}/state"\n' in service_drop_in
 
 
+def test_a_path_is_meant_from_where_it_was_said(
+    root: Path, ctl: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "mine.toml").touch()
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PENSTOCK_CONFIG", "mine.toml")
+    assert ctl("install", "--user")[0] == 0
+    drop_in = (root / USER_UNITS / f"{SERVICE}.d/10-installation.conf").read_text()
+    assert f'Environment="PENSTOCK_CONFIG={root}/mine.toml"\n' in drop_in
+
+
 def test_where_other_hosts_see_the_units_one_host_runs_them() -> None:
     socket = Path("/home/.local/state/penstock/penstockd.sock")
     person = Person(Path("/home"), Path("/home/.config"), {}, socket, host="login1")
