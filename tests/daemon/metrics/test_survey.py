@@ -124,6 +124,13 @@ def test_twenty_disks_are_shown_at_most() -> None:
     assert survey.disks(1000.0) == []
 
 
+def test_a_directory_of_any_bytes_spoils_no_page() -> None:
+    clock, board = VirtualClock(), Board()
+    survey = Survey(Path("/state"), list, clock)
+    survey.note_disk(surveys.Disk("/d\udcff", 1, 1, 2, 3, has_inodes=True, at=0.0))
+    assert read(Metrics(sources_of(board, clock, survey=survey)))['disk_size_bytes{directory="/d?"}'] == 2
+
+
 def test_subjects_are_where_active_workflows_are(tmp_path: Path) -> None:
     info = workflow(tmp_path / "w")
     gone = workflow(tmp_path / "v", "gone", state="faulted")
