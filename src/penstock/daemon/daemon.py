@@ -284,12 +284,12 @@ class Daemon:
         """
         path = self._config_path or find_config(os.environ)
         try:
-            config = load_config(path)
+            config, warnings = merge_reload(self._config, load_config(path))
             token = config.metrics_token()
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
-        self._config, warnings = merge_reload(self._config, config)
+        self._config = config
         for warning in warnings:
             self._log.warning(warning)
         self._logs.set_level(config.daemon.log_level)

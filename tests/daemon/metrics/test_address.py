@@ -94,3 +94,10 @@ def test_a_token_that_is_not_there_or_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(SpecError, match="is no file"):
         read_token(tmp_path / "fifo")
+
+
+@pytest.mark.parametrize("path", ["~nosuch-user/token", "/t\0oken"])
+def test_what_is_no_path_for_a_token(path: str) -> None:
+    with pytest.raises(SpecError, match="is no path") as caught:
+        Config(DaemonTable(metrics_token_file=path)).metrics_token()
+    assert caught.value.key == "daemon.metrics_token_file"
