@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.system.conftest import DAEMON, Penstockd, eventually
+from tests.system.conftest import DAEMON, Gate, Penstockd, eventually
 
 from penstock.domain.log_line import LEVELS
 
@@ -159,3 +159,18 @@ def test_without_a_standard_error_no_other_file_takes_its_place(stopped_daemon: 
     eventually(lambda: daemon.ctl("ping").returncode == 0, "the daemon answers")
     assert {Path(f"/proc/{daemon.pid}/fd/{fd}").readlink() for fd in (0, 2)} == {Path("/dev/null")}
     assert daemon.stop() == 0
+
+
+def test_a_workflow_whose_directory_hangs_holds_up_no_other(daemon: Penstockd, gate: Gate) -> None:
+    """A FIFO nobody reads plays the file server: what opens it waits."""
+    directory = daemon.submit_command("hung", gate.script, *gate.paths)
+    gate.next_started()
+    log = directory / "workflow.log"
+    log.unlink()
+    os.mkfifo(log)
+    assert daemon.ctl("pause", "hung").returncode == 0
+    daemon.submit_command("well", "true")
+    assert daemon.wait("well").workflow.statuses == {"completed": 1}
+    log.unlink()
+    gate.release()
+    assert daemon.ctl("cancel", "hung").returncode == 0
