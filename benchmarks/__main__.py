@@ -29,6 +29,7 @@ NAMES: Final = (
     "status_latency",
     "turnaround",
     "workflow_list",
+    "live_view",
     "slurm_jobs",
     "staging",
     "chains",

@@ -22,6 +22,8 @@ def test_the_daemon_loads_no_science() -> None:
     assert not loaded_by("penstock.daemon.main") & SCIENCE
 
 
-@pytest.mark.parametrize("heavy", sorted(SCIENCE | LOOP | {"rich", "structlog", "prometheus_client", "aiosqlite"}))
+@pytest.mark.parametrize(
+    "heavy", sorted(SCIENCE | LOOP | {"rich", "structlog", "prometheus_client", "aiosqlite", "textual"})
+)
 def test_the_command_line_starts_light(heavy: str) -> None:
     assert heavy not in loaded_by("penstock.ctl.main")

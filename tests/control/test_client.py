@@ -565,6 +565,21 @@ async def test_an_idle_connection_that_a_restart_has_ended_is_not_used(
             assert (await aclient.ping()).version == "9"
 
 
+async def test_a_client_that_is_closed_as_its_task_is_cancelled_leaves_no_connection(
+    daemon: ScriptedDaemon, anyio_backend: str
+) -> None:
+    with anyio.CancelScope() as scope:
+        async with AsyncClient(daemon.path) as client:
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(client.ping)
+            assert len(client._idle) > 1
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    assert client._idle == []
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_wait_outlives_a_restart_of_the_daemon(kind: str, daemon: ScriptedDaemon) -> None:
     watching = threading.Event()

@@ -133,7 +133,8 @@ def test_a_command_asks_the_daemon_and_prints_plain_text(
 
 
 @pytest.mark.parametrize(
-    "line", [line for line, _ in COMMANDS] + ["submit spec.toml", "submit spec.toml --dry-run", "version"]
+    "line",
+    [line for line, _ in COMMANDS] + ["submit spec.toml", "submit spec.toml --dry-run", "version", "top", "top g2"],
 )
 def test_every_command_answers_in_json(line: str, daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
     ran = run(*line.split(), "--json")
@@ -342,6 +343,7 @@ def test_interrupting_the_wait_leaves_the_workflow_running_and_says_how_to_look_
         ("set-job g2 --job 1 --reason x", "give --status, --energy"),
         ("mark g2 --job 1", "say --never-rerun or --clear"),
         ("set g2", "give --slots or --priority"),
+        ("top g2 --interval 0", "0.0 is not in the range"),
         ("watch --since 3", "need a workflow's ID"),
         ("submit spec.toml --wait --dry-run", "exclude each other"),
         ("export g2 --to xls", "'xls' is not one of"),
@@ -660,6 +662,7 @@ def test_commands_and_workflows_complete(daemon: ScriptedDaemon) -> None:
     assert completed_words("penstockctl st") == ["status"]
     assert completed_words("penstockctl status g") == ["g2", "gold"]
     assert completed_words("penstockctl why go") == ["gold"]
+    assert completed_words("penstockctl top go") == ["gold"]
 
 
 def test_statuses_states_and_columns_complete(daemon: ScriptedDaemon) -> None:

@@ -125,13 +125,14 @@ class Day:
         async with self.world, self._logging(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._run_daemon)
             await self.clock.run_until(lambda: bool(self.daemon._clusters.refs), 60.0)
-            tasks.start_soon(self._submit)
-            tasks.start_soon(self._count)
             try:
-                yield
+                async with anyio.create_task_group() as people:  # they go before the daemon does
+                    people.start_soon(self._submit)
+                    people.start_soon(self._count)
+                    yield
+                    people.cancel_scope.cancel()
             finally:
                 await self._stop()
-                tasks.cancel_scope.cancel()
 
     @asynccontextmanager
     async def _logging(self) -> AsyncIterator[None]:

@@ -72,7 +72,7 @@ def test_all_workflows_silent_are_trouble_unless_they_wait_for_their_databases()
 
 def test_limits_follow_from_the_service_manager_s_patience() -> None:
     assert limits_for(120.0) == Limits(30.0, 60.0, 300.0)
-    assert limits_for(None).every_s == 30.0
+    assert limits_for(None).every_s == 60.0
     fast, slow = limits_for(1.0), limits_for(3600.0)
     assert fast.every_s + fast.answer_s < 1.0  # it fits in, with a turn to spare
     assert fast.together_s == 300.0
@@ -166,7 +166,7 @@ async def test_the_watchdog_is_fed_four_times_within_its_time(tmp_path: Path, lo
 
 async def test_nobody_who_watches_hears_of_the_state_only(tmp_path: Path) -> None:
     async with running(tmp_path, None) as daemon:
-        assert await daemon.told(59.0) == 2 * ["STATUS=fine\n"]
+        assert await daemon.told(119.0) == 2 * ["STATUS=fine\n"]
 
 
 async def test_a_cluster_that_hangs_stops_the_feed_until_it_answers(tmp_path: Path, log: list[EventDict]) -> None:

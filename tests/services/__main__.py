@@ -10,11 +10,12 @@ from .pw import RealPw
 from .slurm import RealSlurm
 from .sshd import RealSshd
 from .systemd import RealSystemd, systemd_packages_missing
+from .tmux import RealTmux
 
 
 def packages() -> list[str]:
     """The Debian packages that are missing."""
-    services = (RealSlurm, RealSshd, RealPw, RealPrometheus)
+    services = (RealSlurm, RealSshd, RealPw, RealPrometheus, RealTmux)
     return sorted({*systemd_packages_missing(), *(name for service in services for name in service.packages_missing())})
 
 
@@ -25,6 +26,7 @@ def left_out() -> list[str]:
         "real SSH": RealSshd.missing(),
         "real pw.x": RealPw.missing(),
         "real Prometheus": RealPrometheus.missing(),
+        "real tmux": RealTmux.missing(),
         "real Flux": RealFlux.missing(),
         "real systemd": RealSystemd.missing(),
     }

@@ -19,6 +19,7 @@ from .pw import RealPw
 from .slurm import RealSlurm, Temper
 from .sshd import RealSshd
 from .systemd import RealSystemd, systemd_tools_missing
+from .tmux import RealTmux
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -123,6 +124,14 @@ def real_systemd(request: pytest.FixtureRequest, systemd_tools: None) -> Iterato
         _leave_out(request, "real systemd", why)
     with RealSystemd() as systemd:
         yield systemd
+
+
+@pytest.fixture
+def real_tmux(request: pytest.FixtureRequest) -> Iterator[RealTmux]:
+    """A terminal that programs can be run on."""
+    _needs(request, "real tmux", RealTmux.missing())
+    with RealTmux() as tmux:
+        yield tmux
 
 
 @pytest.fixture(autouse=True)

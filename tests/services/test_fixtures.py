@@ -17,12 +17,14 @@ from tests.services.flux import RealFlux
 from tests.services.pw import RealPw
 from tests.services.slurm import RealSlurm
 from tests.services.sshd import RealSshd
+from tests.services.tmux import RealTmux
 
 pytest_plugins = ["tests.services.fixtures"]
 RealSlurm.missing = lambda temper: f"no {temper} slurmctld"
 RealSshd.missing = lambda: "no sshd"
 RealPw.missing = lambda: "no pw.x"
 RealFlux.missing = lambda: "no flux"
+RealTmux.missing = lambda: "no tmux"
 """
 TESTS = """
 def test_slurm(real_slurm): raise AssertionError
@@ -31,6 +33,7 @@ def test_both(harsh_slurm, real_slurm): raise AssertionError
 def test_ssh(real_sshd): raise AssertionError
 def test_pw(real_pw): raise AssertionError
 def test_flux(real_flux): raise AssertionError
+def test_tmux(real_tmux): raise AssertionError
 def test_other(): pass
 """
 
@@ -76,14 +79,15 @@ def test_left_out_and_named(tmp_path: Path, processes: int) -> None:
         "left out: real SSH (no sshd)",
         "left out: real Slurm (no kind slurmctld)",
         "left out: real pw.x (no pw.x)",
+        "left out: real tmux (no tmux)",
     ]
-    assert lines[-1].strip("= ").startswith("1 passed, 6 skipped in ")
+    assert lines[-1].strip("= ").startswith("1 passed, 7 skipped in ")
 
 
 def test_required(tmp_path: Path) -> None:
     lines = outcome(tmp_path, require=True)
     assert [line for line in lines if line.startswith("left out: ")] == ["left out: real Flux (no flux)"]
-    assert lines[-1].strip("= ").startswith("1 passed, 1 skipped, 5 errors in ")
+    assert lines[-1].strip("= ").startswith("1 passed, 1 skipped, 6 errors in ")
     assert f"{REQUIRE}=1, but real SSH cannot be run: no sshd" in lines
 
 

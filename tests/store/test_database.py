@@ -7,6 +7,7 @@ import contextlib
 import resource
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
@@ -58,6 +59,16 @@ async def test_it_opens_when_used_and_closes_when_told(database: Database) -> No
     await database.close()
     was_open.append(database.is_open)
     assert was_open == [False, True, False]
+    assert await numbers(database) == [1]
+
+
+async def test_it_closes_for_a_caller_that_is_cancelled_too(database: Database) -> None:
+    await insert(database, 1)
+    before = threading.active_count()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await database.close()
+    assert threading.active_count() == before - 1  # its thread has ended, and with it the connection
     assert await numbers(database) == [1]
 
 

@@ -254,6 +254,7 @@ def test_a_database_of_the_release_before_is_brought_up_to_date_by_whoever_asks_
         "VALUES (0, 'H', 1, 'ready', 0, 2, '', '', '', 'w', 1, 1, 'h', 1, 'ready')"
     )
     change(tmp_path, job)
+    change(tmp_path, "INSERT INTO tally (workflow_id, state, jobs) VALUES ('w', 'ready', 1)")
     jobs, total = list_jobs(tmp_path / DB, "w", ALL, limit=1, offset=0, order="id")
     assert (total, jobs[0].name) == (1, "h")
     assert (tmp_path / "workflow.db.v1.bak").exists()

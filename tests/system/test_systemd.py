@@ -141,7 +141,7 @@ async def inside(home: Path, manager: Manager) -> Any:
         tasks.start_soon(daemon.run)
         await anyio.to_thread.run_sync(manager.hear_until, "READY")
         yield daemon
-        tasks.cancel_scope.cancel()
+        os.kill(os.getpid(), signal.SIGTERM)  # cancelled, it would leave its database to a thread
 
 
 async def heard_soon(manager: Manager, wanted: str) -> None:

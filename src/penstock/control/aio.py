@@ -69,9 +69,10 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections; the next call opens another."""
-        while self._idle:
-            await self._idle.pop().aclose()
+        """Close all connections, also for a caller that is being cancelled; the next call opens another."""
+        with anyio.CancelScope(shield=True):  # closing waits for nobody
+            while self._idle:
+                await self._idle.pop().aclose()
 
     ping = _verb(messages.Ping)
     submit = _verb(messages.Submit)

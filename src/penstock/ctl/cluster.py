@@ -41,7 +41,7 @@ def clusters(ctl: Ctl, name: str | None, report: bool) -> None:
         if ctl.json:
             ctl.emit(info)
         else:
-            ctl.pairs(_pairs(info))
+            ctl.pairs(about_cluster(info))
 
 
 @click.group("cluster")
@@ -103,7 +103,8 @@ def _find(ctl: Ctl, name: str) -> ClusterInfo:
     return known[name]
 
 
-def _pairs(info: ClusterInfo) -> list[tuple[str, str]]:
+def about_cluster(info: ClusterInfo) -> list[tuple[str, str]]:
+    """What is known of a cluster without asking it, as names and values."""
     pairs = [("cluster", f"{info.name} ({info.version or info.kind})")]
     pairs.append(("state", info.state + (f": {info.reason}" if info.reason else "")))
     submissions = f"{info.submissions_running} running, {info.submissions_waiting} waiting"
@@ -138,7 +139,7 @@ def _show_report(ctl: Ctl, report: ClusterReport) -> None:
     connection = f"{report.sessions} of {report.sessions_max} sessions in use, {report.cluster.connects} connects"
     ctl.pairs(
         [
-            *_pairs(report.cluster),
+            *about_cluster(report.cluster),
             ("connected", f"since {local_time(report.connected_since)}, {connection}"),
             ("spool", f"{report.spool}, listed every {duration(report.listing_s)} while something runs"),
             ("rate limit", f"told {report.rate_limited} times that we ask too often"),

@@ -53,6 +53,7 @@ _MODULES: Final = {
     "log": "daemon_log",
     "logs": "follow",
     "watch": "follow",
+    "top": "top.command",
     "pause": "change",
     "resume": "change",
     "cancel": "change",

@@ -40,7 +40,7 @@ _FRAME_MOST: Final = 8
 """More than the characters around one column's cells."""
 _RICH_MOST: Final = 500
 """Rows that are worth laying out for a terminal, which takes a millisecond and more each."""
-_COLOURS: Final = {
+COLOURS: Final = {
     "completed": "green",
     "running": "cyan",
     "collecting": "cyan",
@@ -139,7 +139,7 @@ class Ctl:
             justify: JustifyMethod = "right" if to_right else "left"
             table.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
         for row in cells:
-            table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+            table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
         longest = [max(cell_len(line[index]) for line in (names, *cells)) for index in range(len(names))]
         foldable = (length - _FOLDED_LEAST for length, name in zip(longest, names, strict=True) if name in _FOLDED)
         unfolded = self.console.options.update(width=sum(longest) + _FRAME_MOST * len(names))

@@ -18,7 +18,7 @@ from penstock.actors.supervisor import Supervisor
 from penstock.daemon.systemd import ServiceManager
 from penstock.store.database import BusyGuard
 
-_EVERY_S: Final = 30.0
+_EVERY_S: Final = 60.0
 """How often it is asked where no service manager waits for it."""
 _TURNS: Final = 4  # in the time after which the service manager loses its patience
 _LIMIT_TURNS: Final = 2  # an answer may take so many of them

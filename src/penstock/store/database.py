@@ -45,10 +45,10 @@ class Database:
             await self._prepare(create=True)
 
     async def close(self) -> None:
-        """Closes the connection; the next use opens it again."""
+        """Closes the connection; the next use opens it again. Cancelled or not: it would keep its thread and files."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with self._busy():
+            with self._busy(), CancelScope(shield=True):
                 await connection.close()
 
     @contextlib.asynccontextmanager
