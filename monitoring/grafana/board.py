@@ -47,7 +47,8 @@ COLOURS: Final = {
 """A state has one colour wherever it is shown."""
 _SOURCE: Final = shape.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _TAG: Final = "penstock"
-_DAEMON: Final = 'instance=~"$instance"'
+_DAEMON: Final = 'job="penstock",instance=~"$instance"'
+"""With the job's name, since other things that Prometheus watches have `up` and `process_*`, too."""
 
 
 class Query(NamedTuple):
@@ -174,9 +175,9 @@ def bars(title: str, unit: str, about: str, *queries: Query, width: int = 8, ste
 
 
 def rows(title: str, about: str, by: Sequence[str], columns: Sequence[Column], *, height: int = 9) -> Panel:
-    """A table with a row for each value of the labels `by`; the first of them opens its dashboard."""
+    """A table with a row for each value of the labels `by`, on each daemon; the first label opens its dashboard."""
     letters = [chr(ord("A") + place) for place in range(len(columns))]
-    order = [*by, *(f"Value #{letter}" for letter in letters)]
+    order = [*by, "instance", *(f"Value #{letter}" for letter in letters)]
     names = {f"Value #{letter}": column.title for letter, column in zip(letters, columns, strict=True)}
     organize = {
         "excludeByName": {"Time": True} | {name: True for name, title in names.items() if not title},
@@ -201,7 +202,9 @@ def rows(title: str, about: str, by: Sequence[str], columns: Sequence[Column], *
                 model.DataTransformerConfig(id_val="organize", options=organize),
             ]
         )
-        .override_by_name(by[0], [_property("links", [_link(by[0], "${__value.raw}")])])
+        .override_by_name(
+            by[0], [_property("links", [_link(by[0], "${__value.raw}", "var-instance=${__data.fields.instance}")])]
+        )
     )
     for column in filter(lambda column: column.title, columns):
         panel.override_by_name(column.title, _column_properties(column))
@@ -244,7 +247,7 @@ def board(
             .enable(enable=True)
             .hide(hide=False)
             .icon_color("purple")
-            .expr('changes(process_start_time_seconds{instance=~"$instance"}[$__rate_interval]) > 0')
+            .expr(f"changes(process_start_time_seconds{{{_DAEMON}}}[$__rate_interval]) > 0")
         )
     )
     for section in sections:
@@ -314,9 +317,9 @@ def _column_properties(column: Column) -> list[model.DynamicConfigValue]:
     return properties
 
 
-def _link(kind: str, value: str) -> dict[str, object]:
-    """To the dashboard of a workflow or a cluster."""
-    query = f"var-datasource=${{datasource}}&${{instance:queryparam}}&var-{kind}={value}"
+def _link(kind: str, value: str, daemon: str = "${instance:queryparam}") -> dict[str, object]:
+    """To the dashboard of a workflow or a cluster, of the daemons that are chosen or of one."""
+    query = f"var-datasource=${{datasource}}&{daemon}&var-{kind}={value}"
     return {
         "title": f"Open this {kind}",
         "url": f"/d/penstock-{kind}?{query}&${{__url_time_range}}",

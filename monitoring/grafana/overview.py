@@ -9,7 +9,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from .board import BAD, GOOD, ODD, UP, Column, Query, Section, bars, board, figure, lines, rows, variable
 from .expression import ENDED, FAILED, JUDGED, or_zero, per_minute, quantile
 
-_JOBS: Final = "sum by (workflow, cluster) (penstock_jobs{$here%s})"
+_EACH: Final = "by (instance, workflow, cluster)"
+_JOBS: Final = f"sum {_EACH} (penstock_jobs{{$here%s}})"
 _NONE_IS_GOOD: Final = [(0, GOOD), (1, BAD)]
 
 _GLANCE: Final = Section(
@@ -152,16 +153,16 @@ _TABLES: Final = Section(
             "`(others)`. Click a name for its dashboard.",
             ["workflow", "cluster", "state"],
             [
-                Column("", "max by (workflow, cluster, state) (penstock_workflow_state{$here} > 0)"),
+                Column("", "max by (instance, workflow, cluster, state) (penstock_workflow_state{$here} > 0)"),
                 Column("jobs", _JOBS % ""),
                 Column("ended", f"{_JOBS % (',' + ENDED)} / {_JOBS % ''}", "percentunit"),
                 Column("running", _JOBS % ',state="running"'),
                 Column("failed", _JOBS % ',state=~"failed|timeout"', steps=_NONE_IS_GOOD),
-                Column("slots used", "max by (workflow, cluster) (penstock_workflow_slots_used{$here})"),
-                Column("slots", "max by (workflow, cluster) (penstock_workflow_slots{$here})"),
+                Column("slots used", f"max {_EACH} (penstock_workflow_slots_used{{$here}})"),
+                Column("slots", f"max {_EACH} (penstock_workflow_slots{{$here}})"),
                 Column(
                     "since progress",
-                    "time() - max by (workflow, cluster) (penstock_workflow_progress_timestamp_seconds{$here})",
+                    f"time() - max {_EACH} (penstock_workflow_progress_timestamp_seconds{{$here}})",
                     "s",
                     steps=[(0, GOOD), (3600, ODD), (86400, BAD)],
                 ),
@@ -172,14 +173,31 @@ _TABLES: Final = Section(
             "Every cluster of the configuration. Click a name for its dashboard.",
             ["cluster"],
             [
-                Column("up", "min by (cluster) (penstock_cluster_up{$here})", steps=[(0, BAD), (1, GOOD)], words=UP),
-                Column("our jobs running", "sum by (cluster) (penstock_scheduler_jobs_running{$here})"),
-                Column("our jobs queued", "sum by (cluster) (penstock_scheduler_jobs_queued{$here})"),
-                Column("in doubt", "sum by (cluster) (penstock_attempts_in_doubt{$here})", steps=[(0, GOOD), (1, ODD)]),
-                Column("questions", "sum by (cluster) (penstock_questions_open{$here})", steps=[(0, GOOD), (1, ODD)]),
-                Column("submissions waiting", "sum by (cluster) (penstock_cluster_submissions_waiting{$here})"),
-                Column("queries left", 'min by (cluster) (penstock_scheduler_call_budget{$here,kind="query"})'),
-                Column("ended a minute", per_minute("penstock_attempts_ended_total", "cluster")),
+                Column(
+                    "up",
+                    "min by (instance, cluster) (penstock_cluster_up{$here})",
+                    steps=[(0, BAD), (1, GOOD)],
+                    words=UP,
+                ),
+                Column("our jobs running", "sum by (instance, cluster) (penstock_scheduler_jobs_running{$here})"),
+                Column("our jobs queued", "sum by (instance, cluster) (penstock_scheduler_jobs_queued{$here})"),
+                Column(
+                    "in doubt",
+                    "sum by (instance, cluster) (penstock_attempts_in_doubt{$here})",
+                    steps=[(0, GOOD), (1, ODD)],
+                ),
+                Column(
+                    "questions",
+                    "sum by (instance, cluster) (penstock_questions_open{$here})",
+                    steps=[(0, GOOD), (1, ODD)],
+                ),
+                Column(
+                    "submissions waiting", "sum by (instance, cluster) (penstock_cluster_submissions_waiting{$here})"
+                ),
+                Column(
+                    "queries left", 'min by (instance, cluster) (penstock_scheduler_call_budget{$here,kind="query"})'
+                ),
+                Column("ended a minute", per_minute("penstock_attempts_ended_total", "instance, cluster")),
             ],
             height=7,
         ),

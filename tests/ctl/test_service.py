@@ -131,6 +131,17 @@ def test_a_person_s_socket_is_where_that_person_s_penstockctl_looks(
     assert f'Environment="PENSTOCK_STATE_DIR={root}/state"\n' in service_drop_in
 
 
+def test_a_path_is_meant_from_where_it_was_said(
+    root: Path, ctl: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "mine.toml").touch()
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PENSTOCK_CONFIG", "mine.toml")
+    assert ctl("install", "--user")[0] == 0
+    drop_in = (root / USER_UNITS / f"{SERVICE}.d/10-installation.conf").read_text()
+    assert f'Environment="PENSTOCK_CONFIG={root}/mine.toml"\n' in drop_in
+
+
 def test_where_other_hosts_see_the_units_one_host_runs_them() -> None:
     socket = Path("/home/.local/state/penstock/penstockd.sock")
     person = Person(Path("/home"), Path("/home/.config"), {}, socket, host="login1")
@@ -145,6 +156,17 @@ def test_files_are_removed_with_their_folders(root: Path, ctl: Callable[..., tup
     assert ctl("uninstall")[0] == 0
     assert installed(root) == {"etc/penstock/config.toml": (ROOT / "systemd/config.toml").read_text()}
     assert not (root / SYSTEM_UNITS / f"{SERVICE}.d").exists()
+    assert ctl("uninstall") == (0, "no service of the system is installed\n")
+
+
+def test_the_status_where_systemd_does_not_answer(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "shown", lambda *_, **__: {})
+    assert main(["service", "status"]) == 1
+    said = capsys.readouterr().out
+    assert f"{SERVICE}  not known: systemd does not answer" in said
+    assert "installed" not in said
 
 
 def test_words_of_a_unit_file_mean_themselves() -> None:

@@ -111,7 +111,28 @@ def test_every_variable_that_is_used_is_there(name: str) -> None:
     used = set(re.findall(r"\$\{?(\w+)", json.dumps([board["panels"], board["templating"], board["annotations"]])))
     known = {variable["name"] for variable in board["templating"]["list"]}
     assert {"datasource", "instance"} <= known
-    assert used - known <= {"__rate_interval", "__url_time_range", "__value", "__field", "__all"}
+    assert used - known <= {"__rate_interval", "__url_time_range", "__value", "__field", "__data", "__all"}
+
+
+@every_board
+def test_nothing_of_what_else_prometheus_watches_is_shown(name: str) -> None:
+    """Its own `up`, and every exporter's memory and CPU, are in the same Prometheus."""
+    board = load(name)
+    shown = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    for expression in [*shown, *(note["expr"] for note in board["annotations"]["list"])]:
+        chosen = re.findall(r"\{[^}]*\}", expression)
+        assert chosen
+        assert all('job="penstock"' in matchers for matchers in chosen), expression
+
+
+def test_workflows_and_clusters_of_several_daemons_are_not_summed() -> None:
+    """Everybody's daemon has a cluster `local`, and may have a workflow `first`."""
+    tables = [panel for panel in load("overview.json")["panels"] if panel["type"] == "table"]
+    assert {panel["title"] for panel in tables} == {"Workflows", "Clusters"}
+    for panel in tables:
+        for target in panel["targets"]:
+            assert set(re.findall(r"by \((\w+),", target["expr"])) == {"instance"}, target["expr"]
+        assert "var-instance=${__data.fields.instance}" in json.dumps(panel)
 
 
 @every_board

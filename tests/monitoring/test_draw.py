@@ -49,6 +49,6 @@ def test_variables_are_filled_in() -> None:
 def test_a_dashboard_is_read_with_its_tables() -> None:
     panels = {panel.title: panel for panel in read_panels(FOLDER / "overview.json")}
     assert panels["Jobs by state"].stacked
-    assert panels["Workflows"].labels == ("workflow", "cluster", "state")
+    assert panels["Workflows"].labels == ("workflow", "cluster", "state", "instance")
     assert [target.title for target in panels["Workflows"].targets][:3] == ["", "jobs", "ended"]
     assert panels["Daemon"].words == {"0": "down", "1": "up"}

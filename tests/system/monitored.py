@@ -18,6 +18,8 @@ from tests.services.prometheus import RealPrometheus
 from tests.system.backends import NAME, Backend
 from tests.system.conftest import Gate, eventually, toml
 
+from penstock.domain.views import Selection
+
 ROOT: Final = Path(__file__).parents[2]
 _PROMETHEUS: Final = ROOT / "monitoring" / "prometheus"
 STAND_IN: Final = ROOT / "tests" / "standins" / "orca"
@@ -83,7 +85,7 @@ class Monitored:
     # ---- what it runs ----
 
     def begin(self, gate: Gate, *, jobs: int = 15) -> None:
-        """Failures and retries on Slurm, a remedy, waits for a licence, a paused and a faulted workflow.
+        """Failures and retries on Slurm, a remedy, waits for a licence, held jobs, a paused and a faulted workflow.
 
         `screen` has a job that waits at the gate, so that it is there for as long as it is looked at.
         """
@@ -95,6 +97,9 @@ class Monitored:
             self.submit(name, "sleep 0.5", "local", 2, slots=2, locks={"resources": {"licence": 1}})
         self.submit_orca("orca")
         damaged = self.submit("damaged", "sleep 1", "local", 4, slots=1)
+        self.submit("held", "sleep 1", NAME, 10, slots=1)
+        eventually(lambda: self._open("held").get("ready"), "its jobs are there")
+        self.daemon.client.pause("held", Selection(statuses=("ready",)))
         gate.next_started()
         (damaged / "workflow.db").unlink()
 

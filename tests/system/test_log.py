@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.system.conftest import DAEMON, Gate, Penstockd, eventually
 
 from penstock.domain.log_line import LEVELS
@@ -94,6 +95,20 @@ def test_it_is_read_from_memory_filtered_and_as_text(daemon: Penstockd) -> None:
     assert daemon.ctl("log", "--level", "error").stdout == ""
     assert "workflow completed" in daemon.ctl("log", "--cluster", "local", "--since", "1h").stdout
     assert len(daemon.ctl("log", "-n", "2").stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("wrong", [("c",), ("c", "-f"), ("--cluster", "hpc"), ("--cluster", "hpc", "-f")])
+def test_what_is_not_there_is_refused_rather_than_waited_for(wrong: tuple[str, ...], daemon: Penstockd) -> None:
+    done = daemon.ctl("log", *wrong)
+    assert done.returncode == 2
+    assert "there is no" in done.stderr
+
+
+def test_of_a_deleted_workflow_there_still_are_lines(daemon: Penstockd) -> None:
+    daemon.submit_command("a", "true")
+    daemon.wait("a")
+    assert daemon.ctl("delete", "a", "--yes").returncode == 0
+    assert "workflow completed" in daemon.ctl("log", "a").stdout
 
 
 def test_who_follows_sees_the_end_of_one_daemon_and_the_beginning_of_the_next(daemon: Penstockd) -> None:

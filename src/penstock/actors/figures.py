@@ -35,6 +35,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.submissions: Counter[str] = Counter()  # cluster
+        self.refusals: Counter[str] = Counter()  # cluster
         self.attempts: Counter[tuple[str, str, str]] = Counter()  # cluster, end, failure
         self.retries: Counter[tuple[str, str]] = Counter()  # cluster, failure
         self.remedies = BoundedTally()  # engine, rule: specs may name rules as they like

@@ -29,7 +29,7 @@ from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
 from penstock.domain.revision import Revision
 from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import ACTIVE, ENDED, JobState, WorkflowState, public_counts
+from penstock.domain.states import ACTIVE, ENDED, PAUSED_BY_REQUEST, JobState, WorkflowState, public_counts
 from penstock.domain.subject import overlaid
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import ANALYSIS, UNFOLD, Step, StepView, View
@@ -247,7 +247,7 @@ class Ledger:
     async def pause(self, selection: Selection | None) -> Touched:
         """Starts nothing more; with a selection, holds those jobs."""
         if selection is None:
-            return await self._switch(WorkflowState.RUNNING, WorkflowState.PAUSED, "paused by request")
+            return await self._switch(WorkflowState.RUNNING, WorkflowState.PAUSED, PAUSED_BY_REQUEST)
         return await self._move(selection, JobState.READY, JobState.HELD, "jobs_held")
 
     def refuse_record(self) -> None:
@@ -394,6 +394,7 @@ class Ledger:
                 "and submit it with another [scheduler] or [resources]"
             )
             await self.set_state(WorkflowState.PAUSED, reason, Event("workflow_paused", 0, {"reason": reason}))
+            self._board.figures.refusals[cluster] += 1
 
     async def set_state(
         self,

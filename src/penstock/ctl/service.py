@@ -108,8 +108,12 @@ def status(ctl: Ctl, user: bool) -> int:
     else:
         ctl.pairs((path, state) for path, state in states.items())
         for unit, found in units.items():
-            active = f"{found.get('ActiveState', 'unknown')} ({found.get('SubState', '-')})"
-            ctl.line(f"{unit}  {active}, {found.get('UnitFileState') or 'not installed'}")
+            if not found:
+                ctl.line(f"{unit}  not known: systemd does not answer")
+                continue
+            ctl.line(
+                f"{unit}  {found['ActiveState']} ({found['SubState']}), {found['UnitFileState'] or 'not installed'}"
+            )
             if found.get("StatusText"):
                 ctl.line(f"  {found['StatusText']}; pid {found['MainPID']}, {found['NRestarts']} restarts")
         if stays is False:
@@ -141,6 +145,9 @@ def uninstall(ctl: Ctl, user: bool, root: Path, force: bool) -> None:
         return
     for path in removed:
         ctl.line(f"removed: {path}")
+    if not removed:
+        ctl.line("no service of your own is installed" if user else "no service of the system is installed")
+        return
     ctl.line(f"Next: {systemctl} daemon-reload")
 
 

@@ -85,7 +85,7 @@ def system_files(shipped: Path, penstockd: Path) -> list[UnitFile]:
 def user_files(shipped: Path, penstockd: Path, person: Person) -> list[UnitFile]:
     """The files of one person's service."""
     units = person.config_home / "systemd" / "user"
-    kept = {name: value for name in _CARRIED if (value := person.environ.get(name))}
+    kept = {name: _meant(name, value) for name in _CARRIED if (value := person.environ.get(name))}
     command = _program(penstockd)
     only_here = f"[Unit]\nConditionHost={person.host}\n\n" if person.host else ""
     lines = "".join(f"Environment={quoted(f'{name}={value}')}\n" for name, value in kept.items())
@@ -113,6 +113,11 @@ def quoted(text: str) -> str:
         raise SpecError(f"{text!r} holds characters that a unit file cannot")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
+
+
+def _meant(name: str, value: str) -> str:
+    """A variable's value wherever it is looked at: a path that was meant from here as an absolute one."""
+    return value if name == "PATH" else str(Path(value).expanduser().absolute())
 
 
 def _program(path: Path) -> str:

@@ -6,7 +6,7 @@ import grp
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -146,6 +146,10 @@ def parse_config(text: str, file: str) -> Config:
         settings.check_layer(settings.Layer(file, config.workflow))
     except msgspec.ValidationError as error:
         message, key = readable_error(str(error))
+        table, _, name = key.partition(".")
+        wanted = get_type_hints(DaemonTable).get(name) if table == "daemon" else None
+        if get_origin(wanted) is Literal:
+            message += f"; one of {', '.join(get_args(wanted))}"
         raise SpecError(message, file=file, line=locate_key(text, key), key=key or None) from error
     except SpecError as error:
         key = error.key or ""

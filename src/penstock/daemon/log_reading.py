@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Final
 
 import anyio
@@ -30,8 +30,13 @@ def fits(line: LogLine, request: m.ReadLog) -> bool:
     )
 
 
-async def read_log(ring: LogRing, request: m.ReadLog) -> AsyncGenerator[m.AnyItem]:
-    """The lines; SpecError for a request that cannot be meant so. See `messages.ReadLog`."""
+async def read_log(
+    ring: LogRing, request: m.ReadLog, check_known: Callable[[m.ReadLog], None] = lambda _: None
+) -> AsyncGenerator[m.AnyItem]:
+    """The lines; SpecError for a request that cannot be meant so. See `messages.ReadLog`.
+
+    Where no line fits, `check_known` refuses what is not there: a deleted workflow may have lines yet.
+    """
     _check(request)
     news = anyio.Event()
     loop = asyncio.get_running_loop()
@@ -45,7 +50,10 @@ async def read_log(ring: LogRing, request: m.ReadLog) -> AsyncGenerator[m.AnyIte
         if last is None:
             kept = ring.kept()
             last = kept[-1].seq if kept else ring.newest
-            for line in (await _fitting(reversed(kept), request, request.lines))[::-1]:
+            found = await _fitting(reversed(kept), request, request.lines)
+            if not found:
+                check_known(request)
+            for line in found[::-1]:
                 yield line
         while True:
             news = anyio.Event()

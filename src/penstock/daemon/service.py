@@ -59,6 +59,7 @@ from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, in_file, 
 from penstock.domain.states import JobState, WorkflowState
 from penstock.domain.views import (
     AnalysisInfo,
+    ClusterInfo,
     ClusterReport,
     ConclusionInfo,
     Finding,
@@ -349,10 +350,14 @@ class Service:
         status = await anyio.to_thread.run_sync(_what_became, info, failed)
         return msgspec.structs.replace(status, database=database)
 
+    def _cluster(self, name: str) -> ClusterInfo:
+        try:
+            return self._board.clusters[name]
+        except KeyError:
+            raise NotFoundError(f"there is no cluster {name!r}; known: {', '.join(self._board.clusters)}") from None
+
     def _desk_for(self, cluster: str) -> ClusterDesk:
-        info = self._board.clusters.get(cluster)
-        if info is None:
-            raise NotFoundError(f"there is no cluster {cluster!r}; known: {', '.join(self._board.clusters)}")
+        info = self._cluster(cluster)
         if info.kind == LOCAL:
             raise ConflictError(f"cluster {cluster} has no scheduler; all there is to say: penstockctl clusters")
         return self._desk
@@ -438,9 +443,15 @@ class Service:
             case m.Logs():
                 return self._streams.logs(request)
             case m.ReadLog():
-                return read_log(self._ring, request)
+                return read_log(self._ring, request, self._check_known)
             case m.CheckCluster(name):
                 return self._check(name)
+
+    def _check_known(self, request: m.ReadLog) -> None:
+        if request.id is not None:
+            self._workflows.info(request.id)
+        if request.cluster is not None:
+            self._cluster(request.cluster)
 
     async def _check(self, name: str) -> AsyncGenerator[m.AnyItem]:
         async with aclosing(self._desk_for(name).check(name)) as findings:

@@ -19,6 +19,10 @@ class WorkflowState(StrEnum):
     FAULTED = "faulted"  # its database cannot be used; siblings go on
 
 
+PAUSED_BY_REQUEST: Final = "paused by request"
+"""The reason of a workflow that a person has paused, and that so waits for nobody."""
+
+
 class Status(StrEnum):
     """The public `status` column: coarse and stable, so that old queries keep working."""
 

@@ -18,6 +18,7 @@ from penstock.ctl.doctor.contact import (
 )
 from penstock.ctl.doctor.process import Process
 from penstock.domain.errors import ForbiddenError, PenstockError, UnreachableError, VersionError
+from penstock.domain.states import PAUSED_BY_REQUEST
 from penstock.testing.scripted_daemon import ScriptedDaemon
 
 PONG = Pong(7, "1.2.0", 60.0, "built-in", 1.0)
@@ -104,7 +105,7 @@ def test_numbers_of_versions() -> None:
 def test_workflows_that_wait_for_somebody() -> None:
     faulted = msgspec.structs.replace(INFO, id="bad", state="faulted", reason="disk full")
     stopped = msgspec.structs.replace(INFO, id="still", state="paused", reason="refused: no such account")
-    paused = msgspec.structs.replace(INFO, id="calm", state="paused", reason=None)
+    paused = msgspec.structs.replace(INFO, id="calm", state="paused", reason=PAUSED_BY_REQUEST)
     doubtful = msgspec.structs.replace(INFO, id="who", states={"in_doubt": 2})
     found = judge_workflows(msgspec.structs.replace(SEEN, workflows=(INFO, faulted, stopped, paused, doubtful)))
     assert [(finding.what, finding.level) for finding in found] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -101,3 +102,14 @@ def test_what_is_no_path_for_a_token(path: str) -> None:
     with pytest.raises(SpecError, match="is no path") as caught:
         Config(DaemonTable(metrics_token_file=path)).metrics_token()
     assert caught.value.key == "daemon.metrics_token_file"
+
+
+def test_a_token_that_root_has_made_for_the_daemon_s_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one would not help."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(SpecError, match=rf"cannot be read by .*; chown {os.geteuid()} {tmp_path}/token$"):
+        read_token(tmp_path / "token")

@@ -56,6 +56,18 @@ async def test_attempts_retries_and_latencies(tmp_path: Path) -> None:
         assert not [name for name in found if 'workflow="w"' in name]  # it has ended
 
 
+async def test_a_workflow_that_a_scheduler_refuses_is_counted_once(tmp_path: Path) -> None:
+    async with Campaign(tmp_path, 6, slots=3, queueing=Queueing()) as run:
+        metrics = metrics_of(run)
+        run.world.refusal = "Invalid account"
+        await run.until(lambda: run.states() == {"ready": 6} and run.info.state == "paused")
+        assert read(metrics)[f"refusals_total{{{CLUSTER}}}"] == 1
+        run.world.refusal = None
+        await run.ask(ResumeWorkflow(None))
+        assert await run.until_ended() == "completed"
+        assert read(metrics)[f"refusals_total{{{CLUSTER}}}"] == 1
+
+
 async def test_a_remedy_is_counted_by_its_rule(tmp_path: Path) -> None:
     rule = Rule("louder", FailureClass.EXIT_CODE, change={"keep": Change(append=["log"])})
     behaviour = Behaviour(fails=1.0)

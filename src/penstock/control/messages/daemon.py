@@ -89,7 +89,8 @@ class ReadLog(Request[Done], frozen=True):
 
     They fit that are of this workflow, job (of that workflow) and cluster, of this level or above, and not older than
     `since` (seconds since the epoch). With `after`, all that came after the line of that number instead. With
-    `follow`, those that come, too, until the client leaves.
+    `follow`, those that come, too, until the client leaves. A workflow or cluster that is neither there nor in the log
+    is refused.
     """
 
     id: str | None = None

@@ -14,7 +14,7 @@ from penstock.ctl.doctor.finding import note, problem, warning, well
 from penstock.ctl.doctor.process import Process
 from penstock.ctl.text import duration
 from penstock.domain.errors import ForbiddenError, PenstockError, ProtocolError, UnreachableError, VersionError
-from penstock.domain.states import JobState, WorkflowState
+from penstock.domain.states import PAUSED_BY_REQUEST, JobState, WorkflowState
 from penstock.domain.views import ClusterInfo, Finding, WorkflowInfo
 
 _PINGS: Final = 5
@@ -129,7 +129,9 @@ def judge_workflows(seen: Contact) -> list[Finding]:
     for workflow in faulted[:_SHOWN]:
         remedy = f"mend the cause, then: penstockctl resume {workflow.id}"
         findings.append(problem(f"workflow {workflow.id}", f"faulted: {workflow.reason or 'no reason given'}", remedy))
-    stopped = [w for w in seen.workflows if w.state == WorkflowState.PAUSED and w.reason]
+    stopped = [
+        w for w in seen.workflows if w.state == WorkflowState.PAUSED and w.reason not in (None, PAUSED_BY_REQUEST)
+    ]
     for workflow in stopped[:_SHOWN]:
         remedy = f"mend the cause, then: penstockctl resume {workflow.id}"
         findings.append(warning(f"workflow {workflow.id}", f"paused: {workflow.reason}", remedy))

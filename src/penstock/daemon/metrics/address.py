@@ -90,6 +90,10 @@ def read_token(path: Path) -> Token:
             text = os.read(descriptor, _TOKEN_MOST + 2) if stat.S_ISREG(found.st_mode) else b""
         finally:
             os.close(descriptor)
+    except PermissionError as error:
+        uid = os.geteuid()
+        message = f"the token's file {path} cannot be read by the daemon's account (uid {uid}); chown {uid} {path}"
+        raise SpecError(message) from error
     except OSError as error:
         raise SpecError(f"the token's file {path} cannot be read: {error.strerror}; {advice}") from error
     if not stat.S_ISREG(found.st_mode):

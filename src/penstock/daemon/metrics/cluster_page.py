@@ -70,8 +70,9 @@ def _add_counts(page: Page, sources: Sources, clusters: list[str]) -> None:
     retries = {(name, str(failure)): 0 for name in clusters for failure in _FAILURES}
     page.add(f.RETRIES, (retries | dict(figures.retries)).items())
     page.add(f.REMEDIES, figures.remedies.counts().items())
-    told = dict.fromkeys(clusters, 0) | dict(figures.submissions)
-    page.add(f.SUBMISSIONS, (((name,), count) for name, count in told.items()))
+    for family, counts in ((f.SUBMISSIONS, figures.submissions), (f.REFUSALS, figures.refusals)):
+        told = dict.fromkeys(clusters, 0) | dict(counts)
+        page.add(family, (((name,), count) for name, count in told.items()))
     for family, histograms in (
         (f.SUBMISSION_SECONDS, figures.placing_s),
         (f.JOB_WAIT_SECONDS, figures.waiting_s),

@@ -53,6 +53,7 @@ ATTEMPTS_ENDED = _counter("attempts_ended", "Attempts that ended, by how and why
 RETRIES = _counter("retries", "Failed attempts that are followed by another, unchanged", "cluster", "failure")
 REMEDIES = _counter("remedies", "Failed attempts that are followed by another, changed by a rule", "engine", "rule")
 SUBMISSIONS = _counter("submissions", "Submissions told to a cluster", "cluster")
+REFUSALS = _counter("refusals", "Workflows paused because the scheduler refuses their jobs", "cluster")
 SUBMISSION_SECONDS = _histogram(
     "submission_seconds", "From a submission being handed to the cluster until it was placed there", "cluster"
 )
