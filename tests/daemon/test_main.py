@@ -6,8 +6,9 @@ import errno
 
 import pytest
 
-from penstock.daemon.daemon import AlreadyRunningError, BrokeDownError
+from penstock.daemon.daemon import BrokeDownError
 from penstock.daemon.main import may_pass
+from penstock.daemon.state_directory import AlreadyRunningError
 from penstock.domain.errors import PenstockError, SpecError, StoreError
 
 

@@ -127,7 +127,7 @@ async def test_a_file_server_with_many_directories_takes_one_thread(
         return msgspec.structs.replace(measure(directory, at), device=7 if "nfs" in directory else len(directory))
 
     monkeypatch.setattr(surveys, "measure_disk", hanging)
-    monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 0.2)
+    monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 2.0)
     clock, board = VirtualClock(), Board()
     (tmp_path / "state").mkdir()
     for number in range(20):
@@ -141,7 +141,7 @@ async def test_a_file_server_with_many_directories_takes_one_thread(
             answers.clear()
             await clock.advance(1200.0)
             assert survey.database_bytes(clock.monotonic()).keys() == {"well"}
-            assert len(survey._rounds) == 1
+            assert len([one for one in survey._rounds.values() if "nfs" in one.inside]) == 1
             board.workflows.clear()
             answers.set()
             await clock.advance(120.0)
