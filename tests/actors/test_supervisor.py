@@ -301,13 +301,19 @@ async def test_what_an_actor_and_its_tasks_log_says_whose_it_is() -> None:
     assert "actor" not in logs[-1]
 
 
-@pytest.mark.parametrize("how", ["raised", "task"])
+@pytest.mark.parametrize("how", ["raised", "task", "errand"])
 async def test_a_cancellation_by_nobody_breaks_the_actor_and_nothing_else(how: str) -> None:
     """A task group would take it for a reason to end all its children without a word, and the daemon with them."""
 
-    def cancel(_: Actor[Any]) -> None:
+    async def errand() -> None:
+        raise anyio.get_cancelled_exc_class()
+
+    def cancel(parrot: Actor[Any]) -> None:
         if how == "raised":
             raise anyio.get_cancelled_exc_class()
+        if how == "errand":
+            parrot.tasks.start_soon(errand)
+            return
         task = asyncio.current_task()
         assert task is not None
         task.cancel()

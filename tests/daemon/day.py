@@ -144,6 +144,7 @@ class Day:
             try:
                 yield
             finally:
+                self._logs.close()
                 logging.captureWarnings(capture=False)
                 root.handlers = handlers
                 structlog.reset_defaults()

@@ -177,7 +177,15 @@ def test_metrics_move_with_a_restart_only() -> None:
     config, warnings = merge_reload(before, after)
     assert warnings == ["metrics are served elsewhere with a restart only"]
     assert config.daemon.metrics_workflows == 5
+    assert config.daemon.metrics == "127.0.0.1:1"
     assert merge_reload(before, before)[1] == []
+
+
+@pytest.mark.parametrize("after", ["", "[daemon]\nmetrics = '127.0.0.1:1'\n"])
+def test_an_open_address_keeps_its_token_until_it_is_given_up(after: str) -> None:
+    """The new address needs none, and is not served yet."""
+    before = parse_config("[daemon]\nmetrics = '0.0.0.0:1'\nmetrics_token_file = '/t'\n", "c")
+    assert merge_reload(before, parse_config(after, "c"))[0].daemon.metrics_token_file == "/t"
 
 
 def test_the_trusted_group() -> None:

@@ -90,6 +90,27 @@ async def test_numbers_begin_at_the_clocks_so_that_a_later_daemons_are_greater()
     assert before // 1000 <= ring.first <= after // 1000
 
 
+async def test_what_is_said_while_a_line_is_kept_is_kept_too() -> None:
+    """Memory may be cleared up at any moment, and a destructor may log: on the same thread, which holds the lock."""
+
+    class Bound(int):
+        """Is looked at in the middle of it."""
+
+        def __lt__(self, other: int) -> bool:
+            if not said:
+                said.append(True)
+                put(ring, "the destructor's")
+            return int(self) < other
+
+    said: list[bool] = []
+    ring = LogRing(Bound(10))
+    talker = threading.Thread(target=put, args=(ring, "the line"), daemon=True)
+    talker.start()
+    talker.join(10.0)
+    assert not talker.is_alive()
+    assert await read(ring) == ["the line", "the destructor's"]
+
+
 async def test_who_follows_hears_lines_from_any_thread_and_is_told_of_gaps() -> None:
     ring = LogRing(4)
     put(ring, "old")

@@ -189,7 +189,7 @@ def test_repeats_are_left_out_but_for_debug_and_told_at_the_end() -> None:
     assert len([line for line in said if line["level"] == "debug"]) == MOST + 3
     assert [line["n"] for line in said if line.get("workflow") == "a"] == list(range(MOST))
     assert len([line for line in said if line.get("workflow") == "b"]) == 2
-    logs.flush()
+    logs.close()
     last = lines(stream)[-1]
     assert (last["event"], last["n"], last["repeated"]) == ("full", MOST + 2, 3)
 
@@ -201,17 +201,19 @@ def test_under_systemd_lines_have_a_priority_and_stay_json(tmp_path: Path) -> No
         assert is_journal(stream, {"JOURNAL_STREAM": journal})
         assert not is_journal(stream, {"JOURNAL_STREAM": "1:2"})
         assert not is_journal(io.StringIO(), {"JOURNAL_STREAM": journal})
-        opened("auto", "debug", stream, JOURNAL_STREAM=journal)
+        logs, _ = opened("auto", "debug", stream, JOURNAL_STREAM=journal)
         log = structlog.get_logger()
         log.debug("a")
         log.info("b")
         log.warning("c")
         log.error("d")
+        logs.close()
         rows = Path(stream.name).read_text().splitlines()
         assert [row[:3] for row in rows] == ["<7>", "<6>", "<4>", "<3>"]
         assert [json.loads(row[3:])["event"] for row in rows] == list("abcd")
-        opened("text", "debug", stream, JOURNAL_STREAM=journal)
+        logs, _ = opened("text", "debug", stream, JOURNAL_STREAM=journal)
         log.error("broke", exc_info=ValueError("x"))
+        logs.close()
         assert all(row.startswith("<3>") for row in Path(stream.name).read_text().splitlines()[4:])
 
 

@@ -37,6 +37,9 @@ WRAPPED = (
     "sent bearer {} to it",
     "session_cookie={}",
     "password=b'{}'",
+    "sshpass --password {} ssh host",
+    "['tool', '--api-key', '{}', 'x']",
+    "https://me.blob.core.windows.net/c/x?sv=2022&sig={}&se=2026",
 )
 
 
@@ -63,6 +66,11 @@ def test_private_keys_are_hidden_whole_or_cut_off(before: str, after: str) -> No
     for key in (KEY, KEY[:70], repr(KEY), KEY.replace("OPENSSH ", ""), KEY.replace("OPENSSH", "RSA")):
         shown = Redactor().text(f"{before}{key}{after}")
         assert "b3BlbnNzaC1rZXk" not in shown
+
+
+def test_a_password_in_a_url_may_hold_its_signs() -> None:
+    for password in ("p@ss", "p@s:s@", "a/b@c", "@@"):
+        assert Redactor().text(f"to postgres://me:{password}@db:5432/x") == f"to postgres://{HIDDEN}@db:5432/x"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +144,7 @@ def test_what_is_innocent_stays_as_it_is() -> None:
         "ssh://login.example.org:22/x",
         "sbatch: error: Batch job submission failed: Invalid account",
         "basis set def2-SVP; SCF did not converge in 125 cycles",
+        "unrecognized option --passive; sigma=0.01 in x?a=1",
         "/home/me/work/.penstock/g2: No such file or directory",
     ):
         assert Redactor().text(text) == text
@@ -146,10 +155,11 @@ def test_where_a_secret_is_kept_is_none() -> None:
     environ = {
         "METRICS_TOKEN_FILE": "/etc/penstock/token",
         "API_TOKEN": "abcdefgh12",
+        "SITE_KEY": "abcdefgh34",
         "PASSWORD": "short",
         "HOME": "/x" * 9,
     }
-    assert secrets_of(environ) == {"abcdefgh12"}
+    assert secrets_of(environ) == {"abcdefgh12", "abcdefgh34"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -86,6 +87,16 @@ def test_a_manager_that_does_not_listen_stops_nobody(full: bool, tmp_path: Path)
         with structlog.testing.capture_logs() as log:
             ServiceManager(str(tmp_path / "notify")).ready("fine")
     assert [(line["event"], line["said"]) for line in log] == [("the service manager does not listen", "READY")]
+
+
+def test_want_of_descriptors_is_no_reason_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", exhausted)
+    with structlog.testing.capture_logs() as log:
+        ServiceManager(str(tmp_path / "notify")).feed_watchdog("fine")
+    assert [line["error"] for line in log] == ["[Errno 24] Too many open files"]
 
 
 @pytest.mark.parametrize(

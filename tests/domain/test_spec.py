@@ -205,6 +205,11 @@ def test_broken_toml_says_where(text: str, line: int) -> None:
     assert (caught.value.file, caught.value.line) == ("g2.toml", line)
 
 
+def test_broken_toml_may_be_deep() -> None:
+    with pytest.raises(SpecError, match="nested too deeply"):
+        parse_toml(f"a = {'[' * 100_000}", "g2.toml")
+
+
 @given(st.text())
 def test_any_text_decodes_or_is_a_spec_error(text: str) -> None:
     with pytest.raises(SpecError) as caught:

@@ -270,7 +270,7 @@ def test_watching(daemon: Penstockd, gate: Gate) -> None:
     assert kinds[:2] == ["workflow_created", "jobs_ingested"]
     assert kinds[-1] == "workflow_state"
     assert kinds.count("job_completed") == 2
-    assert "workflow is completed" in (directory / "workflow.log").read_text()
+    eventually(lambda: "workflow is completed" in (directory / "workflow.log").read_text(), "its log says so")
     replayed = daemon.ctl("watch", "seen", "--since", stored[-2][0], "--until-end").stdout
     assert "workflow is completed" in replayed
     assert replayed.count("\n") == 1

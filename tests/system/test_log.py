@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.system.conftest import Penstockd, eventually
+from tests.system.conftest import DAEMON, Gate, Penstockd, eventually
 
 from penstock.domain.log_line import LEVELS
 
@@ -141,3 +146,46 @@ def test_format_and_size_follow_the_configuration(stopped_daemon: Penstockd) -> 
     daemon.process.send_signal(signal.SIGHUP)
     eventually(lambda: " info    configuration reloaded" in daemon.log.read_text(), "the log is text")
     assert len(daemon.ctl("log").stdout.splitlines()) == 1
+
+
+def test_a_reader_that_hangs_holds_up_nobody(stopped_daemon: Penstockd) -> None:
+    daemon = stopped_daemon
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"\n" * 4096)
+    os.set_blocking(writer, True)
+    command = [sys.executable, "-c", DAEMON]
+    daemon.process = subprocess.Popen(command, env=daemon.environment, stderr=writer, cwd=daemon.home)
+    eventually(lambda: daemon.ctl("ping").returncode == 0, "the daemon answers")
+    daemon.submit_command("g2", "true", jobs=2)
+    assert daemon.wait("g2").workflow.statuses == {"completed": 2}
+    assert '"event":"workflow completed"' in daemon.ctl("log", "--json").stdout.replace(": ", ":")
+    assert daemon.stop() == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_without_a_standard_error_no_other_file_takes_its_place(stopped_daemon: Penstockd) -> None:
+    daemon = stopped_daemon
+    command = ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", sys.executable, "-c", DAEMON]
+    daemon.process = subprocess.Popen(command, env=daemon.environment, cwd=daemon.home)
+    eventually(lambda: daemon.ctl("ping").returncode == 0, "the daemon answers")
+    assert {Path(f"/proc/{daemon.pid}/fd/{fd}").readlink() for fd in (0, 2)} == {Path("/dev/null")}
+    assert daemon.stop() == 0
+
+
+def test_a_workflow_whose_directory_hangs_holds_up_no_other(daemon: Penstockd, gate: Gate) -> None:
+    """A FIFO nobody reads plays the file server: what opens it waits."""
+    directory = daemon.submit_command("hung", gate.script, *gate.paths)
+    gate.next_started()
+    log = directory / "workflow.log"
+    log.unlink()
+    os.mkfifo(log)
+    assert daemon.ctl("pause", "hung").returncode == 0
+    daemon.submit_command("well", "true")
+    assert daemon.wait("well").workflow.statuses == {"completed": 1}
+    log.unlink()
+    gate.release()
+    assert daemon.ctl("cancel", "hung").returncode == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from penstock.actors.clock import Clock
 from penstock.actors.figures import Figures, Standing
 from penstock.actors.results import Response
 from penstock.actors.story import tell_all
+from penstock.actors.workflow_log import WorkflowLog
 from penstock.actors.workflow_messages import Touched
 from penstock.clusters.feasibility import largest
 from penstock.domain.budget import Queueing
@@ -86,6 +86,7 @@ class Ledger:
         self.workflow_id = context.workflow_id
         self.directory = Path(context.directory)
         self.store = store
+        self.log = WorkflowLog(self.directory / LOG_NAME)
         self._board = board
         self._clock = clock
         self._moved = False  # since it was pinned
@@ -237,14 +238,11 @@ class Ledger:
         self._board.emit(events)
         tell_all(events, self.spec.cluster, public_counts(self.store.tally))
         self._moved = self._moved or any(e.job or e.kind in _MOVES for e in events)
-        lines = [
+        self.log.put(
             f"{timestamp(e.at)} {e.kind} {f'job {e.job}: ' if e.job else ''}{e.text}\n"
             for e in events
             if e.kind not in _ROUTINE
-        ]
-        if lines:
-            with contextlib.suppress(OSError), (self.directory / LOG_NAME).open("a", encoding="utf-8") as log:
-                log.writelines(lines)
+        )
 
     async def pause(self, selection: Selection | None) -> Touched:
         """Starts nothing more; with a selection, holds those jobs."""

@@ -29,6 +29,7 @@ from penstock.domain.errors import BusyError, ConflictError, NotFoundError, Spec
 M = TypeVar("M")
 _ANSWERS: Final = (SpecError, NotFoundError, ConflictError, BusyError)
 """Errors that are the answer to an ask and leave the actor as it was; any other breaks it."""
+_STRAY: Final = "it was cancelled, and not by its supervisor"
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -163,7 +164,7 @@ class Supervisor:
                     except anyio.get_cancelled_exc_class():
                         if not _was_stray():
                             raise
-                        last_error = RuntimeError("it was cancelled, and not by its supervisor")
+                        last_error = RuntimeError(_STRAY)
                     else:
                         return
                     self._pulses.rests(name)
@@ -248,6 +249,8 @@ async def _run(actor: Actor[M], mailbox: Mailbox[M]) -> None:
         finally:
             with anyio.CancelScope(shield=True):
                 await actor.stopped()
+    if not actor.finished:  # a task of its own was cancelled by nobody, and its group ends all for that in silence
+        raise RuntimeError(_STRAY)
 
 
 async def _deliver(actor: Actor[M], envelope: Envelope[M]) -> None:

@@ -157,10 +157,12 @@ class WorkflowActor(Actor[Message]):
         say("workflow taken up", state=str(row.state), jobs=jobs, slots=row.slots, submissions=submissions)
 
     async def stopped(self) -> None:
-        """Closes the database."""
+        """Closes the database and the log."""
         self._reviews.break_off()
         self._submitting.close()
         await self._store.close()
+        with self._clock.busy():
+            await self._ledger.log.settle()
 
     async def handle(self, message: Message) -> object:
         """One message, then whatever has become possible by it."""

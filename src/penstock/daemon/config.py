@@ -99,6 +99,9 @@ class Config(msgspec.Struct, frozen=True):
             return read_token(Path(self.daemon.metrics_token_file).expanduser().absolute())
         except SpecError as error:
             raise SpecError(error.message, file=self.file, key="daemon.metrics_token_file") from None
+        except (RuntimeError, ValueError) as error:  # the home of nobody, a NUL
+            message = f"{self.daemon.metrics_token_file!r} is no path: {error}"
+            raise SpecError(message, file=self.file, key="daemon.metrics_token_file") from None
 
     def capacities(self) -> dict[str, int]:
         """How much there is of each shared resource."""
@@ -208,14 +211,17 @@ def _with_local(config: Config) -> Config:
 
 
 def merge_reload(before: Config, after: Config) -> tuple[Config, list[str]]:
-    """`after` with the clusters of `before`, and a sentence on each change that they cannot follow."""
+    """`after` with what lasts of `before` (clusters, where metrics are), and a sentence on each change that waits."""
     warnings: list[str] = []
     if after.daemon.metrics != before.daemon.metrics:
         warnings.append("metrics are served elsewhere with a restart only")
+        # what was checked for one address (who needs no token there) says nothing of the other
+        kept = {name: getattr(before.daemon, name) for name in ("metrics", "metrics_token_file")}
+        after = msgspec.structs.replace(after, daemon=msgspec.structs.replace(after.daemon, **kept))
     if after.clusters.keys() != before.clusters.keys():
         warnings.append(f"clusters come and go with a restart only; known: {', '.join(sorted(before.clusters))}")
     clusters: dict[str, ClusterTable] = {}
     for name, table in before.clusters.items():
-        clusters[name], kept = keep_lasting(name, table, after.clusters.get(name, table))
-        warnings += kept
+        clusters[name], lasting = keep_lasting(name, table, after.clusters.get(name, table))
+        warnings += lasting
     return msgspec.structs.replace(after, clusters=clusters), warnings

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,15 +40,14 @@ from penstock.daemon.metrics.sources import Sources
 from penstock.daemon.metrics.survey import Survey
 from penstock.daemon.retention import Retention
 from penstock.daemon.service import Service
+from penstock.daemon.state_directory import check_kind, locked
 from penstock.daemon.systemd import ServiceManager
 from penstock.daemon.workflows import Workflows
-from penstock.domain.context import LOCK_NAME
 from penstock.domain.errors import PenstockError, SpecError
 from penstock.domain.settings import BUILT_IN, Layer, find_config, resolve
 from penstock.store.catalogue import Catalogue
 from penstock.store.file_system import ENVIRONMENT as NETWORK_TYPES
-from penstock.store.file_system import file_system_of, network_types
-from penstock.store.placement import Placement, check_state_dir
+from penstock.store.placement import Placement
 
 _LOADING_AT_ONCE: Final = 16
 _LAG_EVERY_S: Final = 1.0
@@ -59,40 +57,10 @@ _BESIDES_DRAIN_S: Final = 20.0
 """What stopping may take besides `drain_s`: calls in flight are ended, states are written, actors let go."""
 
 
-class AlreadyRunningError(PenstockError):
-    """Another daemon has this state directory."""
-
-    code = "already_running"
-
-
 class BrokeDownError(PenstockError):
     """A daemon that was up has ended by itself; a new one may have better luck."""
 
     code = "broke_down"
-
-
-@contextmanager
-def locked(state_dir: Path) -> Iterator[None]:
-    """Holds the state directory for one daemon. The kernel releases it with the process, however that ends."""
-    path = state_dir / LOCK_NAME
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        message = f"the state directory {state_dir} cannot be used: {error.strerror}; set PENSTOCK_STATE_DIR to another"
-        raise SpecError(message) from error
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "?"
-            message = f"a daemon (pid {holder}) already runs on {state_dir}; stop it, or set PENSTOCK_STATE_DIR"
-            raise AlreadyRunningError(message) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)
 
 
 class Daemon:
@@ -137,7 +105,7 @@ class Daemon:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises PenstockError when it cannot start."""
         async with AsyncExitStack() as stack:
-            self._check_state_dir()
+            check_kind(self._state_dir, force=self._config.daemon.force_network_state)
             stack.enter_context(locked(self._state_dir))
             with self._clock.busy():
                 await anyio.to_thread.run_sync(leave_log_place, self._state_dir, os.environ)
@@ -193,16 +161,6 @@ class Daemon:
             if not self._asked_to_stop:  # a group of tasks that is cancelled by nobody we know ends without a word
                 raise BrokeDownError("the daemon's tasks have ended though nobody asked them to")
             self._log.info("penstockd has stopped; jobs that run go on and are found again")
-
-    def _check_state_dir(self) -> None:
-        try:
-            kind = file_system_of(self._state_dir)
-        except OSError as error:
-            message = f"the state directory {self._state_dir} cannot be used: {error.strerror}; set PENSTOCK_STATE_DIR"
-            raise SpecError(message) from error
-        force = self._config.daemon.force_network_state
-        if warning := check_state_dir(self._state_dir, kind, network_types(), force=force):
-            self._log.warning(warning)
 
     def _listen(self, stack: AsyncExitStack) -> socket.socket:
         """The control socket: the service manager's where it has opened one, which stays when we end; else our own."""
@@ -284,12 +242,12 @@ class Daemon:
         """
         path = self._config_path or find_config(os.environ)
         try:
-            config = load_config(path)
+            config, warnings = merge_reload(self._config, load_config(path))
             token = config.metrics_token()
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
-        self._config, warnings = merge_reload(self._config, config)
+        self._config = config
         for warning in warnings:
             self._log.warning(warning)
         self._logs.set_level(config.daemon.log_level)

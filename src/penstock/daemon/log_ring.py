@@ -31,7 +31,7 @@ class LogRing:
         self._bytes_max = bytes_max
         self._kept: deque[Kept] = deque()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is thrown away in the middle of it may have something to say, too
         self._wakers: set[Callable[[], None]] = set()
         self.first = self.newest = time.time_ns() // 1000  # the number before the first line's
 

@@ -17,6 +17,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from penstock.daemon.log_outlet import Outlet
 from penstock.daemon.log_repeats import Repeats
 from penstock.daemon.log_ring import LogRing
 from penstock.daemon.redaction import Redactor, secrets_of
@@ -40,14 +41,18 @@ class Logs:
         self.ring = LogRing(keep)
         self.counts = dict.fromkeys(LEVELS, 0)
         """Lines written since the start, by level."""
-        self.lost = 0
-        """Lines that standard error would not take; they are in memory only."""
         self._redactor = redactor or Redactor()
         self._repeats = Repeats(time.monotonic)
         self._lock = threading.RLock()
         self._rank = _RANK["info"]
         self._stream: TextIO | None = None
+        self._outlet: Outlet | None = None
         self._is_text = self._has_colours = self._tells_priority = False
+
+    @property
+    def lost(self) -> int:
+        """Lines that standard error would not take; they are in memory only."""
+        return self._outlet.lost if self._outlet is not None else 0
 
     # ---- how it is to be --------------------------------------------------------------------------------------------
 
@@ -69,7 +74,7 @@ class Logs:
 
     def open(self, stream: TextIO, log_format: str, environ: Mapping[str, str]) -> None:
         """Writes to `stream` what structlog, the standard library's logging and its warnings say."""
-        self._stream = stream
+        self._stream, self._outlet = stream, Outlet(stream)
         self.hide(*secrets_of(environ))
         self.set_format(log_format, environ)
         structlog.configure(
@@ -113,10 +118,18 @@ class Logs:
         with self._lock:
             self._write_all(self._repeats.due())
 
-    def flush(self) -> None:
-        """As `tell_repeats`, for all that was left out."""
+    def close(self, last_words: str = "") -> None:
+        """The end: tells all that was left out, then `last_words` as they are. Nothing is written after that.
+
+        What a reader that hangs has not taken after two seconds is left.
+        """
         with self._lock:
             self._write_all(self._repeats.flush())
+            outlet = self._outlet
+        if outlet is not None:
+            if last_words:
+                outlet.put(last_words)
+            outlet.close()
 
     def _write_all(self, lines: Iterable[Mapping[str, Any]]) -> None:
         for line in lines:
@@ -132,16 +145,12 @@ class Logs:
         encoded = render_json(flat(made))
         self.counts[level] += 1
         self.ring.append(at, _RANK[level], encoded)
-        if self._stream is None:
+        if self._outlet is None:
             return
         text = render_text(made, colours=self._has_colours) if self._is_text else encoded
         if self._tells_priority:
             text = "\n".join(f"{_PRIORITY[level]}{row}" for row in text.split("\n"))
-        try:
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
-        except (OSError, ValueError):  # a full disk, a reader that is gone: no reason for the daemon to break
-            self.lost += 1
+        self._outlet.put(f"{text}\n")
 
 
 class _Sink:

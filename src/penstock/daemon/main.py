@@ -23,6 +23,7 @@ from penstock.domain.settings import find_config
 
 _BROKE: Final = 1
 _WRONG: Final = 2
+_STDERR: Final = 2
 _PASSING: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.EADDRINUSE}
 )
@@ -33,6 +34,7 @@ def main() -> None:
 
     After a 1 another try may have better luck; the service manager makes it. After a 2 it would not.
     """
+    hold_standard_descriptors()
     manager = ServiceManager.take(os.environ, os.getpid())
     faulthandler.enable()  # so that the log says where it hung when the watchdog ends it (SIGABRT)
     parser = argparse.ArgumentParser(prog="penstockd", description="Runs simulation workflows; stop it with SIGTERM.")
@@ -41,7 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=f"penstockd {__version__}")
     options = parser.parse_args()
-    logs = None
+    logs, last_words = None, ""
     try:
         config = load_config(options.config or find_config(os.environ))
         table = config.daemon
@@ -55,11 +57,21 @@ def main() -> None:
                 raise
             structlog.get_logger().critical("penstockd broke", error=str(cause), exc_info=error)
             sys.exit(_BROKE)
-        sys.stderr.write(f"penstockd: {cause}\n")
+        last_words = f"penstockd: {cause}\n"
+        if logs is None:
+            sys.stderr.write(last_words)
         sys.exit(_BROKE if may_pass(cause) else _WRONG)
     finally:
         if logs is not None:
-            logs.flush()
+            logs.close(last_words)
+
+
+def hold_standard_descriptors() -> None:
+    """Opens those that are closed, lest a database get their numbers, and be written what a program prints."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(fd, True)  # noqa: FBT003 - the system call takes it so
+    os.close(fd)
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def may_pass(error: PenstockError | OSError) -> bool:
@@ -69,7 +81,7 @@ def may_pass(error: PenstockError | OSError) -> bool:
             return True
         case StoreError(healable=healable):
             return healable
-        case OSError(errno=number):
+        case OSError(errno=number) | PenstockError(__cause__=OSError(errno=number)):
             return number in _PASSING
         case _:
             return False

@@ -43,7 +43,7 @@ _RULES: Final = tuple(
         ),
         # the part of a URL before its host; a password may hold slashes, as those of S3 do
         (
-            r"(?<=://)(?:[^\s/@\"'<>]{1,2048}|[^\s/@\"'<>:]{0,512}:[^\s\"'<>]{0,2048})@",
+            r"(?<=://)(?:[^\s/\"'<>]{1,2048}|[^\s/@\"'<>:]{0,512}+:[^\s@\"'<>]{0,512}+)@(?:[^\s/@\"'<>]{1,512}+@){0,4}",
             f"{HIDDEN}@",
         ),
         (r"(authori[sz]ation[\"']?\s{0,8}[=:]\s{0,8})[^\r\n]{1,4096}", rf"\1{HIDDEN}"),
@@ -52,11 +52,14 @@ _RULES: Final = tuple(
             rf"((?:{_NAME})[\w.-]{{0,64}}\\{{0,8}}[\"']?\s{{0,8}}[=:]\s{{0,8}}){_ASSIGNED}",
             rf"\1{HIDDEN}",
         ),
+        # an option and its argument, in a command line or in a list of words
+        (rf"((?<![\w-])--[\w-]{{0,64}}(?:{_NAME})[\w-]{{0,64}}[\"']?,?\s{{1,8}}){_ASSIGNED}", rf"\1{HIDDEN}"),
+        (r"([?&]sig=)[^\s&\"'<>]{1,2048}", rf"\1{HIDDEN}"),  # of a shared access signature
         (_SHAPES, HIDDEN),
     )
 )
 _SUSPECT: Final = re.compile(
-    rf"://|bearer|-----begin|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|akia|asia|eyj|{_NAME}", re.IGNORECASE
+    rf"://|[?&]sig=|bearer|-----begin|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|akia|asia|eyj|{_NAME}", re.IGNORECASE
 )
 
 
@@ -120,7 +123,9 @@ def secrets_of(environ: Mapping[str, str]) -> set[str]:
     return {
         value
         for name, value in environ.items()
-        if len(value) >= _SHORTEST and _SECRET_NAME.search(name) and not _PLACE_NAME.search(name)
+        if len(value) >= _SHORTEST
+        and (_SECRET_NAME.search(name) or name.upper().endswith("KEY"))
+        and not _PLACE_NAME.search(name)
     }
 
 

@@ -80,12 +80,12 @@ class ServiceManager(msgspec.Struct, frozen=True):
         address = self.notify_address
         if address.startswith("@"):  # in the abstract name space, which is written so
             address = "\0" + address[1:]
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.settimeout(_SEND_S)
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.settimeout(_SEND_S)
                 channel.sendto(text.encode(), address)
-            except OSError as error:  # a manager that does not listen is no reason to stop working
-                _log.warning("the service manager does not listen", said=text.partition("=")[0], error=str(error))
+        except OSError as error:  # a manager that does not listen is no reason to stop working
+            _log.warning("the service manager does not listen", said=text.partition("=")[0], error=str(error))
 
     # ---- taking over ------------------------------------------------------------------------------------------------
 

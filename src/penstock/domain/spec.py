@@ -301,6 +301,8 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
         line = re.search(r"at line (\d+)", str(error))
         number = int(line[1]) if line else len(text.splitlines())  # "at end of document"
         raise SpecError(f"not valid TOML: {error}", file=file, line=number) from error
+    except RecursionError:
+        raise SpecError("not valid TOML: tables or lists are nested too deeply", file=file) from None
 
 
 def is_goal(tables: Mapping[str, Any]) -> bool:

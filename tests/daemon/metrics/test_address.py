@@ -97,6 +97,13 @@ def test_a_token_that_is_not_there_or_no_file(tmp_path: Path) -> None:
         read_token(tmp_path / "fifo")
 
 
+@pytest.mark.parametrize("path", ["~nosuch-user/token", "/t\0oken"])
+def test_what_is_no_path_for_a_token(path: str) -> None:
+    with pytest.raises(SpecError, match="is no path") as caught:
+        Config(DaemonTable(metrics_token_file=path)).metrics_token()
+    assert caught.value.key == "daemon.metrics_token_file"
+
+
 def test_a_token_that_root_has_made_for_the_daemon_s_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new one would not help."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import http.client
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from penstock.daemon.metrics import endpoint as endpoints
 from penstock.daemon.metrics.address import MetricsAddress, Token
@@ -241,6 +243,27 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"is no socket; move it away or set daemon\.metrics"):
         Endpoint(address, lambda: BODY)
     assert path.read_text() == "mine"
+
+
+def test_want_of_descriptors_is_waited_out() -> None:
+    """Tried again at once, it would keep a core busy, and the interpreter that the event loop needs."""
+    tries, back = iter([*[OSError(errno.EMFILE, "Too many open files")] * 50, None]), threading.Event()
+
+    class Listener(socket.socket):
+        """Has no descriptor to give for fifty times."""
+
+        def accept(self) -> tuple[socket.socket, Any]:
+            if error := next(tries, None):
+                raise error
+            back.set()
+            return super().accept()
+
+    with serve() as served, structlog.testing.capture_logs() as log:
+        server = served.endpoint._server
+        server.socket = Listener(fileno=server.socket.detach())
+        with served.connect():
+            assert not back.wait(0.5)
+        assert [line["event"] for line in log] in ([], ["metrics refused"])
 
 
 def test_nothing_is_logged_of_a_scrape(capfd: pytest.CaptureFixture[str]) -> None:

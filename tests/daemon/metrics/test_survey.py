@@ -114,6 +114,43 @@ async def test_a_file_system_that_hangs_is_left_out_and_nobody_waits_for_it(
         answers.set()
 
 
+async def test_a_file_server_with_many_directories_takes_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs after it has answered once; the work directory behind all of its own is measured all the same."""
+    answers, measure = threading.Event(), surveys.measure_disk
+    answers.set()
+
+    def hanging(directory: str, at: float) -> surveys.Disk:
+        if "nfs" in directory:
+            assert answers.wait(60.0)
+        return msgspec.structs.replace(measure(directory, at), device=7 if "nfs" in directory else len(directory))
+
+    monkeypatch.setattr(surveys, "measure_disk", hanging)
+    monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 2.0)
+    clock, board = VirtualClock(), Board()
+    (tmp_path / "state").mkdir()
+    for number in range(20):
+        board.pin(workflow(tmp_path / f"nfs-{number}", f"hung-{number}"))
+    board.pin(workflow(tmp_path / "other", "well"))
+    survey = Survey(tmp_path / "state", board.workflows.values, clock)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(survey.keep)
+            await clock.advance(30.0)
+            answers.clear()
+            await clock.advance(1200.0)
+            assert survey.database_bytes(clock.monotonic()).keys() == {"well"}
+            assert len([one for one in survey._rounds.values() if "nfs" in one.inside]) == 1
+            board.workflows.clear()
+            answers.set()
+            await clock.advance(120.0)
+            assert survey._devices.keys() == {str(tmp_path / "state")}
+            tasks.cancel_scope.cancel()
+    finally:
+        answers.set()
+
+
 def test_twenty_disks_are_shown_at_most() -> None:
     survey = Survey(Path("/state"), list, VirtualClock())
     for number in range(30):
@@ -122,6 +159,13 @@ def test_twenty_disks_are_shown_at_most() -> None:
     shown = [disk.directory for disk in survey.disks(10.0)]
     assert (shown[0], len(shown)) == ("/state", 20)
     assert survey.disks(1000.0) == []
+
+
+def test_a_directory_of_any_bytes_spoils_no_page() -> None:
+    clock, board = VirtualClock(), Board()
+    survey = Survey(Path("/state"), list, clock)
+    survey.note_disk(surveys.Disk("/d\udcff", 1, 1, 2, 3, has_inodes=True, at=0.0))
+    assert read(Metrics(sources_of(board, clock, survey=survey)))['disk_size_bytes{directory="/d?"}'] == 2
 
 
 def test_subjects_are_where_active_workflows_are(tmp_path: Path) -> None:

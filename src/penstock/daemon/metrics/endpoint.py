@@ -46,7 +46,6 @@ class Endpoint:
 
     def close(self) -> None:
         """Serves nobody any more; returns when all its threads have ended."""
-        _hang_up(self._server.socket)  # wakes who waits for connections
         self._server.shutdown()
         self._thread.join()
         self._server.close()
@@ -82,6 +81,7 @@ class _Server(BaseServer):
         self.endpoint = endpoint
         self.socket = listener
         self._open: dict[socket.socket, tuple[threading.Thread, float]] = {}
+        self._closing = threading.Event()
         self._log = structlog.get_logger()
 
     def fileno(self) -> int:
@@ -90,7 +90,12 @@ class _Server(BaseServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """The next connection."""
-        return self.socket.accept()
+        try:
+            return self.socket.accept()
+        except OSError as error:  # above all want of descriptors: it would be tried again at once, and for ever
+            if not self._closing.wait(_LOOK_EVERY_S):
+                self._log.warning("metrics refused", reason=str(error))
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serves it, unless too many are being served; called by the serving thread alone."""
@@ -131,6 +136,12 @@ class _Server(BaseServer):
         for request, (_, began) in self._open.copy().items():
             if now - began > _WHOLE_S:
                 _hang_up(request)
+
+    def shutdown(self) -> None:
+        """Takes no more connections; returns when nobody waits for them."""
+        self._closing.set()
+        _hang_up(self.socket)  # wakes who waits for one
+        super().shutdown()
 
     def close(self) -> None:
         """Ends everything; returns when all threads have ended."""

@@ -38,7 +38,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """Everything, what the client library says of the process included, as Prometheus reads it."""
-        return self.page().text().encode() + generate_latest(self._process)
+        return self.page().text().encode("utf-8", "replace") + generate_latest(self._process)
 
     def timed(self, guard: BusyGuard) -> BusyGuard:
         """`guard`, with the time it is held counted as one wait for a database."""

@@ -58,6 +58,7 @@ class Survey:
         self._workflows = workflows
         self._clock = clock
         self._disks: dict[str, Disk] = {}
+        self._devices: dict[str, int] = {}  # of directories, also when they answer no more
         self._sizes: dict[str, tuple[int, float]] = {}
         self._rounds: dict[int, _Round] = {}
         self._hanging: frozenset[str] = frozenset()
@@ -83,16 +84,22 @@ class Survey:
             await self._clock.sleep(EVERY_S)
 
     async def _measure(self, subjects: Subjects) -> None:
-        """One round. It passes over directories in which an earlier one is stuck; stuck itself, it is left alone."""
-        stuck = {found.inside for found in self._rounds.values() if found.inside}
+        """One round. It passes over file systems in which an earlier one is stuck; stuck itself, it is left alone."""
         if len(self._rounds) < _THREADS_MOST:
-            latest = _Round(subjects, stuck, self)
+            latest = _Round(subjects, self._choose_avoided(subjects), self)
             self._rounds[id(latest)] = latest
             latest.start()
             with self._clock.busy(), anyio.move_on_after(_HANGS_AFTER_S):
                 await latest.ended.wait()
         self._rounds = {key: found for key, found in self._rounds.items() if not found.is_over}
         self._tell(frozenset(found.inside for found in self._rounds.values() if found.inside))
+
+    def _choose_avoided(self, subjects: Subjects) -> set[str]:
+        """Where rounds are stuck, and what is known to be on the same file systems."""
+        self._devices = {name: self._devices[name] for name in subjects.directories if name in self._devices}
+        stuck = {found.inside for found in self._rounds.values() if found.inside}
+        devices = {self._devices[name] for name in stuck if name in self._devices}
+        return stuck | {name for name, device in self._devices.items() if device in devices}
 
     def _tell(self, hanging: frozenset[str]) -> None:
         for directory in sorted(hanging - self._hanging):
@@ -114,6 +121,7 @@ class Survey:
     def note_disk(self, disk: Disk) -> None:
         """A round has measured a file system."""
         self._disks[disk.directory] = disk
+        self._devices[disk.directory] = disk.device
 
     def note_size(self, workflow_id: str, size: int) -> None:
         """A round has measured a database."""
