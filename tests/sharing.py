@@ -20,7 +20,7 @@ SLURMS: Final = "the real Slurms"
 _NEEDS_SLURM: Final = re.compile(
     r"tests/services/test_(slurm|fixtures)\.py|tests/system/(test_slurm_\w+\.py|.*\[(.*-)?(slurm|harsh)[-\]])"
 )
-_LONG: Final = ("tests/system/", "tests/examples/", "tests/actors/")
+_LONG: Final = ("tests/daemon/test_day.py", "tests/system/", "tests/examples/", "tests/actors/")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

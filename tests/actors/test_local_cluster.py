@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from penstock.actors.cluster_port import Attach, Cancel, ClusterRestarted, Detac
 from penstock.actors.local_cluster import LocalCluster, LocalConfig
 from penstock.actors.mailbox import Mailbox, Ref
 from penstock.actors.supervisor import Policy, Supervisor
+from penstock.clusters import claim
 from penstock.clusters import spool as spooling
 from penstock.clusters.claim import TOMBSTONE, read_claim
 from penstock.clusters.process import fence
@@ -234,6 +236,36 @@ async def test_cancelling_ends_what_runs_and_bars_what_waits(spool: Spool) -> No
         assert await local.until_closed(running) == [CANCELLED, DONE, NOT_RUN]
         assert await local.until_closed(waiting) == [NOT_RUN, DONE]
         assert not (spool.attempt(waiting.ulid, 0) / "stdout").exists()
+
+
+async def test_a_work_directory_that_does_not_answer_holds_up_nobody_else(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, really_take = threading.Event(), claim.take_claim
+
+    def take_claim(path: Path, token: str) -> bool:
+        answers.wait()
+        return really_take(path, token)
+
+    monkeypatch.setattr(module, "take_claim", take_claim)
+    async with machine(spool, cores=1) as local:
+        gate = Gate(spool)
+        running = local.submit(gate.command)
+        await local.until(running, Seen.RUNNING)
+        waiting = [local.submit(["true"], lane=1) for _ in range(7)]
+        try:
+            for submission in waiting:
+                local.cancel(submission, 0)
+            await gate.open()
+            assert await local.until_closed(running) == [DONE]  # while nobody answers
+            await until_true(lambda: "does not answer" in (local.cluster().info().reason or ""))
+        finally:
+            answers.set()
+        for submission in waiting:
+            [end] = await local.until_closed(submission)
+            assert end in {NOT_RUN, DONE, CANCELLED}
+        await until_true(lambda: local.cluster().info().reason is None)
+    assert local.supervisor.restarts == {}
 
 
 async def test_a_killed_runner_loses_what_ran_and_its_children_are_fenced(spool: Spool) -> None:

@@ -39,6 +39,8 @@ from penstock.domain.views import ClusterInfo
 
 _TICK_S: Final = 1.0
 _BELL_BYTES: Final = 64
+_PATIENCE_S: Final = 1.0  # with a work directory, before what is to be done there is put off
+_HANGING_MOST: Final = 4
 
 
 class LocalConfig(msgspec.Struct, frozen=True):
@@ -87,6 +89,8 @@ class LocalCluster(Actor[LocalMessage]):
         self._leftovers: dict[str, set[str]] = {}  # by workflow: what was in the spool before our time
         self._waiting: list[Order] = []
         self._runners: dict[str, Runner] = {}
+        self._barring: set[str] = set()  # submissions whose claims a thread is taking
+        self._bar_threads = anyio.CapacityLimiter(_HANGING_MOST)
         self._bell: socket.socket | None = None
         self._log = structlog.get_logger().bind(cluster=config.name)
 
@@ -356,12 +360,31 @@ class LocalCluster(Actor[LocalMessage]):
         order = self._orders.get(ulid)
         if order is None or order.closed:
             return
-        barred = await anyio.to_thread.run_sync(self._bar, order, attempts)
-        order.barred |= barred
+        order.barred |= await self._bar_in_time(order, attempts)
         self._tell(ulid, {position: _not_run("cancelled before it started") for position in order.barred})
         if order in self._waiting and len(order.barred) == order.submission.size:
             self._waiting.remove(order)
             self._conclude(order, None)
+
+    async def _bar_in_time(self, order: Order, attempts: dict[int, str]) -> set[int]:
+        """As `_bar`. TimeoutError where the work directory does not answer: this actor waits for no file server.
+
+        The thread that hangs there is left to it, and so are few enough of them that others find one.
+        """
+        ulid = order.submission.ulid
+        if ulid in self._barring or len(self._barring) >= _HANGING_MOST:
+            raise TimeoutError(f"{order.submission.workflow_dir} does not answer")
+        self._barring.add(ulid)
+
+        def bar() -> set[int]:
+            try:
+                return self._bar(order, attempts)
+            finally:
+                self._barring.discard(ulid)
+
+        with anyio.move_on_after(_PATIENCE_S):
+            return await anyio.to_thread.run_sync(bar, abandon_on_cancel=True, limiter=self._bar_threads)
+        raise TimeoutError(f"{order.submission.workflow_dir} does not answer")
 
     def _bar(self, order: Order, attempts: dict[int, str]) -> set[int]:
         """Positions that now can never start; of what may be running, its runner is asked. Runs in a thread."""
