@@ -99,7 +99,7 @@ def test_a_metrics_address_that_is_taken(stopped_daemon: Penstockd) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         stopped_daemon.config.write_text(f'[daemon]\nmetrics = "{address}"\n')
         with stopped_daemon.launch() as process:
-            assert process.wait(30) == 2
+            assert process.wait(30) == 1  # it may be free the next time
     assert "Address already in use" in stopped_daemon.log.read_text()
 
 
