@@ -110,19 +110,25 @@ class Day:
         self._source = root / "m.csv"
         (root / "work").mkdir()
         self._source.write_text("geometry\nH 0 0 0\n")
-        tables: dict[str, ClusterTable] = {name: LocalTable() for name in CLUSTERS}
-        config = Config(DaemonTable(state_dir=str(root / "state")), tables)
+        self._jobs = jobs
         self._logs = Logs()
-        self.daemon = Daemon(config, None, {}, self.clock, self._logs)
-        self.daemon._workers = _BusyWorkers(self.clock, hydrogen_atoms(jobs))  # type: ignore[assignment]
-        around = (tables, root / "state", self.clock, self.daemon._board)
-        self.daemon._clusters = _SimulatedClusters(self.world, *around)
-        self.daemon._metrics = Metrics(self.daemon._sources())  # of these, not of those they stand in for
+
+    def _make_daemon(self) -> Daemon:
+        """It is made when its log is open, as in a process of its own: loggers are bound from the beginning."""
+        tables: dict[str, ClusterTable] = {name: LocalTable() for name in CLUSTERS}
+        config = Config(DaemonTable(state_dir=str(self._root / "state")), tables)
+        daemon = Daemon(config, None, {}, self.clock, self._logs)
+        daemon._workers = _BusyWorkers(self.clock, hydrogen_atoms(self._jobs))  # type: ignore[assignment]
+        around = (tables, self._root / "state", self.clock, daemon._board)
+        daemon._clusters = _SimulatedClusters(self.world, *around)
+        daemon._metrics = Metrics(daemon._sources())  # of these, not of those they stand in for
+        return daemon
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """The daemon runs, people submit, and somebody counts."""
         async with self.world, self._logging(), anyio.create_task_group() as tasks:
+            self.daemon = self._make_daemon()
             tasks.start_soon(self._run_daemon)
             await self.clock.run_until(lambda: bool(self.daemon._clusters.refs), 60.0)
             try:
