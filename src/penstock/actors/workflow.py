@@ -247,7 +247,7 @@ class WorkflowActor(Actor[Message]):
             if not self._deriving.is_done:  # a daemon that drains begins nothing, and leaves it to the next
                 return
             await self._ledger.end()
-        if self._view_is_due():
+        if await self._view_is_due():
             self._results_changed = False
             self._projecting = True
             self.tasks.start_soon(self._errands.project)
@@ -255,9 +255,12 @@ class WorkflowActor(Actor[Message]):
         self._tell_cluster("detach", Detach(self.workflow_id))
         self.finished = True
 
-    def _view_is_due(self) -> bool:
+    async def _view_is_due(self) -> bool:
         """Whether `structures.db` is behind the results. What was tried once and failed is not tried for ever."""
-        missing = not self._viewed and sum(self._store.tally.values()) > 0 and not self._errands.view.exists()
+        missing = False
+        if not self._viewed and sum(self._store.tally.values()) > 0:
+            with self._clock.busy():  # in a thread: the work directory's file server may not answer
+                missing = not await anyio.to_thread.run_sync(self._errands.view.exists)
         self._viewed = True
         return self._results_changed or missing
 

@@ -289,7 +289,7 @@ class Workflows:
             self._board.pin(msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=reason))
         elif info.state == WorkflowState.FAULTED and not info.database:
             return
-        elif _has_work(info) or await anyio.to_thread.run_sync(_was_woken, info):
+        elif await anyio.to_thread.run_sync(lambda: _has_work(info) or _was_woken(info)):
             self.start(row.id, Path(row.directory), info.cluster)
         else:
             around.cluster.post(("detach", row.id), Detach(row.id))
@@ -343,11 +343,13 @@ class Workflows:
     async def let_go(self, workflow_id: str) -> None:
         """The workflow is as it was before it was held, and goes on where it has work."""
         with anyio.CancelScope(shield=True):
-            self.operations.pop(workflow_id, None)
             info = msgspec.structs.replace(self.info(workflow_id), operation="")
+            with self._clock.busy():
+                has_work = await anyio.to_thread.run_sync(_has_work, info)
+            self.operations.pop(workflow_id, None)
             self._board.pin(info)
             await self._catalogue.set_operation(workflow_id, None)
-            if info.state != WorkflowState.FAULTED and _has_work(info) and self._around(info.cluster) is not None:
+            if info.state != WorkflowState.FAULTED and has_work and self._around(info.cluster) is not None:
                 self.start(workflow_id, Path(info.directory), info.cluster)
 
     def detach(self, workflow_id: str) -> None:
