@@ -159,6 +159,18 @@ def test_files_are_removed_with_their_folders(root: Path, ctl: Callable[..., tup
     assert ctl("uninstall") == (0, "no service of the system is installed\n")
 
 
+def test_a_broken_configuration_keeps_no_service_installed(
+    root: Path, ctl: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctl("install", "--user")
+    broken = root / "config.toml"
+    broken.write_text("[daemon\n")
+    monkeypatch.setenv("PENSTOCK_CONFIG", str(broken))
+    assert ctl("install", "--user")[0] == 2
+    assert ctl("uninstall", "--user", "--force")[0] == 0
+    assert set(installed(root)) == {"config.toml"}
+
+
 def test_the_status_where_systemd_does_not_answer(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

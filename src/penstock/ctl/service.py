@@ -99,7 +99,7 @@ def install(ctl: Ctl, user: bool, root: Path, dry_run: bool, force: bool) -> Non
 @_user
 def status(ctl: Ctl, user: bool) -> int:
     """Say whether the units are those of this installation, and what systemd makes of them."""
-    target = _target(find_penstockd(), Path("/"), user=user)
+    target = _target(find_penstockd(), Path("/"), user=user, lenient=True)
     states = {str(target.place(file)): target.state(file) for file in target.files}
     units = {unit: shown(unit, user=user) for unit in (SERVICE, SOCKET)}
     stays = lingers() if user else None
@@ -128,7 +128,7 @@ def status(ctl: Ctl, user: bool) -> int:
 @click.option("--force", is_flag=True, help="Also files that were changed.")
 def uninstall(ctl: Ctl, user: bool, root: Path, force: bool) -> None:
     """Remove the unit files. Configuration, workflows and the account stay."""
-    target = _target(find_penstockd(), root, user=user)
+    target = _target(find_penstockd(), root, user=user, lenient=True)
     if not user and root == Path("/") and os.geteuid():
         raise ForbiddenError("only root can remove the system's service")
     _refuse_changed(ctl, target, force=force)
@@ -159,22 +159,28 @@ for _verb in (install, status, uninstall):
 # ---- what there is to install ---------------------------------------------------------------------------------------
 
 
-def _target(penstockd: Path, root: Path, *, user: bool) -> _Target:
+def _target(penstockd: Path, root: Path, *, user: bool, lenient: bool = False) -> _Target:
     shipped = unit_files.shipped_folder()
     if user:
-        files = unit_files.user_files(shipped, penstockd, _person())
+        files = unit_files.user_files(shipped, penstockd, _person(lenient=lenient))
     else:
         files = unit_files.system_files(shipped, penstockd)
     return _Target(user, root.absolute(), tuple(files))
 
 
-def _person() -> Person:
+def _person(*, lenient: bool = False) -> Person:
+    """`lenient`: a configuration that cannot be read is no reason not to look at, or remove, what is installed."""
     from penstock.daemon.config import load_config
-    from penstock.domain.settings import find_config
+    from penstock.domain.settings import find_config, socket_path
     from penstock.store.file_system import file_system_of, network_types
 
     home = Path(os.environ.get("HOME") or Path.home())
-    socket = load_config(find_config(os.environ)).socket_path(os.environ)
+    try:
+        socket = load_config(find_config(os.environ)).socket_path(os.environ)
+    except SpecError:
+        if not lenient:
+            raise
+        socket = socket_path(os.environ)
     host = platform.node() if file_system_of(home) in network_types() else None
     config_home = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     return Person(home, config_home, dict(os.environ), socket, host)
