@@ -14,14 +14,13 @@ from penstock.ctl.options import Whole, command, id_argument
 from penstock.ctl.output import Ctl
 from penstock.domain.measured import conditions, is_matrix, is_small, largest_error, listed, matrix_of, measured
 from penstock.domain.properties import PropertyResult
-from penstock.domain.states import WorkflowState
+from penstock.domain.states import UNENDED
 from penstock.domain.views import AnalysisInfo, ConclusionInfo
 
 _PAGE: Final = 100
 _WHOLE_PAGE: Final = 5000
 _NOTED: Final = 10
 _LISTED: Final = 12  # numbers of a list that are worth a line
-_UNENDED: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
 _ORDERS: Final = ("value", "uncertainty", "name", "subject")
 
 
@@ -140,7 +139,7 @@ def _show_standing(ctl: Ctl, reply: Results) -> None:
     """Where the workflow stands, and what is still to come."""
     ctl.line(f"{reply.workflow}: {reply.recipe}, {reply.state}" + (f": {reply.reason}" if reply.reason else ""))
     to_come = [f"{a.step} of {a.subjects - a.concluded}" for a in reply.analyses if a.concluded < a.subjects]
-    if reply.state in _UNENDED and (to_come or reply.open_jobs):
+    if reply.state in UNENDED and (to_come or reply.open_jobs):
         jobs = f"{reply.open_jobs} job{'' if reply.open_jobs == 1 else 's'} open"
         ctl.line("still to come: " + "; ".join([*to_come, jobs]))
 
@@ -214,7 +213,7 @@ def _show_more(ctl: Ctl, reply: Results, names: tuple[str, ...], offset: int) ->
         more = f"; the next: --offset {last}" if last < reply.total else ""
         ctl.note(f"properties {offset + 1} to {last} of {reply.total}{more}")
     elif not reply.total:
-        ctl.note("no properties yet" if reply.state in _UNENDED else "no properties")
+        ctl.note("no properties yet" if reply.state in UNENDED else "no properties")
     figures = sum(len(one.figures) for one in reply.conclusions)
     if figures and reply.properties:
         ctl.note(f"{_figures(figures)}: penstockctl report {reply.workflow}")

@@ -296,7 +296,7 @@ class Daemon:
             clock=self._clock,
             clusters=self._clusters.refs.copy,
             workflows=self._workflows.running,
-            supervisors=(self._clusters.supervisor, self._workflows.supervisor),
+            supervisors=self._supervisors(),
             workers=self._workers,
             locks=self._locks,
             survey=self._survey,

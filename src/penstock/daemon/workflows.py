@@ -36,14 +36,13 @@ from penstock.domain.context import Context, read_context
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.life_cycle import RESTORING, Operation
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import ACTIVE, WorkflowState
+from penstock.domain.states import ACTIVE, UNENDED, WorkflowState
 from penstock.domain.views import ClusterInfo, DatabaseInfo, WorkflowInfo
 from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow, SweepRow
 from penstock.store.placement import Placement, describe_database
 from penstock.store.queries import load_spec, load_state
 
 _POLICY: Final = Policy(restarts=5, period_s=30.0, backoff_s=0.1, backoff_max_s=2.0)
-_LIVE: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
 _SOME_CLUSTER: Final = "local"  # there always is one of this name; who cannot read its database is only faulted there
 _HEAL_FIRST_S: Final = 2.0
 _HEAL_MAX_S: Final = 60.0
@@ -445,7 +444,7 @@ def _was_woken(info: WorkflowInfo) -> bool:
 
 
 def _is_live(state: str, jobs: Mapping[str, int]) -> bool:
-    return WorkflowState(state) in _LIVE or any(jobs.get(active) for active in ACTIVE)
+    return WorkflowState(state) in UNENDED or any(jobs.get(active) for active in ACTIVE)
 
 
 def _is_hopeless(error: BaseException) -> bool:

@@ -174,3 +174,8 @@ def test_subjects_are_where_active_workflows_are(tmp_path: Path) -> None:
     subjects = choose_subjects("/state", [info, workflow(tmp_path / "x", "ended", state="failed"), gone])
     assert subjects.directories == ("/state", str(tmp_path / "w"), str(tmp_path / "v"))
     assert subjects.databases[str(tmp_path / "w")] == (("g2", info.database),)
+
+
+def test_a_workflow_that_was_adopted_is_measured_where_it_lies() -> None:
+    lies = msgspec.structs.replace(WORKFLOW, directory="/scratch/g2", database="/scratch/g2/workflow.db")
+    assert choose_subjects("/state", [lies]).directories == ("/state", "/scratch")

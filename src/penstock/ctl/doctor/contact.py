@@ -14,13 +14,12 @@ from penstock.ctl.doctor.finding import note, problem, warning, well
 from penstock.ctl.doctor.process import Process
 from penstock.ctl.text import duration
 from penstock.domain.errors import ForbiddenError, PenstockError, ProtocolError, UnreachableError, VersionError
-from penstock.domain.states import PAUSED_BY_REQUEST, JobState, WorkflowState
+from penstock.domain.states import PAUSED_BY_REQUEST, UNENDED, JobState, WorkflowState
 from penstock.domain.views import ClusterInfo, Finding, WorkflowInfo
 
 _PINGS: Final = 5
 _SLOW_S: Final = 0.25
 _SHOWN: Final = 10
-_ACTIVE: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
 
 
 class Contact(msgspec.Struct, frozen=True):
@@ -34,7 +33,7 @@ class Contact(msgspec.Struct, frozen=True):
 
     def active(self) -> list[WorkflowInfo]:
         """The workflows that have not ended."""
-        return [workflow for workflow in self.workflows if workflow.state in _ACTIVE]
+        return [workflow for workflow in self.workflows if workflow.state in UNENDED]
 
 
 def make_contact(client: Client) -> Contact:

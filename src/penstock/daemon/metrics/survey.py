@@ -19,7 +19,8 @@ import msgspec
 import structlog
 
 from penstock.actors.clock import Clock
-from penstock.domain.states import WorkflowState
+from penstock.domain.context import work_root_of
+from penstock.domain.states import UNENDED
 from penstock.domain.views import WorkflowInfo
 
 EVERY_S: Final = 60.0
@@ -28,7 +29,6 @@ _HANGS_AFTER_S: Final = 10.0
 _DISKS_MOST: Final = 20
 _THREADS_MOST: Final = 8
 _BESIDE: Final = ("-wal", "-journal")
-_ACTIVE: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
 
 
 class Disk(msgspec.Struct, frozen=True):
@@ -168,9 +168,9 @@ def choose_subjects(state_dir: str, workflows: Iterable[WorkflowInfo]) -> Subjec
     """The state directory and the work roots of active workflows, and the databases on the file systems of each."""
     databases: dict[str, list[tuple[str, str]]] = {state_dir: []}
     for info in workflows:
-        if info.state not in _ACTIVE or not info.database:
+        if info.state not in UNENDED or not info.database:
             continue
-        root = str(Path(info.directory).parent.parent)
+        root = str(work_root_of(Path(info.directory)))
         where = state_dir if Path(info.database).is_relative_to(state_dir) else root
         databases.setdefault(root, [])
         databases[where].append((info.id, info.database))

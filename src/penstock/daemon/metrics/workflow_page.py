@@ -13,10 +13,9 @@ from penstock.actors.histogram import OTHERS
 from penstock.daemon.metrics import families as f
 from penstock.daemon.metrics.exposition import Page
 from penstock.daemon.metrics.sources import Sources
-from penstock.domain.states import AttemptState, WorkflowState
+from penstock.domain.states import UNENDED, AttemptState, WorkflowState
 from penstock.domain.views import WorkflowInfo
 
-_ACTIVE: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
 _SUPERVISOR: Final = "workflows"
 _FROM_THE_START: Final = (AttemptState.COMPLETED, AttemptState.FAILED)
 """Ends that are there from the first scrape, at 0: the increase of what appears with a value is not seen."""
@@ -36,7 +35,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 def choose_shown(workflows: Iterable[WorkflowInfo], most: int) -> Shown:
     """Which of all workflows are shown: active ones, and `most` of them by themselves."""
-    active = sorted((info for info in workflows if info.state in _ACTIVE), key=lambda info: (-info.jobs, info.id))
+    active = sorted((info for info in workflows if info.state in UNENDED), key=lambda info: (-info.jobs, info.id))
     return Shown(active[:most], active[most:])
 
 
