@@ -236,7 +236,7 @@ class Ledger:
     def emit(self, events: list[EventInfo]) -> None:
         """Tells watchers, the daemon's log, and, of what is not routine, the workflow's own."""
         self._board.emit(events)
-        tell_all(events, self.spec.cluster, public_counts(self.store.tally))
+        tell_all(events, self.spec.cluster, self.store.tally)
         self._moved = self._moved or any(e.job or e.kind in _MOVES for e in events)
         self.log.put(
             f"{timestamp(e.at)} {e.kind} {f'job {e.job}: ' if e.job else ''}{e.text}\n"

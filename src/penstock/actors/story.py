@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from penstock.domain.states import Status
+from penstock.domain.states import Status, public_counts
 from penstock.domain.views import EventInfo
 
 _ENDS: Final = frozenset({"completed", "failed", "cancelled"})
@@ -66,8 +66,8 @@ class Told(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
 
 
-def tell(event: EventInfo, cluster: str = "", counts: Mapping[str, int] = MappingProxyType({})) -> Told:
-    """The line of an event; `counts` are the workflow's jobs by public status, told at its end."""
+def tell(event: EventInfo, cluster: str = "", states: Mapping[str, int] = MappingProxyType({})) -> Told:
+    """The line of an event; `states` counts the workflow's jobs, which are told by public status at its end."""
     level, words = WORDS.get(event.kind, ("debug", event.kind))
     data = event.data
     fields: dict[str, Any] = {"workflow": event.workflow}
@@ -82,6 +82,7 @@ def tell(event: EventInfo, cluster: str = "", counts: Mapping[str, int] = Mappin
         state = fields.pop("state")
         words = words.format(state=state)
         if state in _ENDS:
+            counts = public_counts(states)
             fields |= {status: counts[status] for status in Status if counts.get(status)}
         level = "warning" if state == "faulted" else level
     elif event.kind == "subject_concluded" and data.get("failure"):
@@ -89,9 +90,9 @@ def tell(event: EventInfo, cluster: str = "", counts: Mapping[str, int] = Mappin
     return Told(level, words, fields)
 
 
-def tell_all(events: Sequence[EventInfo], cluster: str = "", counts: Mapping[str, int] = MappingProxyType({})) -> None:
+def tell_all(events: Sequence[EventInfo], cluster: str = "", states: Mapping[str, int] = MappingProxyType({})) -> None:
     """Logs what has been committed."""
     log = structlog.get_logger()
     for event in events:
-        told = tell(event, cluster, counts)
+        told = tell(event, cluster, states)
         getattr(log, told.level)(told.event, **told.fields)
