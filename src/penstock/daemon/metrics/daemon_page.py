@@ -12,19 +12,19 @@ from penstock.actors.mailbox import Ref
 from penstock.daemon.metrics import families as f
 from penstock.daemon.metrics.exposition import Page
 from penstock.daemon.metrics.sources import Sources
-from penstock.daemon.metrics.workflow_page import choose_shown
+from penstock.daemon.metrics.workflow_page import Shown
 from penstock.domain.locks import has_left, has_run_out
 
 _LOCKS_MOST: Final = 50
 _WORKFLOWS: Final = "workflows"
 
 
-def add_daemon(page: Page, sources: Sources, most: int) -> None:
-    """All families of the daemon; of `most` workflows the restarts are told by name."""
+def add_daemon(page: Page, sources: Sources, shown: Shown) -> None:
+    """All families of the daemon; the restarts of workflows with series of their own are told by name."""
     figures = sources.board.figures
     page.add(f.BUILD_INFO, [((__version__, platform.python_version()), 1)])
     _add_mailboxes(page, sources)
-    _add_restarts(page, sources, most)
+    _add_restarts(page, sources, shown)
     page.add(f.ACTORS_SILENT, (((name,), count) for name, count in sorted(sources.silent().items())))
     page.add_histograms(f.LOOP_LAG, figures.loop_lag_s.bounds, [((), figures.loop_lag_s.filled())])
     page.add_histograms(f.DATABASE_SECONDS, figures.database_s.bounds, [((), figures.database_s.filled())])
@@ -49,9 +49,8 @@ def _add_mailboxes(page: Page, sources: Sources) -> None:
     page.add(f.MAILBOX_OLDEST, ages)
 
 
-def _add_restarts(page: Page, sources: Sources, most: int) -> None:
+def _add_restarts(page: Page, sources: Sources, shown: Shown) -> None:
     """Clusters, and the workflows that have series of their own."""
-    shown = choose_shown(sources.board.workflows.copy().values(), most)
     names: Mapping[str, Iterable[str]] = {_WORKFLOWS: [info.id for info in shown.own], "clusters": sources.clusters()}
     restarts: list[tuple[tuple[str, str], int]] = []
     for supervisor in sources.supervisors:

@@ -13,7 +13,7 @@ from penstock.daemon.metrics.cluster_page import add_clusters
 from penstock.daemon.metrics.daemon_page import add_daemon
 from penstock.daemon.metrics.exposition import Page
 from penstock.daemon.metrics.sources import Sources
-from penstock.daemon.metrics.workflow_page import add_workflows
+from penstock.daemon.metrics.workflow_page import add_workflows, choose_shown
 from penstock.store.database import BusyGuard
 
 WORKFLOWS_MOST: Final = 200
@@ -31,9 +31,11 @@ class Metrics:
     def page(self) -> Page:
         """Everything of ours. Any thread may ask."""
         page = Page()
-        add_workflows(page, self._sources, self.workflows_most)
+        everything = list(self._sources.board.workflows.copy().values())
+        shown = choose_shown(everything, self.workflows_most)
+        add_workflows(page, self._sources, everything, shown)
         add_clusters(page, self._sources)
-        add_daemon(page, self._sources, self.workflows_most)
+        add_daemon(page, self._sources, shown)
         return page
 
     def render(self) -> bytes:

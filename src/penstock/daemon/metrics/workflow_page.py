@@ -39,11 +39,9 @@ def choose_shown(workflows: Iterable[WorkflowInfo], most: int) -> Shown:
     return Shown(active[:most], active[most:])
 
 
-def add_workflows(page: Page, sources: Sources, most: int) -> None:
-    """All families of workflows, `most` of which have series of their own."""
-    everything = list(sources.board.workflows.copy().values())
+def add_workflows(page: Page, sources: Sources, everything: Sequence[WorkflowInfo], shown: Shown) -> None:
+    """All families of workflows."""
     page.add(f.WORKFLOWS, (((state,), count) for state, count in _by_state(everything)))
-    shown = choose_shown(everything, most)
     standings = sources.board.figures.standings.copy()
     _add_gauges(page, shown, standings)
     _add_counters(page, shown, sources)
