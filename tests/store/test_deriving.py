@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from tests.store.filled import chunk, create, result, submit
 
+from penstock.domain.calculation import FailureClass, Resume
+from penstock.domain.states import AttemptState
 from penstock.store import deriving
 from penstock.store.schema import WORKFLOW_MIGRATIONS, load_migrations, prepare
 from penstock.store.sharing import SHARED_INDEXES
-from penstock.store.subjects import SubjectReader
+from penstock.store.subjects import SubjectReader, read_subjects
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
@@ -43,6 +48,37 @@ async def test_a_subject_is_found_among_ten_thousand_without_passing_by_them(
     assert of_jobs
     assert [plan for plan in of_jobs if "job_subject (subject" not in plan and "job_of_step" not in plan] == []
     assert [plan for plan in plans if plan.startswith("SCAN") and "json_each" not in plan] == []
+
+
+LEFT = Resume("1/1", (), "1\n\nH 0 0 1\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "went_on"),
+    [
+        ({"attempt_state": AttemptState.NOT_RUN, "failure": None}, False),
+        ({"failure": FailureClass.RUNNER_LOST}, False),
+        ({"failure": FailureClass.WALLTIME}, True),  # its files may have been carried
+        ({"failure": FailureClass.SCF_NOT_CONVERGED, "resume": LEFT}, True),
+    ],
+)
+async def test_a_second_attempt_went_on_only_where_the_first_left_something(
+    tmp_path: Path, first: dict[str, Any], *, went_on: bool
+) -> None:
+    store, step = await create(tmp_path)
+    try:
+        await store.add_chunk(step, "w", chunk(1, done=True))
+        ulid, (attempt,) = await submit(store, 1)
+        end = msgspec.structs.replace(result(ulid, attempt, good=False, again=True), not_before=None, **first)
+        await store.record_results([end], {"submitting": 1}, [ulid])
+        ulid, (attempt,) = await submit(store, 1)
+        assert attempt.number == 2
+        await store.record_results([result(ulid, attempt)], {"submitting": 1}, [ulid])
+    finally:
+        await store.close()
+    with read_subjects(tmp_path / "workflow.db", "w", tmp_path) as reader:
+        (job,) = reader._jobs("j.workflow_id = ?")
+    assert (job.attempt, job.went_on) == (2, went_on)
 
 
 def plan_of(db: sqlite3.Connection, sql: str, values: tuple[object, ...] = ()) -> list[str]:

@@ -30,6 +30,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     multiplicity: int = 1
     label: dict[str, Any] = {}
     attempt: int = 0
+    went_on: bool = False  # its result began where an earlier attempt of its own had stopped
     energy_hartree: float | None = None
     max_force_hartree_per_bohr: float | None = None
     final_geometry: str | None = None

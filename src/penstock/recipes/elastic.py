@@ -181,7 +181,7 @@ class _Fits:
 
         Of an attempt that went on from where another had stopped, the first stress is not that of the strained crystal.
         """
-        whole = [job for job in self._done if _FIRST_STRESS in job.properties and (job.attempt == 1 or job.origin)]
+        whole = [job for job in self._done if _FIRST_STRESS in job.properties and not job.went_on]
         try:
             fit = self._fit(_FIRST_STRESS, whole)
         except ValueError:

@@ -23,6 +23,8 @@ _JOBS: Final = f"""
         j.label,
         coalesce((SELECT a.number FROM attempt a WHERE a.job_id = j.id AND a.directory = j.job_dir), j.attempts)
             AS attempt,
+        j.resume IS NOT NULL OR EXISTS (SELECT 1 FROM attempt a WHERE a.job_id = j.id AND a.failure = 'walltime')
+            AS went_on, -- from a geometry, or perhaps from files that `[checkpoint] carry` names
         j.final_energy, j.max_forces, j.final_geometry, j.error_message, j.job_dir, j.origin,
         coalesce(j.parameters, s.parameters, w.parameters) AS parameters, iif(j.parameters IS NULL, j.own, NULL) AS own,
         (SELECT json_group_object(p.name, json(p.value)) FROM property p WHERE p.job_id = j.id) AS properties
@@ -136,6 +138,7 @@ class SubjectReader:
             multiplicity=row["spin"],
             label=msgspec.json.decode(row["label"] or "{}"),
             attempt=row["attempt"],
+            went_on=bool(row["went_on"]),
             energy_hartree=row["final_energy"],
             max_force_hartree_per_bohr=row["max_forces"],
             final_geometry=row["final_geometry"],
