@@ -13,7 +13,7 @@ from tests.daemon.test_creation import ENDED, KilledError
 from penstock.daemon import creation
 from penstock.domain.context import read_context
 from penstock.domain.errors import ConflictError, SpecError
-from penstock.store.file_system import ENVIRONMENT, file_system_of
+from penstock.files.kinds import ENVIRONMENT, file_system_of
 from penstock.store.queries import load_state
 from penstock.store.workflow_store import WorkflowStore
 

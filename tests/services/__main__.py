@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .file_server import RealFileServer
 from .flux import RealFlux
 from .prometheus import RealPrometheus
 from .pw import RealPw
@@ -15,7 +16,7 @@ from .tmux import RealTmux
 
 def packages() -> list[str]:
     """The Debian packages that are missing."""
-    services = (RealSlurm, RealSshd, RealPw, RealPrometheus, RealTmux)
+    services = (RealSlurm, RealSshd, RealPw, RealPrometheus, RealTmux, RealFileServer)
     return sorted({*systemd_packages_missing(), *(name for service in services for name in service.packages_missing())})
 
 
@@ -28,6 +29,7 @@ def left_out() -> list[str]:
         "real Prometheus": RealPrometheus.missing(),
         "real tmux": RealTmux.missing(),
         "real Flux": RealFlux.missing(),
+        "real file server": RealFileServer.missing(),
         "real systemd": RealSystemd.missing(),
     }
     return [f"left out: {service} ({why})" for service, why in reasons.items() if why is not None]

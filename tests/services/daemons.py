@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from penstock.files.kinds import read_mounts
+
 from .account import Account
 
 PREFIX = "penstock-run-"
@@ -253,7 +255,15 @@ def _end(home: Path) -> None:
     others = [int(folder.name) for folder in processes() if _belongs(folder, home)]
     _end_processes([*children, *others], signal.SIGKILL)
     Account.remove_all(home)
+    _unmount_all(home)
     shutil.rmtree(home)
+
+
+def _unmount_all(home: Path) -> None:
+    """Let go of file systems whose servers are gone: no directory with one of them inside can be removed."""
+    for mount in read_mounts():
+        if home in Path(mount.point).parents:
+            subprocess.run(["fusermount3", "-u", "-z", mount.point], check=True)
 
 
 def _belongs(folder: Path, home: Path) -> bool:

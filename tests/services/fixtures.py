@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .file_server import RealFileServer
 from .flux import RealFlux
 from .prometheus import RealPrometheus
 from .pw import RealPw
@@ -124,6 +125,16 @@ def real_systemd(request: pytest.FixtureRequest, systemd_tools: None) -> Iterato
         _leave_out(request, "real systemd", why)
     with RealSystemd() as systemd:
         yield systemd
+
+
+@pytest.fixture
+def real_file_server(request: pytest.FixtureRequest) -> Iterator[RealFileServer]:
+    """A directory that can be made to hang. No package gives the right to mount it."""
+    if not RealFileServer.packages_missing() and (why := RealFileServer.forbidden()) is not None:
+        _leave_out(request, "real file server", why)
+    _needs(request, "real file server", RealFileServer.missing())
+    with RealFileServer() as server:
+        yield server
 
 
 @pytest.fixture

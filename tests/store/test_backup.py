@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.store.test_file_system import journal_mode
+from tests.store.test_journal import journal_mode
 
 from penstock.domain.errors import NotFoundError, SpecError, StoreError
 from penstock.store import backup

@@ -18,10 +18,10 @@ import pytest
 
 from penstock.domain.errors import StoreError
 from penstock.domain.states import JobState
+from penstock.files.kinds import ENVIRONMENT, file_system_of
 from penstock.store import schema
 from penstock.store.catalogue import Catalogue
 from penstock.store.connection import reading
-from penstock.store.file_system import ENVIRONMENT, file_system_of
 from penstock.store.schema import CATALOGUE_MIGRATIONS, WORKFLOW_MIGRATIONS, load_migrations, prepare
 from penstock.store.workflow_store import WorkflowStore
 

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.domain.context import Context, Mode, alone_in, plan_context
 from penstock.domain.errors import SpecError
-from penstock.store.file_system import ENVIRONMENT, file_system_of
+from penstock.files.kinds import ENVIRONMENT, file_system_of
 from penstock.store.placement import Placement, check_state_dir, describe_database, is_elsewhere, place_database
 
 STATE = Placement("/state")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.hammering import ROWS, count_all, run_processes
-from tests.store.test_file_system import journal_mode
+from tests.store.test_journal import journal_mode
 
 
 def test_twenty_processes_at_one_database_see_no_error_and_lose_nothing(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.store.imports.older import make_campaign
-from tests.store.test_file_system import journal_mode
+from tests.store.test_journal import journal_mode
 from tests.system.conftest import Penstockd
 
 from penstock.domain.context import read_context
-from penstock.store.file_system import file_system_of
+from penstock.files.kinds import file_system_of
 
 MEMORY = Path("/dev/shm")
 

@@ -172,7 +172,7 @@ def _person(*, lenient: bool = False) -> Person:
     """`lenient`: a configuration that cannot be read is no reason not to look at, or remove, what is installed."""
     from penstock.daemon.config import load_config
     from penstock.domain.settings import find_config, socket_path
-    from penstock.store.file_system import file_system_of, network_types
+    from penstock.files.kinds import file_system_of, network_types
 
     home = Path(os.environ.get("HOME") or Path.home())
     try:

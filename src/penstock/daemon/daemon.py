@@ -45,8 +45,8 @@ from penstock.daemon.systemd import ServiceManager
 from penstock.daemon.workflows import Workflows
 from penstock.domain.errors import PenstockError, SpecError
 from penstock.domain.settings import BUILT_IN, Layer, find_config, resolve
+from penstock.files.kinds import ENVIRONMENT as NETWORK_TYPES
 from penstock.store.catalogue import Catalogue
-from penstock.store.file_system import ENVIRONMENT as NETWORK_TYPES
 from penstock.store.placement import Placement
 
 _LOADING_AT_ONCE: Final = 16

@@ -12,7 +12,7 @@ import structlog
 
 from penstock.domain.context import LOCK_NAME
 from penstock.domain.errors import PenstockError, SpecError
-from penstock.store.file_system import file_system_of, network_types
+from penstock.files.kinds import file_system_of, network_types
 from penstock.store.placement import check_state_dir
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.store.file_system import file_system_of, network_types
+from penstock.files.kinds import file_system_of, network_types
 from penstock.store.patience import SQLITE_WAITS_MS
 
 WAL: Final = "wal"

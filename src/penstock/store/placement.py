@@ -12,7 +12,7 @@ import msgspec
 from penstock.domain.context import DATABASE_NAME, SHARED, Context, Mode
 from penstock.domain.errors import SpecError
 from penstock.domain.views import DatabaseInfo
-from penstock.store.file_system import file_system_of, network_types
+from penstock.files.kinds import file_system_of, network_types
 from penstock.store.journal import WAL, choose_journal
 
 FOLDER: Final = "databases"

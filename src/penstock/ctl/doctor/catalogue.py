@@ -17,8 +17,8 @@ from penstock.ctl.doctor.finding import note, problem, warning, well
 from penstock.ctl.text import duration, local_time
 from penstock.domain.errors import StoreError
 from penstock.domain.views import Finding
+from penstock.files.kinds import file_system_of
 from penstock.store.catalogue import CREATING
-from penstock.store.file_system import file_system_of
 from penstock.store.inspection import CataloguedWorkflow, Inspection, inspect_catalogue
 from penstock.store.layout import MARK
 

@@ -25,7 +25,7 @@ from penstock.ctl.doctor.process import Process, look_at_process
 from penstock.domain.context import LOCK_NAME
 from penstock.domain.errors import SpecError
 from penstock.domain.views import Finding
-from penstock.store.file_system import file_system_of, network_types
+from penstock.files.kinds import file_system_of, network_types
 from penstock.store.lock_holders import parse_locks
 from penstock.store.placement import check_state_dir
 

@@ -51,6 +51,14 @@ def parse_mountinfo(text: str) -> list[Mount]:
     return mounts
 
 
+def read_mounts() -> list[Mount]:
+    """The mounts that this process sees; none where the kernel does not tell."""
+    try:
+        return parse_mountinfo(os.fsdecode(_MOUNTINFO.read_bytes()))
+    except OSError:
+        return []
+
+
 def _unescape(text: str) -> str:
     """Blanks, tabs, newlines and backslashes are written in octal, a byte each."""
     return _OCTAL.sub(lambda found: chr(int(found[1], 8)), text)
@@ -84,11 +92,7 @@ def file_system_of(path: Path) -> str:
             break
         except (FileNotFoundError, NotADirectoryError):
             resolved = resolved.parent
-    try:
-        text = os.fsdecode(_MOUNTINFO.read_bytes())
-    except OSError:
-        return UNKNOWN
-    return kind_of(parse_mountinfo(text), f"{os.major(device)}:{os.minor(device)}", str(resolved))
+    return kind_of(read_mounts(), f"{os.major(device)}:{os.minor(device)}", str(resolved))
 
 
 def network_types(environ: Mapping[str, str] | None = None) -> frozenset[str]:
