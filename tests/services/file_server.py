@@ -42,7 +42,7 @@ class RealFileServer:
             program = shutil.which("bindfs", path=SYSTEM_PATH)
             assert program is not None
             # Nothing is remembered of what the server has said, so that a question is one.
-            forgetful = "attr_timeout=0,entry_timeout=0,negative_timeout=0,direct_io"
+            forgetful = "attr_timeout=0,entry_timeout=0,negative_timeout=0"
             self.home.launch("bindfs", [program, "-f", "-o", forgetful, str(self._kept), str(self.mount)])
             self.home.wait_for(self.mount.is_mount, f"{self.mount} is mounted")
         except BaseException:

@@ -120,7 +120,7 @@ class Daemon:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
-                    await self._workflows.find_again()
+                    await self._workflows.find_again(tasks, self._life_cycle.resume_one)
                     acts = completion_acts(self._workflows, self._workers, self._life_cycle, self._clock)
                     completions = Completions(self._workflows, self._board, self._clock, acts)
                     locks = LockDesk(self._locks, self._board, lambda: self._config.resources)
