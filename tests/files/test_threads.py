@@ -10,7 +10,7 @@ import pytest
 
 from penstock.files import threads
 from penstock.files.kinds import Mount
-from penstock.files.threads import THREADS, in_thread, point_of
+from penstock.files.threads import THREADS, MountTable, in_thread, point_of
 
 MOUNTS = [
     Mount("8:1", "/", "ext4"),
@@ -75,3 +75,15 @@ async def test_who_is_cancelled_may_leave_the_thread_to_itself() -> None:
         assert scope.cancelled_caught
     finally:
         answers.set()
+
+
+async def test_below_the_root_the_first_directories_stand_for_what_is_behind_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A link there may lead to a file server, and asking for it is what hangs."""
+    monkeypatch.setattr(threads, "read_mounts", lambda: MOUNTS)
+    table = MountTable()
+    assert table.file_system_of("/home/me/w/.penstock") == "/home"
+    assert table.file_system_of("/srv/lab/w/.penstock") == "/srv/lab"
+    assert table.file_system_of("/srv") == "/srv"
+    assert table.file_system_of("/") == "/"

@@ -17,22 +17,43 @@ T = TypeVar("T")
 THREADS: Final = 32
 """For each file system. Those of a server that is gone stay taken until it answers."""
 _MOUNTS_LAST_S: Final = 10.0
+_TELLING: Final = 2
+
+
+class MountTable:
+    """What is mounted where, read anew now and then. It asks no disk. Needs a running event loop."""
+
+    def __init__(self) -> None:
+        self._mounts: list[Mount] = []
+        self._read_at = float("-inf")
+
+    def point_of(self, path: str) -> str:
+        """Where the file system is mounted that `path` (absolute) is on."""
+        now = current_time()
+        if now - self._read_at > _MOUNTS_LAST_S:
+            self._mounts, self._read_at = read_mounts(), now
+        return point_of(self._mounts, path)
+
+    def file_system_of(self, path: str) -> str:
+        """A name for the file system that `path` (absolute) is on: where it is mounted.
+
+        Below the root, links may lead anywhere, and to follow them is to ask a disk; so `path`'s first two directories
+        stand for what is behind them.
+        """
+        point = self.point_of(path)
+        return point if point != "/" else "/".join(path.split("/")[: _TELLING + 1]) or "/"
 
 
 class _Threads:
     """The limits of one event loop."""
 
     def __init__(self) -> None:
-        self._mounts: list[Mount] = []
-        self._read_at = float("-inf")
+        self._mounts = MountTable()
         self._limiters: dict[str, CapacityLimiter] = {}
 
     def limiter_of(self, path: str) -> CapacityLimiter:
         """The one that counts the threads in the file system that `path` is on."""
-        now = current_time()
-        if now - self._read_at > _MOUNTS_LAST_S:
-            self._mounts, self._read_at = read_mounts(), now
-        point = point_of(self._mounts, path)
+        point = self._mounts.point_of(path)
         if point not in self._limiters:
             self._limiters[point] = CapacityLimiter(THREADS)
         return self._limiters[point]
