@@ -13,6 +13,7 @@ from penstock.files import threads
 from penstock.files.kinds import Mount
 from penstock.files.threads import (
     THREADS,
+    MountTable,
     SilentError,
     ask_in_thread,
     in_thread,
@@ -144,3 +145,15 @@ async def test_who_asks_is_told_that_a_file_system_does_not_answer(
     finally:
         answers.set()
         real_file_server.thaw()
+
+
+async def test_below_the_root_the_first_directories_stand_for_what_is_behind_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A link there may lead to a file server, and asking for it is what hangs."""
+    monkeypatch.setattr(threads, "read_mounts", lambda: MOUNTS)
+    table = MountTable()
+    assert table.file_system_of("/home/me/w/.penstock") == "/home"
+    assert table.file_system_of("/srv/lab/w/.penstock") == "/srv/lab"
+    assert table.file_system_of("/srv") == "/srv"
+    assert table.file_system_of("/") == "/"

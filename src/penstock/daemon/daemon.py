@@ -216,16 +216,20 @@ class Daemon:
             self._manager.ready(self._status())
 
     async def _drain(self) -> None:
-        """Begins nothing new and records what has ended, for a bounded time. What is cut off is found again."""
+        """Begins nothing new and records what has ended, for a bounded time. What is cut off is found again.
+
+        What lies on a file system that does not answer is not waited for.
+        """
         with anyio.move_on_after(self._config.daemon.drain_s):
             while True:
                 unread = 0
-                for ref in self._workflows.running().values():
+                for id_, ref in self._workflows.running().items():
                     with anyio.move_on_after(1.0):
                         try:
                             answer = await ref.ask(DrainWorkflow(), 1.0)
                             assert isinstance(answer, int)
-                            unread += answer
+                            if self._workers.hanging(self._workflows.info(id_).directory) is None:
+                                unread += answer
                         except PenstockError:
                             continue
                 if not unread:

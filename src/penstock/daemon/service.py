@@ -403,6 +403,8 @@ class Service:
         if record.job.state == JobState.READY:
             waits_for = await self._locks.explain(info, decoded.locks)
             around = msgspec.structs.replace(around, locks=tuple(waits_for))
+        if (hanging := self._workers.hanging(info.directory)) is not None:
+            around = msgspec.structs.replace(around, hanging=hanging)
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
 

@@ -23,10 +23,35 @@ THREADS: Final = 32
 _MOUNTS_LAST_S: Final = 10.0
 _PATIENCE_S: Final = 10.0
 _ANSWERS_S: Final = 5.0
+_TELLING: Final = 2
 
 
 class SilentError(TimeoutError):
     """A file system does not answer. Its message says which."""
+
+
+class MountTable:
+    """What is mounted where, read anew now and then. It asks no disk. Needs a running event loop."""
+
+    def __init__(self) -> None:
+        self._mounts: list[Mount] = []
+        self._read_at = float("-inf")
+
+    def point_of(self, path: str) -> str:
+        """Where the file system is mounted that `path` (absolute) is on."""
+        now = current_time()
+        if now - self._read_at > _MOUNTS_LAST_S:
+            self._mounts, self._read_at = read_mounts(), now
+        return point_of(self._mounts, path)
+
+    def file_system_of(self, path: str) -> str:
+        """A name for the file system that `path` (absolute) is on: where it is mounted.
+
+        Below the root, links may lead anywhere, and to follow them is to ask a disk; so `path`'s first two directories
+        stand for what is behind them.
+        """
+        point = self.point_of(path)
+        return point if point != "/" else "/".join(path.split("/")[: _TELLING + 1]) or "/"
 
 
 class _Threads:
@@ -34,24 +59,17 @@ class _Threads:
 
     def __init__(self) -> None:
         self.unlimited = CapacityLimiter(math.inf)
-        self._mounts: list[Mount] = []
-        self._read_at = float("-inf")
+        self._mounts = MountTable()
         self._limiters: dict[str, CapacityLimiter] = {}
         self._probes: dict[str, CapacityLimiter] = {}
 
     def limiter_of(self, path: str) -> CapacityLimiter:
         """The one that counts the threads in the file system that `path` is on."""
-        return self._limiters.setdefault(self._point_of(path), CapacityLimiter(THREADS))
+        return self._limiters.setdefault(self._mounts.file_system_of(path), CapacityLimiter(THREADS))
 
     def probes_of(self, path: str) -> CapacityLimiter:
         """The one that counts those that only look whether it answers: they wait for no work that takes long."""
-        return self._probes.setdefault(self._point_of(path), CapacityLimiter(THREADS))
-
-    def _point_of(self, path: str) -> str:
-        now = current_time()
-        if now - self._read_at > _MOUNTS_LAST_S:
-            self._mounts, self._read_at = read_mounts(), now
-        return point_of(self._mounts, path)
+        return self._probes.setdefault(self._mounts.file_system_of(path), CapacityLimiter(THREADS))
 
 
 _threads: RunVar[_Threads] = RunVar("penstock.files.threads")
