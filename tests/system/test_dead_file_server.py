@@ -12,18 +12,17 @@ from penstock.control.client import Client
 
 SOON_S = 10.0
 """How long somebody whose disk answers may wait while another's does not: far more than it takes."""
-WORKFLOWS = 5
+WORKFLOWS, JOBS = 5, 60
 
 
-@pytest.fixture(params=["in_place", "in_state"])
-def served(request: pytest.FixtureRequest, real_file_server: RealFileServer, daemon: Penstockd) -> Penstockd:
-    """A daemon that ends before its file server does; far workflows have their databases there, or here."""
-    far = '[daemon]\nnetwork_file_systems = ["fuse"]\n' if request.param == "in_state" else ""
-    daemon.stop()
-    daemon.config.write_text(f"{far}[clusters.local]\ncores = 20\n", encoding="utf-8")  # what hangs keeps its core
-    daemon.start()
-    daemon.client.close()
+@pytest.fixture
+def served(real_file_server: RealFileServer, stopped_daemon: Penstockd) -> Penstockd:
+    """A daemon that ends before its file server does, which counts as one; what hangs keeps its core."""
+    daemon = stopped_daemon
+    network, cores = 'network_file_systems = ["fuse"]', "cores = 20"
+    daemon.config.write_text(f"[daemon]\n{network}\n[clusters.local]\n{cores}\n", encoding="utf-8")
     daemon.client = Client(daemon.state / "penstockd.sock", timeout_s=SOON_S)
+    daemon.start()
     return daemon
 
 
@@ -40,7 +39,7 @@ def has_results(daemon: Penstockd, id: str) -> bool:
 
 def questions() -> list[tuple[str, ...]]:
     """What people ask of the workflows that wait."""
-    asked = (("jobs",), ("show", "1"), ("summary",), ("why", "1"), ("results",), ("pause",), ("locks",))
+    asked = (("jobs",), ("show", "1"), ("summary",), ("why", "1"), ("results",), ("locks",))
     return [(verb, f"far-{number}", *more) for number in range(WORKFLOWS) for verb, *more in asked]
 
 
@@ -51,7 +50,7 @@ def test_nobody_waits_for_it_but_who_works_there(
     submit(daemon, "near", daemon.work, gate.script, *gate.paths, jobs=20)
     gate.next_started()
     for number in range(WORKFLOWS):
-        submit(daemon, f"far-{number}", far.mount, "sleep 0.1", jobs=200)
+        submit(daemon, f"far-{number}", far.mount, "sleep 0.05", jobs=JOBS)
     eventually(lambda: all(has_results(daemon, f"far-{number}") for number in range(WORKFLOWS)), "they work")
     far.freeze()
     asking = [daemon.ctl_process(*question) for question in questions()]
@@ -69,5 +68,37 @@ def test_nobody_waits_for_it_but_who_works_there(
     told = [err for _, err in answers if err]
     assert any(f"the file system of {far.mount}" in err and "does not answer" in err for err in told), told
     for number in range(WORKFLOWS):
-        daemon.ctl("resume", f"far-{number}")
-        assert daemon.wait(f"far-{number}").workflow.statuses == {"completed": 200}
+        assert daemon.wait(f"far-{number}").workflow.statuses == {"completed": JOBS}
+
+
+def test_a_daemon_that_starts_meanwhile_does_without_it(
+    served: Penstockd, real_file_server: RealFileServer, gate: Gate
+) -> None:
+    """Killed, started and stopped while it hangs, and started again: in the end all is done, nothing twice."""
+    daemon, far = served, real_file_server
+    submit(daemon, "near", daemon.work, gate.script, *gate.paths, jobs=3)
+    gate.next_started()
+    done = submit(daemon, "far-done", far.mount, "true")
+    daemon.wait("far-done")
+    log = far.mount / "log"
+    submit(daemon, "far-0", far.mount, 'sleep 0.05; echo "$PENSTOCK_JOB_ID" >> "$0"', log, jobs=JOBS)
+    eventually(lambda: has_results(daemon, "far-0"), "it works")
+    daemon.kill()
+    far.freeze()
+    try:
+        daemon.start()
+        states = {info.id: (info.state, info.operation) for info in daemon.client.list_workflows().workflows}
+        waits = "on a file system that does not answer"
+        assert states == {"near": ("running", ""), "far-done": ("completed", waits), "far-0": ("faulted", waits)}
+        assert f"the file system of {done.parent}/far-0 does not answer" in daemon.ctl("status", "far-0").stdout
+        refused = daemon.ctl("resume", "far-0")
+        assert (refused.returncode, f"far-0 is {waits}" in refused.stderr) == (2, True), refused
+        gate.release(3)
+        assert daemon.wait("near").workflow.statuses == {"completed": 3}
+        assert daemon.stop() == 0
+        daemon.start()
+    finally:
+        far.thaw()
+    assert daemon.wait("far-0").workflow.statuses == {"completed": JOBS}
+    assert sorted(map(int, log.read_text().split())) == list(range(1, JOBS + 1))
+    assert daemon.client.status("far-done").workflow.operation == ""
