@@ -122,9 +122,11 @@ _WORK: Final = Section(
         lines(
             "Workers",
             "short",
-            "Worker processes, those at work, and tasks that wait for one. Waiting for long: raise `[daemon] workers`.",
+            "Worker processes, those at work, those that hang in a file system that does not answer, and tasks that "
+            "wait for one. Waiting for long with none hung: raise `[daemon] workers`.",
             Query("sum(penstock_workers{$here})", "there"),
             Query("sum(penstock_workers_busy{$here})", "at work"),
+            Query("sum(penstock_workers_hung{$here})", "hung"),
             Query("sum(penstock_workers_waiting{$here})", "tasks waiting"),
             width=8,
         ),

@@ -16,6 +16,7 @@ from penstock.domain.budget import Queueing
 from penstock.domain.ids import new_ulid
 from penstock.domain.locks import Wish
 from penstock.domain.spec import BatchTable, LockNeeds
+from penstock.store.lock_table import LockTable
 from penstock.testing.simulated_world import Behaviour
 from penstock.testing.virtual_clock import VirtualClock
 
@@ -38,10 +39,10 @@ class Limited(Campaign):
         self.table = self.locks.resources if needs.resources else self.locks.names_in(str(self.directory / "locks"))
         run = self.locks.run
 
-        async def breaking(work: Callable[[], Any]) -> Any:
+        async def breaking(table: LockTable, work: Callable[[], Any]) -> Any:
             if self._breaks():
                 raise BrokenError("before a lock")
-            result = await run(work)
+            result = await run(table, work)
             if self._breaks():
                 raise BrokenError("after a lock")
             return result

@@ -220,7 +220,7 @@ async def test_a_cancelled_workflow_is_followed_to_its_end_by_the_next_daemon(
             await life.workflows.flush()
     (house.directory / "structures.db").touch()  # so that it has nothing else to do
     async with house.life() as life:
-        await life.workflows.find_again()
+        await life.find_again()
         assert await life.until_ended() == ("cancelled", {"cancelled": 3})
     assert house.clock.monotonic() < 100.0
     assert house.world.violations == []
@@ -239,7 +239,7 @@ async def test_what_is_tried_again_goes_on_though_the_catalogue_had_not_heard_of
             await life.workflows.ask("w", everything, 10.0)
             assert life.state()[0] == "running"
         async with house.life() as life:
-            await life.workflows.find_again()
+            await life.find_again()
             assert await life.until_ended() == ("completed", {"completed": 3})
         assert house.world.violations == []
         assert house.world.succeeded == {("w", job): 2 for job in (1, 2, 3)}
@@ -253,7 +253,7 @@ async def test_what_was_running_and_cannot_be_read_any_more_is_faulted(house: Ho
     for file in house.directory.glob("workflow.db*"):
         file.unlink()
     async with house.life() as life:
-        await life.workflows.find_again()
+        await life.find_again()
         assert (await life.until_ended())[0] == "faulted"
         assert "is missing" in str(life.board.workflows["w"].reason)
 
@@ -266,7 +266,7 @@ async def test_what_is_at_rest_stays_at_rest(tmp_path: Path) -> None:
             (house.directory / "structures.db").touch()
             await life.workflows.flush()
         async with house.life() as life:
-            await life.workflows.find_again()
+            await life.find_again()
             assert life.workflows.running() == {}
             assert life.state() == ("completed", {"completed": 3})
 

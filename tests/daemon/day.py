@@ -73,8 +73,12 @@ class _BusyWorkers(KeepingWorkers):
 
     size = 2
     busy = 0
+    hung = 0
     waiting = 0
     lost = 0
+
+    def hanging(self, _path: str) -> None:
+        """No file system does."""
 
     def close(self) -> None:
         """There are no processes."""

@@ -106,7 +106,7 @@ async def test_a_kill_on_the_way_leaves_what_the_same_request_completes(
             with pytest.raises(KilledError):
                 await take(life, m.Adopt(str(arrived), "v"))
     async with house.life() as life:
-        await life.workflows.find_again()
+        await life.find_again()
         if "v" not in life.board.workflows:
             await take(life, m.Adopt(str(arrived), "v"))
         assert await life.until_ended("v") == ("completed", {"completed": 3})

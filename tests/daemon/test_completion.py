@@ -142,7 +142,7 @@ async def test_a_kill_at_any_step_repeats_at_most_the_action_that_was_begun(
                 await house.clock.run_until(lambda: calls > call, 600.0)
                 await house.clock.advance(5.0)
     async with house.life() as life, at_work(house, life, acts):
-        await life.workflows.find_again()
+        await life.find_again()
         await until(house, life, {"done": 3})
     done = [name for name, _ in acts.seen]
     assert list(dict.fromkeys(done)) == ["csv", "json", "ase"]

@@ -89,7 +89,7 @@ async def test_an_import_that_is_killed_is_there_as_a_whole_or_not_at_all(
                 with pytest.raises(KilledError):
                     await import_databases(request, None, life.workflows, cast("Any", Here()))
         async with house.life() as life:
-            await life.workflows.find_again()
+            await life.find_again()
             is_revealed = (owner, when) == (Catalogue, "after") and name == "update"
             is_revealed |= (name, when) in {("reveal", "after"), ("update", "before")}
             assert house.leftovers() == (["w"] if is_revealed else [])

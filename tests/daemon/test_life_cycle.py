@@ -142,8 +142,8 @@ class House:
         )
         life_cycle = LifeCycle(workflows, catalogue, Inline(), clock)
         try:
-            async with workflows.supervisor:
-                await workflows.find_again()
+            async with workflows.supervisor, anyio.create_task_group() as tasks:
+                await workflows.find_again(tasks, life_cycle.resume_one)
                 await life_cycle.resume()
                 yield life_cycle, workflows, catalogue
                 await workflows.flush()

@@ -56,7 +56,7 @@ async def test_the_database_is_in_the_state_directory_and_found_again(house: Hou
     assert databases(house) == ["workflow.db", "workflow.db-journal"]
     assert not list(house.directory.glob("workflow.db*"))
     async with house.life() as life:
-        await life.workflows.find_again()
+        await life.find_again()
         told = await life.workflows.database("w")
         assert told is not None
         assert told.path == context.database
@@ -80,7 +80,7 @@ async def test_what_breaks_leaves_nothing_in_the_state_directory(
                 await life.create(house.request())
         assert bool(databases(house)) == (is_killed and step != "keep")
     async with house.life() as life:
-        await life.workflows.find_again()
+        await life.find_again()
         assert databases(house) == []
         assert list((house.root / "state" / "databases").iterdir()) == []
         await life.create(house.request())

@@ -143,7 +143,7 @@ async def test_a_sweep_that_was_killed_is_completed_and_never_doubled(
             with pytest.raises(KilledError):
                 await life.workflows.create_sweep(ROW, wishes(house))
     async with house.life() as life:
-        await life.workflows.find_again()
+        await life.find_again()
         (row,) = await life.workflows.sweeps()
         if row.complete:
             with pytest.raises(ConflictError, match="exists already"):

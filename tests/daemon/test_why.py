@@ -48,7 +48,9 @@ def why(state: JobState, *, cluster: ClusterInfo | None = CLUSTER, **changes: An
     workflow = msgspec.structs.replace(WORKFLOW, **changes.pop("workflow", {}))
     job = msgspec.structs.replace(JOB, state=state, status=PUBLIC_STATUS[state], **changes.pop("job", {}))
     record = JobRecord(job, "", None, None, 0, 0, (), {}, (), ())
-    around = Around(cluster, changes.pop("note", None), changes.pop("doubt", None))
+    around = Around(
+        cluster, changes.pop("note", None), changes.pop("doubt", None), hanging=changes.pop("hanging", None)
+    )
     return explain(msgspec.structs.replace(record, **changes), workflow, around, SPEC, NOW)
 
 
@@ -58,6 +60,13 @@ def test_every_state_has_an_answer(state: JobState) -> None:
     assert verdict.startswith(("It ", "Its ", "The ", "Nobody "))
     assert verdict.endswith(".")
     assert all(reasons)
+
+
+def test_a_job_whose_outputs_are_on_a_dead_file_server_says_which() -> None:
+    verdict, reasons = why(JobState.COLLECTING, hanging="/nfs/lab")
+    assert verdict == "It has ended; its outputs are read when their file system answers again."
+    assert reasons == ["/nfs/lab does not answer; the file server, or the network to it, is down"]
+    assert why(JobState.COMPLETED, hanging="/nfs/lab") == why(JobState.COMPLETED)
 
 
 def test_a_step_that_waits_names_the_one_before() -> None:

@@ -7,10 +7,19 @@ from pathlib import Path
 
 import anyio
 import pytest
+from tests.services.file_server import RealFileServer
 
 from penstock.files import threads
 from penstock.files.kinds import Mount
-from penstock.files.threads import THREADS, in_thread, point_of
+from penstock.files.threads import (
+    THREADS,
+    MountTable,
+    SilentError,
+    ask_in_thread,
+    in_thread,
+    look_in_thread,
+    point_of,
+)
 
 MOUNTS = [
     Mount("8:1", "/", "ext4"),
@@ -67,11 +76,84 @@ async def test_one_that_hangs_takes_no_thread_from_another(monkeypatch: pytest.M
     assert sorted(asked) == list(range(3 * THREADS))
 
 
-async def test_who_is_cancelled_may_leave_the_thread_to_itself() -> None:
-    answers = threading.Event()
+async def test_who_is_cancelled_does_not_wait_and_the_place_stays_taken_until_the_thread_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "THREADS", 1)
+    answers, inside = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        inside.set()
+        assert answers.wait(60.0)
+
     try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look_in_thread, "/w", hang)
+            await anyio.to_thread.run_sync(inside.wait, 60.0)
+            tasks.cancel_scope.cancel()
         with anyio.move_on_after(0.05) as scope:
-            await in_thread("/w", answers.wait, 60.0, abandon_on_cancel=True)
+            await look_in_thread("/w", str)
         assert scope.cancelled_caught
+        answers.set()
+        assert await look_in_thread("/w", lambda: "well") == "well"
+        assert await look_in_thread("/w", lambda: "again") == "again"
     finally:
         answers.set()
+
+
+async def test_who_is_cancelled_before_it_began_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "THREADS", 1)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await look_in_thread("/w", str)
+    assert await look_in_thread("/w", lambda: "well") == "well"
+
+
+async def test_what_goes_wrong_in_the_thread_is_raised_and_its_place_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "THREADS", 1)
+    for ask in (in_thread, look_in_thread, ask_in_thread):
+        with pytest.raises(ZeroDivisionError):
+            await ask("/w", lambda: 1 // 0)
+    assert await in_thread("/w", lambda: "well") == "well"
+
+
+async def test_who_asks_is_told_that_a_file_system_does_not_answer(
+    real_file_server: RealFileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only takes long is waited for."""
+    monkeypatch.setattr(threads, "_PATIENCE_S", 0.05)
+    file, answers = real_file_server.mount / "file", threading.Event()
+    file.write_text("it")
+    try:
+        async with anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                assert await ask_in_thread(file, answers.wait, 60.0)
+
+            tasks.start_soon(ask)
+            for _ in range(5):
+                assert await threads._answers(str(file))
+            answers.set()
+        monkeypatch.setattr(threads, "_ANSWERS_S", 0.2)
+        real_file_server.freeze()
+        with pytest.raises(SilentError, match=f"file system of {file} does not answer"):
+            await ask_in_thread(file, file.read_text)
+        real_file_server.thaw()
+        assert await ask_in_thread(file, file.read_text) == "it"
+        with pytest.raises(FileNotFoundError):
+            await ask_in_thread(file, (file.parent / "none").read_text)
+    finally:
+        answers.set()
+        real_file_server.thaw()
+
+
+async def test_below_the_root_the_first_directories_stand_for_what_is_behind_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A link there may lead to a file server, and asking for it is what hangs."""
+    monkeypatch.setattr(threads, "read_mounts", lambda: MOUNTS)
+    table = MountTable()
+    assert table.file_system_of("/home/me/w/.penstock") == "/home"
+    assert table.file_system_of("/srv/lab/w/.penstock") == "/srv/lab"
+    assert table.file_system_of("/srv") == "/srv"
+    assert table.file_system_of("/") == "/"

@@ -38,13 +38,7 @@ class RealFileServer:
         self.home = Home()
         try:
             self._kept = self.home.directory("kept")
-            self.mount = self.home.directory("mount")
-            program = shutil.which("bindfs", path=SYSTEM_PATH)
-            assert program is not None
-            # Nothing is remembered of what the server has said, so that a question is one.
-            forgetful = "attr_timeout=0,entry_timeout=0,negative_timeout=0,direct_io"
-            self.home.launch("bindfs", [program, "-f", "-o", forgetful, str(self._kept), str(self.mount)])
-            self.home.wait_for(self.mount.is_mount, f"{self.mount} is mounted")
+            self.mount = self._serve("bindfs", self._kept, self.home.directory("mount"))
         except BaseException:
             self.home.end()
             raise
@@ -55,6 +49,22 @@ class RealFileServer:
     ) -> None:
         self.thaw()
         self.home.end()
+
+    def mount_relay(self) -> Path:
+        """A second mount of it, by a server that goes on: what it was asked it has taken up, and asks the first.
+
+        So whoever waits there cannot even be killed, as on a bad day of a real one.
+        """
+        return self._serve("relay", self.mount, self.home.directory("relay"))
+
+    def _serve(self, name: str, kept: Path, mount: Path) -> Path:
+        program = shutil.which("bindfs", path=SYSTEM_PATH)
+        assert program is not None
+        # Nothing is remembered of what the server has said, so that a question is one.
+        forgetful = "attr_timeout=0,entry_timeout=0,negative_timeout=0"
+        self.home.launch(name, [program, "-f", "-o", forgetful, str(kept), str(mount)])
+        self.home.wait_for(mount.is_mount, f"{mount} is mounted")
+        return mount
 
     def freeze(self) -> None:
         """From now on it does not answer."""

@@ -55,6 +55,10 @@ class WriteArchive(_Vast, frozen=True):
     now: float
     result = Archived
 
+    def paths(self) -> tuple[str, ...]:
+        """From where, and to where."""
+        return (self.directory, self.database, self.partial)
+
     def run(self) -> Archived:
         """What was written and read back. Rows are checked before: what is damaged is never taken for a good copy."""
         partial, scratch = Path(self.partial), scratch_of(Path(self.directory), self.token)
@@ -102,6 +106,10 @@ class VerifyArchive(_Vast, frozen=True):
     sha256: str | None = None
     result = Archived
 
+    def paths(self) -> tuple[str, ...]:
+        """The archive's."""
+        return _on_disk(self.path)
+
     def run(self) -> Archived:
         """What it holds. StoreError when any byte is not as it was written."""
         reader = _HeadKeeper()
@@ -125,6 +133,10 @@ class PublishArchive(Task[None], frozen=True):
     partial: str
     target: str
     result = None
+
+    def paths(self) -> tuple[str, ...]:
+        """The archive's."""
+        return (self.target,)
 
     def run(self) -> None:
         """The name and its directory are on the disk afterwards. SpecError when the name is taken."""
@@ -164,6 +176,10 @@ class ReadArchiveHead(_Vast, frozen=True):
     missing_ok: bool = False
     result = ArchiveHead | None
 
+    def paths(self) -> tuple[str, ...]:
+        """The archive's."""
+        return _on_disk(self.place)
+
     def run(self) -> ArchiveHead | None:
         """Reads no more than its beginning."""
         try:
@@ -198,6 +214,10 @@ class UnpackArchive(_Vast, frozen=True):
     outside_links: bool
     daemon: str  # JSON, a DaemonPlace: who works on it from now on
     result = Unpacked
+
+    def paths(self) -> tuple[str, ...]:
+        """From where, and to where; none when it comes through a network, which may be slow."""
+        return (self.place, self.aside, self.context.database) if _on_disk(self.place) else ()
 
     def run(self) -> Unpacked:
         """Raises StoreError when the archive is not whole, SpecError when it cannot be unpacked here."""
@@ -248,6 +268,10 @@ class MeasureUsage(_Vast, frozen=True):
     database: str
     result = UsageInfo
 
+    def paths(self) -> tuple[str, ...]:
+        """The workflow's."""
+        return (self.directory, self.database)
+
     def run(self) -> UsageInfo:
         """In bytes, by what it is for."""
         return usage.measure(self.workflow_id, Path(self.directory), Path(self.database))
@@ -263,6 +287,10 @@ class CleanFiles(_Vast, frozen=True):
     dry_run: bool
     result = usage.Cleaned
 
+    def paths(self) -> tuple[str, ...]:
+        """The workflow's."""
+        return (self.directory, self.database)
+
     def run(self) -> usage.Cleaned:
         """How much it is."""
         directory, database = Path(self.directory), Path(self.database)
@@ -274,6 +302,10 @@ class RemoveTree(_Vast, frozen=True):
 
     path: str
     result = None
+
+    def paths(self) -> tuple[str, ...]:
+        """Its own."""
+        return (self.path,)
 
     def run(self) -> None:
         """SpecError names what cannot be removed."""
@@ -290,6 +322,11 @@ def partial_of(location: str, directory: Path, token: str) -> Path:
         return scratch_of(directory, token) / "archive.tar.zst.partial"
     target = Path(location)
     return target.with_name(f"{target.name}.{token}.partial")
+
+
+def _on_disk(place: str) -> tuple[str, ...]:
+    """The path of an archive on a disk; none for a URL, behind which is a network that may be slow."""
+    return () if is_url(place) else (place,)
 
 
 def _forget_views(directory: Path) -> None:

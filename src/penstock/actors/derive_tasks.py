@@ -31,6 +31,10 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     workflow_id: str
     directory: str
 
+    def paths(self) -> tuple[str, ...]:
+        """One on each file system that they are on."""
+        return (self.database, self.directory)
+
     def reader(self) -> AbstractContextManager[SubjectReader]:
         """A reader of its subjects. Raises StoreError."""
         return read_subjects(Path(self.database), self.workflow_id, Path(self.directory))
@@ -44,6 +48,10 @@ class Unfold(Task[list[Unfolding]], frozen=True):
     parents: tuple[int, ...]
     with_keys: bool  # so that others may share what is calculated
     result = list[Unfolding]
+
+    def paths(self) -> tuple[str, ...]:
+        """The workflow's."""
+        return self.place.paths()
 
     def run(self) -> list[Unfolding]:
         """What each was turned into, or why into nothing."""
@@ -100,6 +108,10 @@ class Conclude(Task[list[Drawn]], frozen=True):
     subjects: tuple[int, ...]
     is_long = True
     result = list[Drawn]
+
+    def paths(self) -> tuple[str, ...]:
+        """The workflow's."""
+        return self.place.paths()
 
     def run(self) -> list[Drawn]:
         """A conclusion for each, be it that there is none."""

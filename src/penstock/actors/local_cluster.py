@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import msgspec
 import structlog
 
@@ -36,6 +35,7 @@ from penstock.domain.calculation import Exit
 from penstock.domain.resources import Resources
 from penstock.domain.submission import AttemptSeen, Manifest, Observed, Seen, Submission
 from penstock.domain.views import ClusterInfo
+from penstock.files.threads import in_thread, look_in_thread
 
 _TICK_S: Final = 1.0
 _BELL_BYTES: Final = 64
@@ -90,7 +90,6 @@ class LocalCluster(Actor[LocalMessage]):
         self._waiting: list[Order] = []
         self._runners: dict[str, Runner] = {}
         self._barring: set[str] = set()  # submissions whose claims a thread is taking
-        self._bar_threads = anyio.CapacityLimiter(_HANGING_MOST)
         self._bell: socket.socket | None = None
         self._log = structlog.get_logger().bind(cluster=config.name)
 
@@ -172,12 +171,12 @@ class LocalCluster(Actor[LocalMessage]):
 
     async def _stage(self, ulid: str, manifest: bytes) -> None:
         with self._clock.busy():
-            await anyio.to_thread.run_sync(spooling.write_manifest, self.config.spool, ulid, manifest)
+            await in_thread(self.config.spool, spooling.write_manifest, self.config.spool, ulid, manifest)
         self._waiting.append(self._orders[ulid])
 
     async def _forget(self, ulid: str) -> None:
         self._chores.drop("stage", ulid)
-        await anyio.to_thread.run_sync(spooling.forget, self.config.spool, ulid)
+        await in_thread(self.config.spool, spooling.forget, self.config.spool, ulid)
 
     def _dispatch(self) -> None:
         """Hands waiting orders to runners.
@@ -274,7 +273,7 @@ class LocalCluster(Actor[LocalMessage]):
     async def _settle(self, runner: Runner, trouble: str | None, *, ended_well: bool) -> None:
         """What becomes of a dead runner's orders, once nothing that it started lives."""
         if runner.orders:
-            await anyio.to_thread.run_sync(fence, runner.process, f"{MARKER}={runner.name}")
+            await in_thread(self.config.spool, fence, runner.process, f"{MARKER}={runner.name}")
         claimed = {
             order: read_claim(spooling.spool_path(self.config.spool, order.submission.ulid, "claim")) is not None
             for order in runner.orders
@@ -383,7 +382,7 @@ class LocalCluster(Actor[LocalMessage]):
                 self._barring.discard(ulid)
 
         with anyio.move_on_after(_PATIENCE_S):
-            return await anyio.to_thread.run_sync(bar, abandon_on_cancel=True, limiter=self._bar_threads)
+            return await look_in_thread(order.submission.workflow_dir, bar)
         raise TimeoutError(f"{order.submission.workflow_dir} does not answer")
 
     def _bar(self, order: Order, attempts: dict[int, str]) -> set[int]:
@@ -451,7 +450,7 @@ class LocalCluster(Actor[LocalMessage]):
         else:
             process, runner = claimant(self.config.spool, order.submission.ulid)
             if process is not None:
-                await anyio.to_thread.run_sync(fence, process, f"{MARKER}={runner}")
+                await in_thread(self.config.spool, fence, process, f"{MARKER}={runner}")
             self._conclude(order, None)
 
     def _adopt(self, order: Order) -> bool:

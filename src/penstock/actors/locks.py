@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import anyio.to_thread
 import msgspec
 
 from penstock.actors.clock import Clock
@@ -19,6 +18,7 @@ from penstock.actors.histogram import Histogram
 from penstock.domain.ids import ulid_time_s
 from penstock.domain.locks import NO_TOKENS, Lease, Standing, Tokens, Wish
 from penstock.domain.spec import LockNeeds
+from penstock.files.threads import in_thread
 from penstock.store.lock_table import LOCKS_NAME, LockTable
 
 T = TypeVar("T")
@@ -58,10 +58,10 @@ class Locks:
         """Seconds since the epoch."""
         return self._clock.time()
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, table: LockTable, work: Callable[[], T]) -> T:
         """Works on a table in a thread."""
         with self._clock.busy():
-            return await anyio.to_thread.run_sync(work)
+            return await in_thread(table.path, work)
 
     async def change(self, table: LockTable, work: Callable[[], T]) -> T:
         """Works on a table in a thread, and takes down how it then stands, where it is that of the resources."""
@@ -69,7 +69,7 @@ class Locks:
         def work_and_look() -> tuple[T, Standing | None]:
             return work(), table.standing() if table is self.resources else None
 
-        answer, standing = await self.run(work_and_look)
+        answer, standing = await self.run(table, work_and_look)
         self.standing = standing or self.standing
         return answer
 
@@ -82,7 +82,7 @@ class Locks:
         """What can be had of the daemon's resources, as they are configured now."""
         capacities = self._capacities
         if capacities is not None:
-            await self.run(partial(self.resources.set_capacities, capacities))
+            await self.run(self.resources, partial(self.resources.set_capacities, capacities))
             if self._capacities is capacities:
                 self._capacities = None
         return await self.change(self.resources, partial(self.resources.take, wish))
@@ -183,7 +183,7 @@ class WorkflowLocks:
         if self._names is not None and self._needs.names:
             most = 1
             wish = self._wish(ulid, dict.fromkeys(self._needs.names, 1), most, priority)
-            names = await self._locks.run(partial(self._names.take, wish))
+            names = await self._locks.run(self._names, partial(self._names.take, wish))
             if not names:
                 self._stand()
                 return None

@@ -28,6 +28,10 @@ class ExportResults(Task[int], frozen=True):
     is_long = True
     result = int
 
+    def paths(self) -> tuple[str, ...]:
+        """From where, and to where."""
+        return (self.database, self.path)
+
     def run(self) -> int:
         """How many properties were written."""
         return export_results(
@@ -53,6 +57,10 @@ class WriteReport(Task[Reported], frozen=True):
     overwrite_figures: bool = False
     is_long = True
     result = Reported
+
+    def paths(self) -> tuple[str, ...]:
+        """From where, and to where."""
+        return (*self.place.paths(), self.path, *filter(None, [self.figures]))
 
     def run(self) -> Reported:
         """What was written. SpecError for a path that cannot be, or is there and must not be written over."""

@@ -21,6 +21,10 @@ class Task(msgspec.Struct, Generic[T], frozen=True, tag=True):
         """Does it; only ever called in a worker process."""
         raise NotImplementedError
 
+    def paths(self) -> tuple[str, ...]:
+        """Absolute paths, one on each file system that it goes into: what it may have to wait for."""
+        return ()
+
     def limit_s(self) -> float:
         """How long it may take before its process is taken for stuck."""
         return _LONG_LIMIT_S if self.is_long else _LIMIT_S

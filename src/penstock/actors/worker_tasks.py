@@ -156,6 +156,10 @@ class CheckWork(Task[None], frozen=True):
     runs_here: bool = True  # what attempts need elsewhere is not to be seen from here
     result = None
 
+    def paths(self) -> tuple[str, ...]:
+        """The source's; none where it is to be built."""
+        return (self.path,) if self.path else ()
+
     def run(self) -> None:
         """Raises SpecError."""
         structures.check_source(self.source, structures.place_of(self.path))
@@ -202,6 +206,10 @@ class KeepSource(Task[KeptSource], frozen=True):
     is_long = True
     result = KeptSource
 
+    def paths(self) -> tuple[str, ...]:
+        """The source's, where it is not built, and the workflow's."""
+        return (self.path, self.directory) if self.path else (self.directory,)
+
     def run(self) -> KeptSource:
         """The kept files; running it again gives the same."""
         if self.source.build is not None:
@@ -237,6 +245,10 @@ class ReadChunk(Task[PackedChunk], frozen=True):
     with_keys: bool = False  # of the materials, for those who share results
     by_name: bool = False  # whether what is called differently is calculated differently
     result = PackedChunk
+
+    def paths(self) -> tuple[str, ...]:
+        """The source's."""
+        return (self.path,)
 
     def run(self) -> PackedChunk:
         """At most `limit` records from `cursor` on."""
@@ -319,6 +331,10 @@ class Collect(Task[list[tuple[int, Outcome]]], frozen=True):
     items: list[CollectItem]
     result = list[tuple[int, Outcome]]
 
+    def paths(self) -> tuple[str, ...]:
+        """One attempt's: all are of one workflow."""
+        return tuple(item.directory for item in self.items[:1])
+
     def run(self) -> list[tuple[int, Outcome]]:
         """An outcome for every item."""
         engine = engines.get(self.engine)
@@ -347,6 +363,10 @@ class LookAtJobs(Task[list[Seen]], frozen=True):
     directory: str
     items: list[Look]
     result = list[Seen]
+
+    def paths(self) -> tuple[str, ...]:
+        """The workflow's."""
+        return (self.directory,)
 
     def run(self) -> list[Seen]:
         """What was found of the first items, at least of one."""
@@ -387,6 +407,10 @@ class PlanSource(Task[SourcePlan], frozen=True):
     steps: tuple[StepInputs, ...]
     is_long = True
     result = SourcePlan
+
+    def paths(self) -> tuple[str, ...]:
+        """The source's; none where it is to be built."""
+        return (self.path,) if self.path else ()
 
     def run(self) -> SourcePlan:
         """The plan."""
@@ -429,6 +453,10 @@ class ExportJobs(Task[int], frozen=True):
     is_long = True
     result = int
 
+    def paths(self) -> tuple[str, ...]:
+        """From where, and to where."""
+        return (self.database, self.path)
+
     def run(self) -> int:
         """How many jobs were written; of a history of protocols, how many executions."""
         if self.format == FOLDER:
@@ -458,6 +486,10 @@ class BackUp(Task[backup.BackedUp], frozen=True):
     is_long = True
     result = backup.BackedUp
 
+    def paths(self) -> tuple[str, ...]:
+        """From where, and to where."""
+        return (self.database, self.path)
+
     def run(self) -> backup.BackedUp:
         """What the copy holds."""
         return backup.back_up(Path(self.database), self.workflow_id, Path(self.path), overwrite=self.overwrite)
@@ -468,6 +500,10 @@ class FindImportKind(Task[str], frozen=True):
 
     order: ImportOrder
     result = str
+
+    def paths(self) -> tuple[str, ...]:
+        """The sources'."""
+        return self.order.sources
 
     def run(self) -> str:
         """The kind; SpecError where nobody knows it."""
@@ -480,6 +516,10 @@ class TryImport(Task[ImportResult], frozen=True):
     order: ImportOrder
     is_long = True
     result = ImportResult
+
+    def paths(self) -> tuple[str, ...]:
+        """The sources', and where the files are that they name."""
+        return (*self.order.sources, *filter(None, [self.order.moved]))
 
     def run(self) -> ImportResult:
         """What an import would come to."""
@@ -495,6 +535,10 @@ class WriteImport(Task[ImportResult], frozen=True):
     engine: str
     is_long = True
     result = ImportResult
+
+    def paths(self) -> tuple[str, ...]:
+        """From where, and to where."""
+        return (*self.order.sources, *filter(None, [self.order.moved]), self.database)
 
     def run(self) -> ImportResult:
         """What the import came to; SpecError for an engine that is not installed."""
@@ -512,6 +556,10 @@ class MergeResults(Task[MergeReport], frozen=True):
     order: MergeOrder
     is_long = True
     result = MergeReport
+
+    def paths(self) -> tuple[str, ...]:
+        """From where, and to where."""
+        return (self.order.source, self.order.directory, self.order.target)
 
     def run(self) -> MergeReport:
         """What was done; all of it or nothing."""

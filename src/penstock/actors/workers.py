@@ -1,33 +1,28 @@
-"""Worker processes: whatever needs ase, numpy or much CPU runs there, never in the daemon's own process."""
+"""The pool of worker processes: whatever needs ase, numpy or much CPU runs there, never in the daemon's own process."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-import anyio
-import msgspec
+import structlog
 
-from penstock import __version__
 from penstock.actors.clock import Clock
 from penstock.actors.task import Task
-from penstock.actors.worker_tasks import FAILURES, LENGTH, Failed, frame
-from penstock.domain.errors import BusyError, PenstockError
+from penstock.actors.turn import Turn, choose_next
+from penstock.actors.worker import Worker, WorkerLostError, WorkerStuckError
+from penstock.domain.errors import PenstockError
+from penstock.files.threads import MountTable
+
+__all__ = ["WorkerLostError", "WorkerPool", "WorkerStuckError", "Workers"]
 
 T = TypeVar("T")
 _IDLE_S: Final = 60.0
-_BUFFER_BYTES: Final = 4 << 20  # a whole answer fits, so a worker is not held up by a busy event loop
-
-
-class WorkerLostError(BusyError):
-    """The process died over a task (killed, out of memory); its caller decides whether to ask again."""
+_LOOK_EVERY_S: Final = 2.0
+_HANGS_AFTER_S: Final = 10.0
+_GIVEN_UP_AFTER_S: Final = 3600.0
+"""A file server may have been replaced by another; who still waits for the old one would wait for ever."""
 
 
 class Workers(Protocol):
@@ -37,123 +32,170 @@ class Workers(Protocol):
         """The result of `task`. Raises the PenstockError it raised, or WorkerLostError."""
 
 
-class WorkerStuckError(WorkerLostError):
-    """The process was killed because the task took too long; asking again would take as long."""
-
-
 class WorkerPool:
-    """At most `size` processes, started on demand and stopped when nobody needed them for a minute."""
+    """At most `size` processes at work, started on demand and stopped when nobody needed them for a minute.
+
+    One that does nothing over its task for a while waits for a file system that does not answer. Its place is lent on,
+    and while it waits no other task begins there. When it comes back, its result counts.
+    """
 
     def __init__(self, size: int, clock: Clock, took: Callable[[str, float], None] | None = None) -> None:
         self._took = took  # told of each task how long its worker had it, in s
         self.size = size
-        self.busy = 0
-        self.waiting = 0  # tasks that wait for a worker
         self.lost = 0
         self._clock = clock
-        self._slots = anyio.Semaphore(size)
-        self._long = anyio.Semaphore(max(1, size - 1))
-        self._idle: list[_Worker] = []
+        self._mounts = MountTable()
+        self._processes = 0  # but for those that were killed
+        self._idle: list[Worker] = []
+        self._waiting: list[Turn] = []
+        self._under_way: list[Turn] = []
+        self._log = structlog.get_logger()
+
+    @property
+    def busy(self) -> int:
+        """Processes at work."""
+        return sum(not turn.is_aside for turn in self._under_way)
+
+    @property
+    def hung(self) -> int:
+        """Processes that wait for a file system that does not answer."""
+        return sum(turn.is_hung for turn in self._under_way)
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for a worker."""
+        return len(self._waiting)
+
+    def hanging(self, path: str) -> str | None:
+        """The file system that `path` is on, if that is known not to answer."""
+        place = self._mounts.file_system_of(path)
+        hangs = any(turn.is_hung and turn.file_systems == {place} for turn in self._under_way)
+        return place if hangs else None
 
     async def run(self, task: Task[T]) -> T:
         """The result of `task`. Raises the PenstockError it raised there, or WorkerLostError."""
-        async with AsyncExitStack() as stack:
-            self.waiting += 1
+        file_systems = frozenset(self._mounts.file_system_of(path) for path in task.paths())
+        while True:
+            turn = Turn(file_systems, is_long=task.is_long)
+            await self._begin(turn)
             try:
-                if task.is_long:
-                    await stack.enter_async_context(self._long)
-                await stack.enter_async_context(self._slots)
-            finally:
-                self.waiting -= 1
-            began = self._clock.monotonic()
-            worker = self._idle.pop() if self._idle else await _Worker.start()
-            self.busy += 1
-            try:
-                with self._clock.busy():
-                    result = await worker.run(task)
-            except BaseException as error:
-                if not isinstance(error, PenstockError) or isinstance(error, WorkerLostError):
-                    self.lost += isinstance(error, WorkerLostError)
-                    worker.kill()
-                else:
-                    self._keep(worker)
-                raise
-            finally:
-                self.busy -= 1
-                if self._took is not None:
-                    self._took(type(task).__name__, self._clock.monotonic() - began)
-            self._keep(worker)
-            return result
+                return await self._do(task, turn)
+            except WorkerLostError:
+                if not turn.is_hung:  # else that says nothing of the task
+                    raise
 
     def close(self) -> None:
-        """Stops all idle workers; busy ones stop when their caller is cancelled."""
+        """Stops all idle workers; busy ones stop when their caller is cancelled. Nobody is waited for."""
         while self._idle:
-            self._idle.pop().kill()
+            self._kill(self._idle.pop())
 
-    def _keep(self, worker: _Worker) -> None:
-        self._idle.append(worker)
-        asyncio.get_running_loop().call_later(_IDLE_S, self._retire, worker, worker.tasks_done)
+    async def _begin(self, turn: Turn) -> None:
+        """Returns when it is the turn's turn."""
+        self._waiting.append(turn)
+        self._admit()
+        try:
+            await turn.begun.wait()
+        except BaseException:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:
+                self._end(turn)
+            raise
 
-    def _retire(self, worker: _Worker, tasks_done: int) -> None:
+    def _admit(self) -> None:
+        for turn in choose_next(self._waiting, self._under_way, self.size):
+            self._waiting.remove(turn)
+            self._under_way.append(turn)
+            turn.begun.set()
+
+    def _end(self, turn: Turn) -> None:
+        self._under_way.remove(turn)
+        self._admit()
+
+    async def _do(self, task: Task[T], turn: Turn) -> T:
+        began = self._clock.monotonic()
+        worker = await self._worker_for(turn)
+        if turn.file_systems:
+            self._look_soon(turn, worker)
+        try:
+            with self._clock.busy():
+                result = await worker.run(task)
+        except BaseException as error:
+            if not isinstance(error, PenstockError) or isinstance(error, WorkerLostError):
+                self.lost += isinstance(error, WorkerLostError)
+                turn.is_leaving = True
+                self._kill(worker, turn)
+            else:
+                self._keep(worker, turn)
+            raise
+        finally:
+            if self._took is not None:
+                self._took(type(task).__name__, self._clock.monotonic() - began)
+        self._keep(worker, turn)
+        return result
+
+    async def _worker_for(self, turn: Turn) -> Worker:
+        if self._idle:
+            return self._idle.pop()
+        self._processes += 1
+        try:
+            return await Worker.start()
+        except BaseException:
+            self._processes -= 1
+            self._end(turn)
+            raise
+
+    # ---- those that hang --------------------------------------------------------------------------------------------
+
+    def _look_soon(self, turn: Turn, worker: Worker) -> None:
+        asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look, turn, worker)
+
+    def _look(self, turn: Turn, worker: Worker) -> None:
+        """Sees whether a worker gets on with its task. Processes are real, and so is the time that they take."""
+        if turn not in self._under_way:
+            return
+        self._look_soon(turn, worker)
+        rested_s = worker.rested_s()
+        if turn.is_hung != (rested_s >= _HANGS_AFTER_S):
+            self._note(turn, is_hung=not turn.is_hung)
+            worker.limit(is_hung=turn.is_hung)
+            self._admit()
+        if rested_s >= _GIVEN_UP_AFTER_S:
+            worker.end()
+
+    def _note(self, turn: Turn, *, is_hung: bool) -> None:
+        """Notes that a worker hangs, or goes on; the first and the last of a file system are told."""
+        turn.is_hung = False
+        alike = any(other.is_hung and other.file_systems == turn.file_systems for other in self._under_way)
+        turn.is_hung = is_hung
+        if alike:
+            return
+        directory = " or ".join(sorted(turn.file_systems))
+        if is_hung:
+            self._log.warning("file system does not answer; its tasks wait", directory=directory)
+        else:
+            self._log.info("file system answers again", directory=directory)
+
+    # ---- processes --------------------------------------------------------------------------------------------------
+
+    def _keep(self, worker: Worker, turn: Turn) -> None:
+        """Takes a worker back, unless others have been started in its place."""
+        if turn.is_hung:
+            self._note(turn, is_hung=False)
+        aside = sum(other.is_hung and not other.is_leaving for other in self._under_way)
+        if self._processes - aside > self.size:
+            self._kill(worker)
+        else:
+            self._idle.append(worker)
+            asyncio.get_running_loop().call_later(_IDLE_S, self._retire, worker, worker.tasks_done)
+        self._end(turn)
+
+    def _kill(self, worker: Worker, turn: Turn | None = None) -> None:
+        """Ends a process; its turn ends when it has."""
+        self._processes -= 1
+        worker.kill(then=None if turn is None else lambda: self._end(turn))
+
+    def _retire(self, worker: Worker, tasks_done: int) -> None:
         if worker in self._idle and worker.tasks_done == tasks_done:
             self._idle.remove(worker)
-            worker.kill()
-
-
-class _Worker:
-    """One process and the socket to it."""
-
-    def __init__(
-        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.tasks_done = 0
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def start(cls) -> _Worker:
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-        with theirs:
-            process = subprocess.Popen(  # noqa: ASYNC220 - returns once the program is loaded, a millisecond
-                [sys.executable, "-m", "penstock.actors.worker_tasks", __version__],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                env=_environment(),
-            )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=2**30)
-        return cls(process, reader, writer)
-
-    async def run(self, task: Task[T]) -> T:
-        try:
-            with anyio.fail_after(task.limit_s()):
-                self._writer.write(frame(msgspec.msgpack.encode(task)))
-                await self._writer.drain()
-                (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-                answer = await self._reader.readexactly(length)
-        except TimeoutError as error:
-            message = f"a worker process did not get through it in {task.limit_s():g} s"
-            raise WorkerStuckError(message) from error
-        except (OSError, EOFError) as error:
-            raise WorkerLostError("the worker process died over its task; try again") from error
-        self.tasks_done += 1
-        failed, body = answer[:1] == b"!", memoryview(answer)[1:]
-        if failed:
-            failure = msgspec.msgpack.decode(body, type=Failed)
-            raise FAILURES[failure.code](failure)
-        result: Any = msgspec.msgpack.decode(body, type=type(task).result)
-        return result  # type: ignore[no-any-return]
-
-    def kill(self) -> None:
-        """Ends the process at once and reaps it; workers own nothing that could be lost."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._process.wait()
-        self._writer.transport.abort()
-
-
-def _environment() -> dict[str, str]:
-    """One thread a worker: the machine's cores belong to the attempts."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+            self._kill(worker)

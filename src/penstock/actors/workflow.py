@@ -81,6 +81,7 @@ from penstock.domain.states import (
 )
 from penstock.domain.submission import Observed
 from penstock.domain.views import Selection
+from penstock.files.threads import in_thread
 from penstock.store.database import BusyGuard
 from penstock.store.events import Event
 from penstock.store.rows import AttemptResult, JobFacts, OpenSubmission
@@ -260,7 +261,7 @@ class WorkflowActor(Actor[Message]):
         missing = False
         if not self._viewed and sum(self._store.tally.values()) > 0:
             with self._clock.busy():  # in a thread: the work directory's file server may not answer
-                missing = not await anyio.to_thread.run_sync(self._errands.view.exists)
+                missing = not await in_thread(self.directory, self._errands.view.exists)
         self._viewed = True
         return self._results_changed or missing
 

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 import msgspec
 
 from penstock.domain.errors import ClusterError, NotFoundError
+from penstock.files.threads import in_thread
 
 _LASTING: Final = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
@@ -102,22 +102,22 @@ class LocalShell:
     async def put(self, directory: str, files: Mapping[str, bytes]) -> None:
         """See `Shell`."""
         check_names(files)
-        await anyio.to_thread.run_sync(_write_all, Path(directory), files)
+        await in_thread(directory, _write_all, Path(directory), files)
 
     async def get(self, path: str) -> bytes:
         """See `Shell`."""
         with cluster_errors(path):
-            return await anyio.Path(path).read_bytes()
+            return await in_thread(path, Path(path).read_bytes)
 
     async def list(self, directory: str) -> list[str]:
         """See `Shell`."""
         with cluster_errors(directory):
-            return sorted(await anyio.to_thread.run_sync(os.listdir, directory))
+            return sorted(await in_thread(directory, os.listdir, directory))
 
     async def fetch(self, directory: str, names: Sequence[str], into: Path) -> None:
         """See `Shell`. A file that already is the same one stays as it is."""
         check_names(names)
-        await anyio.to_thread.run_sync(_copy_all, Path(directory), names, into)
+        await in_thread(directory, _copy_all, Path(directory), names, into)
 
     @property
     def way(self) -> Way:

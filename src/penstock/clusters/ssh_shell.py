@@ -27,6 +27,7 @@ from penstock.clusters.ssh_dial import SshTarget
 from penstock.clusters.ssh_link import SSH_ERRORS, LinkState, Process, SshLink, Timing
 from penstock.clusters.tar_stream import pack, unpack
 from penstock.domain.errors import ClusterError, NotFoundError
+from penstock.files.threads import in_thread
 
 _Reader: TypeAlias = asyncssh.SSHReader[bytes]
 _Sink: TypeAlias = Callable[["_Framed"], Awaitable[bytes]]
@@ -145,7 +146,7 @@ class SshShell:
         async def sink(stdout: _Framed) -> bytes:
             try:
                 with cluster_errors(str(into)):
-                    await anyio.to_thread.run_sync(unpack, _Blocking(stdout), wanted.keys(), into)
+                    await in_thread(into, unpack, _Blocking(stdout), wanted.keys(), into)
             except tarfile.TarError as error:
                 broken.append(error)  # why it broke off is for the other side to say
             return b""

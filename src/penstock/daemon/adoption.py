@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import anyio.to_thread
 import msgspec
 
 from penstock.control import messages as m
@@ -25,6 +24,7 @@ from penstock.domain.ids import check_workflow_id
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec
 from penstock.domain.views import ClusterInfo
+from penstock.files.threads import ask_in_thread, in_thread
 from penstock.recipes.recipe import View
 from penstock.recipes.registry import ONLY_KEPT, get_recipe
 from penstock.store.adoption import Arrival, load_arrival, take_over
@@ -40,7 +40,7 @@ async def adopt(
     SpecError for what cannot run here, ConflictError for what is somebody else's.
     """
     directory = Path(request.directory)
-    context, arrival = await anyio.to_thread.run_sync(_look, directory)
+    context, arrival = await ask_in_thread(directory, _look, directory)
     claim = workflows.claim
     _refuse_others(arrival, claim, force=request.force)
     workflow_id = check_workflow_id(request.id or arrival.workflow_id)
@@ -56,7 +56,7 @@ async def adopt(
         wish = Request(context, spec, arrival.parameters.encode(), source, arrival.slots_origin, steps)
         refuse_impossible(spec, wish.needs())
         await workflows.check(wish, clusters)
-    await anyio.to_thread.run_sync(_commit, context, arrival, spec, claim)
+    await in_thread(directory, _commit, context, arrival, spec, claim)
     await workflows.adopt(workflow_id, directory, spec.cluster)
     return m.Accepted(workflow_id, str(directory))
 

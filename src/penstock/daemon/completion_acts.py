@@ -6,9 +6,6 @@ import os
 from pathlib import Path
 from typing import Final
 
-import anyio
-import anyio.to_thread
-
 from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import ExportJobs
 from penstock.actors.workers import Workers
@@ -23,6 +20,7 @@ from penstock.domain.context import work_root_of
 from penstock.domain.errors import ConflictError
 from penstock.domain.life_cycle import is_url
 from penstock.domain.views import OnConflict, Selection, WorkflowInfo
+from penstock.files.threads import in_thread
 from penstock.store.export import default_path
 
 _LOOK_S: Final = 1.0
@@ -51,7 +49,7 @@ def export_act(workers: Workers) -> Act:
         usual = root / _RESULTS / default_path(Path(info.directory), info.id, action.format).name
         path = usual if action.path is None else root / action.path
         overwrite = again or action.overwrite or action.path is None
-        if not overwrite and await anyio.Path(path).exists():
+        if not overwrite and await in_thread(path, path.exists):
             message = f"{path} is there already; move it away and say 'penstockctl on-complete {info.id} --retry'"
             raise ConflictError(f"{message}, or give overwrite = true")
         task = ExportJobs(info.database, info.id, action.format, str(path), Selection(), overwrite)
@@ -92,7 +90,7 @@ def archive_act(workflows: Workflows, life_cycle: LifeCycle, clock: Clock) -> Ac
             if made and not action.delete:
                 return f"archived to {made[-1].location}"
         if is_folder(place):
-            place = await anyio.to_thread.run_sync(new_place_in, place, info.id, clock.time())
+            place = await in_thread(place, new_place_in, place, info.id, clock.time())
         archived = await life_cycle.archive(m.Archive(info.id, place, action.delete))
         return f"archived to {archived.archive.location}"
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from penstock import engines
@@ -31,6 +30,7 @@ from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec, nearest, readable_error, unknown_key
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
+from penstock.files.threads import ask_in_thread, in_thread
 from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
@@ -246,7 +246,7 @@ async def create_all_aside(builds: Sequence[tuple[Context, Build]], catalogue: C
             await refuse_existing(directory)
             infos.append(await build(aside_here(directory, catalogue)))
         appearing = [(aside_here(path, catalogue), path) for path in (Path(context.directory) for context in begun)]
-        await anyio.to_thread.run_sync(_reveal_all, appearing)
+        await in_thread(begun[0].directory, _reveal_all, appearing)
     except (OSError, StoreError) as error:
         if not begun:
             raise
@@ -280,7 +280,7 @@ def claim_of(state_dir: Path) -> str:
 
 async def refuse_existing(directory: Path) -> None:
     """ConflictError where something stands already."""
-    if await anyio.Path(directory).exists():
+    if await ask_in_thread(directory, directory.exists):
         raise ConflictError(f"{directory} exists, but no workflow of this daemon; choose another id or move it away")
 
 
@@ -288,7 +288,7 @@ async def discard(catalogue: Catalogue, workflow_id: str, directory: Path) -> No
     """Removes what is left of a workflow that was never accepted."""
     with anyio.CancelScope(shield=True):
         aside, claim = aside_here(directory, catalogue), claim_of(catalogue.state_dir)
-        await anyio.to_thread.run_sync(_clear_away, aside, directory, claim)
+        await in_thread(aside, _clear_away, aside, directory, claim)
         await catalogue.remove(workflow_id)
 
 
@@ -297,10 +297,10 @@ async def undo_restoration(catalogue: Catalogue, workflow_id: str, operation: Op
     aside = aside_here(Path(operation.directory), catalogue)
     database = Path(operation.database)
     if not database.is_relative_to(operation.directory):
-        await anyio.to_thread.run_sync(remove_restored, database, workflow_id, operation.token)
+        await in_thread(database, remove_restored, database, workflow_id, operation.token)
         if not operation.shares_database:
-            await anyio.to_thread.run_sync(remove_empty, database)
-    await anyio.to_thread.run_sync(lambda: shutil.rmtree(aside, ignore_errors=True))
+            await in_thread(database, remove_empty, database)
+    await in_thread(aside, lambda: shutil.rmtree(aside, ignore_errors=True))
     await catalogue.remove(workflow_id)
 
 
@@ -327,7 +327,7 @@ async def build_aside(
     Raises SpecError, OSError, StoreError.
     """
     context = request.context
-    await anyio.to_thread.run_sync(lay_out, aside, context)
+    await in_thread(aside, lay_out, aside, context)
     kept = await workers.run(KeepSource(request.spec.structures, request.place, str(aside)))
     structures = request.spec.structures
     if structures.build is None:  # what is built stays as it was described, and so may be built elsewhere again

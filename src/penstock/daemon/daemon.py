@@ -120,7 +120,7 @@ class Daemon:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 async with self._clusters.supervisor, self._workflows.supervisor, anyio.create_task_group() as tasks:
                     self._clusters.start()
-                    await self._workflows.find_again()
+                    await self._workflows.find_again(tasks, self._life_cycle.resume_one)
                     acts = completion_acts(self._workflows, self._workers, self._life_cycle, self._clock)
                     completions = Completions(self._workflows, self._board, self._clock, acts)
                     locks = LockDesk(self._locks, self._board, lambda: self._config.resources)
@@ -216,16 +216,20 @@ class Daemon:
             self._manager.ready(self._status())
 
     async def _drain(self) -> None:
-        """Begins nothing new and records what has ended, for a bounded time. What is cut off is found again."""
+        """Begins nothing new and records what has ended, for a bounded time. What is cut off is found again.
+
+        What lies on a file system that does not answer is not waited for.
+        """
         with anyio.move_on_after(self._config.daemon.drain_s):
             while True:
                 unread = 0
-                for ref in self._workflows.running().values():
+                for id_, ref in self._workflows.running().items():
                     with anyio.move_on_after(1.0):
                         try:
                             answer = await ref.ask(DrainWorkflow(), 1.0)
                             assert isinstance(answer, int)
-                            unread += answer
+                            if self._workers.hanging(self._workflows.info(id_).directory) is None:
+                                unread += answer
                         except PenstockError:
                             continue
                 if not unread:

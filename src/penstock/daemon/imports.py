@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 import msgspec
 
 from penstock.actors.ledger import new_step
@@ -23,6 +22,7 @@ from penstock.domain.ids import check_workflow_id
 from penstock.domain.spec import IMPORTED, StructureSource, WorkflowSpec, nearest
 from penstock.domain.states import public_counts
 from penstock.domain.views import WorkflowInfo
+from penstock.files.threads import ask_in_thread, in_thread
 from penstock.recipes.record import RECORD
 from penstock.recipes.registry import get_recipe
 from penstock.store.executions import list_executions, load_execution
@@ -62,14 +62,14 @@ async def import_databases(
     made: list[ImportResult] = []
 
     async def build(context: Context, aside: Path) -> WorkflowInfo:
-        await anyio.to_thread.run_sync(lay_out, aside, context)
+        await in_thread(aside, lay_out, aside, context)
         row = _row(plan, time.time(), workflows.claim)
         is_inside = Path(context.database).is_relative_to(context.directory)
         partial = (aside if is_inside else Path(context.database).parent) / f".new-{DATABASE_NAME}"
-        await anyio.to_thread.run_sync(_make_room, partial)
+        await in_thread(partial, _make_room, partial)
         result = await workers.run(WriteImport(plan.order, str(partial), row, plan.spec.engine_name))
         made.append(result)
-        await anyio.to_thread.run_sync(partial.rename, partial.with_name(DATABASE_NAME))
+        await in_thread(partial, partial.rename, partial.with_name(DATABASE_NAME))
         return _describe(plan, context, row, result)
 
     info = await workflows.create_by(plan.context, plan.spec.cluster, build)
@@ -188,11 +188,12 @@ async def executions_of(workflows: Workflows, request: m.ListExecutions | m.GetE
     """A page of a workflow's executions, or one of them with its steps."""
     database = Path(workflows.info(request.id).database)
     if isinstance(request, m.GetExecution):
-        found = await anyio.to_thread.run_sync(load_execution, database, request.id, request.execution)
+        found = await ask_in_thread(database, load_execution, database, request.id, request.execution)
         return m.ExecutionDetail(found.execution, found.steps, found.queued)
-    page, total = await anyio.to_thread.run_sync(
+    page, total = await ask_in_thread(
+        database,
         lambda: list_executions(
             database, request.id, request.statuses, request.search, limit=request.limit, offset=request.offset
-        )
+        ),
     )
     return m.Executions(tuple(page), total)

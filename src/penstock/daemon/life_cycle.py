@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 import anyio
-import anyio.to_thread
 import msgspec
 import structlog
 
@@ -52,6 +51,7 @@ from penstock.domain.life_cycle import (
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState, public_counts
 from penstock.domain.views import ArchiveInfo, WorkflowInfo
+from penstock.files.threads import ask_in_thread, in_thread
 from penstock.store.catalogue import Catalogue, CatalogueRow
 from penstock.store.dependents import count_dependents, describe_dependents
 from penstock.store.layout import reveal, sync_directory
@@ -100,9 +100,10 @@ class LifeCycle:
         """Ends what a daemon before was about to do, each workflow apart from the others."""
         async with anyio.create_task_group() as tasks:
             for workflow_id, operation in list(self._workflows.operations.items()):
-                tasks.start_soon(self._resume, workflow_id, operation)
+                tasks.start_soon(self.resume_one, workflow_id, operation)
 
-    async def _resume(self, workflow_id: str, operation: Operation) -> None:
+    async def resume_one(self, workflow_id: str, operation: Operation) -> None:
+        """Ends what was begun with one workflow."""
         self._log.info("goes on", workflow=workflow_id, operation=operation.what, location=operation.location)
         try:
             match operation.what:
@@ -121,7 +122,7 @@ class LifeCycle:
         """Writes, verifies and records an archive; then, and only then, deletes the workflow where that is wished."""
         info = self._workflows.info(request.id)
         operation = self._planned(info, ARCHIVING)
-        location = await self._in_thread(_location, request.destination, info)
+        location = await self._in_thread(info.directory, _location, request.destination, info)
         operation = msgspec.structs.replace(operation, location=location, then_delete=request.delete)
         if request.delete:
             hint = f"archive it without --delete, and then remove it with 'penstockctl delete {info.id} --force'"
@@ -204,8 +205,10 @@ class LifeCycle:
         """Nothing is left of the writing but the archive itself."""
         directory = Path(operation.directory)
         with anyio.CancelScope(shield=True):
-            await self._in_thread(_remove_quietly, partial_of(operation.location, directory, operation.token))
-            await self._in_thread(_remove_quietly, scratch_of(directory, operation.token))
+            await self._in_thread(
+                directory, _remove_quietly, partial_of(operation.location, directory, operation.token)
+            )
+            await self._in_thread(directory, _remove_quietly, scratch_of(directory, operation.token))
 
     async def archives_of(self, workflow_id: str) -> list[ArchiveInfo]:
         """Archives of a workflow, oldest first."""
@@ -232,11 +235,11 @@ class LifeCycle:
         directory = Path(operation.directory)
         trash = directory.with_name(f"{_TRASH}{workflow_id}-{operation.token}")
         async with self._carrying_out(workflow_id):
-            await self._in_thread(_put_aside, directory, trash)
-            await self._in_thread(_remove_rows, operation, workflow_id)
+            await self._in_thread(directory, _put_aside, directory, trash)
+            await self._in_thread(directory, _remove_rows, operation, workflow_id)
             names = Path(plan_context(Mode.SHARED, str(work_root_of(directory)), workflow_id).locks)
             tables = [place / LOCKS_NAME for place in (self._catalogue.state_dir / "locks", names)]
-            await self._in_thread(give_back_locks, tables, workflow_id)
+            await self._in_thread(directory, give_back_locks, tables, workflow_id)
             self._workflows.detach(workflow_id)
             await self._workers.run(RemoveTree(str(trash)))
             await self._workflows.forget(workflow_id)
@@ -316,7 +319,7 @@ class LifeCycle:
             unpacked: Unpacked = await self._workers.run(
                 UnpackArchive(operation.location, str(aside), context, operation.token, outside_links, claim)
             )
-            await self._in_thread(reveal, aside, directory)
+            await self._in_thread(directory, reveal, aside, directory)
         except OSError as error:
             raise SpecError(f"cannot create {directory}: {error}; it must be writable and have room") from error
         return unpacked
@@ -330,7 +333,7 @@ class LifeCycle:
                 raise NotFoundError(f"no archive of {place!r} is known here; give its path or URL")
             place, root = known[-1].location, root or known[-1].work_root
         place = check_place(place, "source")
-        if not root or not Path(root).is_absolute() or not await anyio.Path(root).is_dir():
+        if not root or not Path(root).is_absolute() or not await ask_in_thread(root, Path(root).is_dir):
             raise SpecError(f"the work directory {root or '(none)'} is not a directory; say --work-root DIR")
         return place, root
 
@@ -353,7 +356,7 @@ class LifeCycle:
         try:
             await self._workflows.supervisor.stop_child(info.id)
             if info.state != WorkflowState.FAULTED:
-                await self._in_thread(_refuse_unrest, info)
+                await self._in_thread(info.directory, _refuse_unrest, info)
             await self._catalogue.set_operation(info.id, operation)
         except BaseException:
             await self._workflows.let_go(info.id)
@@ -369,11 +372,11 @@ class LifeCycle:
         directory = Path(info.directory)
         around = await self._workflows.placed(plan_context(Mode.SHARED, str(work_root_of(directory)), info.id))
         databases = [Path(around.database), *([Path(info.database)] if info.mode != Mode.ISOLATED else [])]
-        return await self._in_thread(count_dependents, info.id, directory, databases)
+        return await self._in_thread(directory, count_dependents, info.id, directory, databases)
 
-    async def _in_thread(self, function: Callable[[Unpack[P]], T], *arguments: *P) -> T:
+    async def _in_thread(self, place: str | Path, function: Callable[[Unpack[P]], T], *arguments: *P) -> T:
         with self._clock.busy():
-            return await anyio.to_thread.run_sync(function, *arguments)
+            return await in_thread(place, function, *arguments)
 
     @contextlib.asynccontextmanager
     async def _carrying_out(self, workflow_id: str) -> AsyncIterator[None]:

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-import anyio.to_thread
+import anyio
 
 from penstock.actors.board import Board
 from penstock.actors.locks import Locks
 from penstock.control.messages import ListLocks, LockList, LockReleased, ReleaseLock
 from penstock.daemon.config import ResourceLimit
 from penstock.daemon.why_locks import explain_line, submission_of
-from penstock.domain.context import Context, read_context
+from penstock.domain.context import Context, read_context, work_root_of
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
 from penstock.domain.locks import Lease, Standing, Waiter
 from penstock.domain.spec import LockNeeds, nearest
 from penstock.domain.views import LockHolder, LockInfo, LockWaiter, WorkflowInfo
+from penstock.files.threads import SilentError, ask_in_thread
 from penstock.store.lock_table import LockTable
 from penstock.store.queries import is_submission_open
 
@@ -46,46 +47,67 @@ class LockDesk:
         """Shows how things stand, or changes it."""
         match request:
             case ListLocks(id_):
-                return await anyio.to_thread.run_sync(self._show, id_, self._known(id_))
+                return await self._show(id_, self._known(id_))
             case ReleaseLock():
                 return await self._take_away(request)
 
-    def _show(self, only: str | None, workflows: list[WorkflowInfo]) -> LockList:
-        standing = self._standing()
+    async def _show(self, only: str | None, workflows: list[WorkflowInfo]) -> LockList:
+        standing = await ask_in_thread(self._locks.resources.path, self._standing)
         found = [self._resource(name, standing) for name in self._names(standing)]
+        if only is not None:
+            named = await ask_in_thread(workflows[0].directory, self._locks_among, workflows)
+            held = [lock for lock in found if only in _workflows_at(lock)]
+            return LockList((*held, *named))
+        by_root: dict[Path, list[WorkflowInfo]] = {}
+        for info in workflows:
+            by_root.setdefault(work_root_of(Path(info.directory)), []).append(info)
+        seen: dict[Path, list[LockInfo]] = {root: [] for root in by_root}
+
+        async def look(root: Path) -> None:
+            with contextlib.suppress(SilentError):  # it hides no other
+                seen[root] = await ask_in_thread(root, partial(self._locks_among, by_root[root], passing_over=True))
+
+        async with anyio.create_task_group() as tasks:
+            for root in by_root:
+                tasks.start_soon(look, root)
+        return LockList((*found, *(lock for locks in seen.values() for lock in locks)))
+
+    def _locks_among(self, workflows: list[WorkflowInfo], *, passing_over: bool = False) -> list[LockInfo]:
+        """The named locks of these workflows. `passing_over`: one that is damaged hides no other."""
+        found: list[LockInfo] = []
         seen: set[str] = set()
         for info in workflows:
-            with contextlib.suppress(*([StoreError] if only is None else [])):  # one that is damaged hides no other
+            with contextlib.suppress(*([StoreError] if passing_over else [])):
                 context = read_context(Path(info.directory))
                 if context.locks not in seen:
                     seen.add(context.locks)
                     found += self._locks_of(context)
-        if only is not None:
-            found = [lock for lock in found if lock.namespace is not None or only in _workflows_at(lock)]
-        return LockList(tuple(found))
+        return found
 
     async def _take_away(self, request: ReleaseLock) -> LockReleased:
         """Takes a lock from a holder. ConflictError for what attempts hold that may still run, unless forced."""
         name, holder = request.name, request.holder
         table = self._locks.resources
         if request.id is not None:
-            context = await anyio.to_thread.run_sync(read_context, Path(self._known(request.id)[0].directory))
+            directory = Path(self._known(request.id)[0].directory)
+            context = await ask_in_thread(directory, read_context, directory)
             table = self._locks.names_in(context.locks)
         if not request.force:
-            await anyio.to_thread.run_sync(self._refuse_live, name, holder)
+            await self._refuse_live(name, holder)
         released = await self._locks.change(table, partial(_release, table, name, holder))
         if not released:
             raise NotFoundError(f"{holder} does not hold {name}; who does: penstockctl locks")
-        self._locks.tell(await self._locks.run(table.next_names))
+        self._locks.tell(await self._locks.run(table, table.next_names))
         return LockReleased(name, holder, released)
 
-    def _refuse_live(self, name: str, holder: str) -> None:
+    async def _refuse_live(self, name: str, holder: str) -> None:
         workflow, submission = submission_of(holder)
         info = self._board.workflows.get(workflow or "")
         if info is None or submission is None:
             return
         try:
-            is_live = is_submission_open(Path(info.database), info.id, submission)
+            database = Path(info.database)
+            is_live = await ask_in_thread(database, is_submission_open, database, info.id, submission)
         except StoreError as error:
             raise ConflictError(f"nobody can say whether {holder} is over: {error}; --force releases it") from error
         if is_live:
@@ -99,7 +121,7 @@ class LockDesk:
         """Why a ready job of the workflow waits for a lock: which, who holds it, since when. Empty: it does not."""
         if not needs.resources and not needs.names:
             return []
-        return await anyio.to_thread.run_sync(self._explain, info, needs)
+        return await ask_in_thread(info.directory, self._explain, info, needs)
 
     def _explain(self, info: WorkflowInfo, needs: LockNeeds) -> list[str]:
         reasons: list[str] = []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anyio.to_thread
-
 from penstock.actors.worker_tasks import MergeResults
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Mode, plan_context, read_context, work_root_of
 from penstock.domain.errors import SpecError
+from penstock.files.threads import ask_in_thread
 from penstock.store.merging import plan_merge
 
 
@@ -21,9 +20,10 @@ async def merge_results(workflows: Workflows, workers: Workers, request: m.Merge
     workflows.refuse_held(request.id)
     if request.into is not None and not Path(request.into).is_absolute():
         raise SpecError(f"{request.into} is not an absolute path", key="into")
-    source = await anyio.to_thread.run_sync(read_context, directory, request.id)
+    source = await ask_in_thread(directory, read_context, directory, request.id)
     shared = await workflows.placed(plan_context(Mode.SHARED, str(work_root_of(directory)), request.id))
-    order = await anyio.to_thread.run_sync(
-        lambda: plan_merge(source, shared.database, request.into, request.on_conflict, dry_run=request.dry_run)
+    order = await ask_in_thread(
+        directory,
+        lambda: plan_merge(source, shared.database, request.into, request.on_conflict, dry_run=request.dry_run),
     )
     return m.Merged(await workers.run(MergeResults(order)))

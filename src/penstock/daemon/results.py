@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anyio.to_thread
-
 from penstock.actors.derive_tasks import Place
 from penstock.actors.errands import REPORT_NAME
 from penstock.actors.report_tasks import ExportResults, Reported, WriteReport
@@ -15,6 +13,7 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.errors import ConflictError, SpecError
 from penstock.domain.states import ENDED
 from penstock.domain.views import WorkflowInfo
+from penstock.files.threads import ask_in_thread
 from penstock.recipes.registry import draws_conclusions
 from penstock.store.result_export import check_suffix
 from penstock.store.result_pages import ResultPage, Wanted, list_results
@@ -55,7 +54,8 @@ async def _list(info: WorkflowInfo, request: m.ListResults) -> m.Results:
 
 async def _page(info: WorkflowInfo, request: m.ListResults) -> ResultPage:
     wanted = Wanted(request.names, request.subject, request.order)
-    page: ResultPage = await anyio.to_thread.run_sync(
+    page: ResultPage = await ask_in_thread(
+        info.database,
         lambda: list_results(
             Path(info.database),
             info.id,
@@ -63,7 +63,7 @@ async def _page(info: WorkflowInfo, request: m.ListResults) -> ResultPage:
             limit=request.limit,
             offset=request.offset,
             conclusions_offset=request.conclusions_offset,
-        )
+        ),
     )
     if not page.analyses and not draws_conclusions(info.recipe):
         raise ConflictError(

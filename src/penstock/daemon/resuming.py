@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 import msgspec
 
 from penstock.actors.workflow_messages import ResumeWorkflow, Touched
@@ -20,6 +19,7 @@ from penstock.domain.settings import COMMAND_LINE
 from penstock.domain.spec import WorkflowSpec, in_file, parse_toml
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
+from penstock.files.threads import ask_in_thread
 from penstock.recipes.registry import ONLY_KEPT
 from penstock.store.resuming import Standing, load_standing
 
@@ -36,11 +36,11 @@ async def resume_revised(
     info = workflows.info(request.id)
     if info.recipe in ONLY_KEPT:
         await workflows.ask(request.id, ResumeWorkflow(None), _DEADLINE_S)  # it says why not
-    standing = await anyio.to_thread.run_sync(load_standing, Path(info.database), request.id)
+    standing = await ask_in_thread(info.database, load_standing, Path(info.database), request.id)
     if standing.state is WorkflowState.RUNNING:
         raise ConflictError(f"workflow {request.id} is running; pause it, and change it when what runs now has ended")
     try:
-        revision, wish = await anyio.to_thread.run_sync(plan_revision, request, standing, info, clusters)
+        revision, wish = await ask_in_thread(info.directory, plan_revision, request, standing, info, clusters)
         refuse_impossible(wish.spec, wish.needs())
         await workflows.check(wish, clusters)
     except SpecError as error:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final, get_args
 
 import anyio
-import anyio.to_thread
 import msgspec
 import structlog
 
@@ -26,6 +25,7 @@ from penstock.domain.retention import ARCHIVE, DELETE, Due, Ended, RetentionTabl
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ArchiveInfo, RetentionInfo, WorkflowInfo
+from penstock.files.threads import SilentError, ask_in_thread, in_thread
 from penstock.store.catalogue import Catalogue
 from penstock.store.ends import End, load_end
 
@@ -81,8 +81,17 @@ class Retention:
             for info in self._board.workflows.values()
             if info.state in _ENDED and not info.operation and not _has_actions(info)
         ]
+        ends: list[Ended | None] = [None] * len(infos)
+
+        async def look(number: int, info: WorkflowInfo) -> None:
+            with contextlib.suppress(PenstockError, SilentError):  # that is its own trouble
+                ends[number] = await ask_in_thread(info.database, _end_of, info, archives.get(info.id, []))
+
         with self._clock.busy():
-            return decide(await anyio.to_thread.run_sync(_ended, infos, archives))
+            async with anyio.create_task_group() as tasks:
+                for number, info in enumerate(infos):
+                    tasks.start_soon(look, number, info)
+        return decide([end for end in ends if end is not None])
 
     async def apply(self) -> list[Due]:
         """Does what is due now; each workflow's trouble is its own."""
@@ -93,7 +102,7 @@ class Retention:
                     continue
                 try:
                     await self._do(due)
-                except PenstockError as error:
+                except (PenstockError, SilentError) as error:
                     self._log.warning("retention", workflow=due.id, action=due.action, error=str(error))
                 else:
                     done.append(due)
@@ -105,8 +114,8 @@ class Retention:
         if due.action == ARCHIVE or (must_be_archived and not await self._is_safe(due.id)):
             info = self._board.workflows[due.id]
             with self._clock.busy():
-                place = await anyio.to_thread.run_sync(
-                    new_place_in, _destination(info, due.policy), info.id, self._clock.time()
+                place = await in_thread(
+                    info.directory, new_place_in, _destination(info, due.policy), info.id, self._clock.time()
                 )
             await self._life_cycle.archive(m.Archive(due.id, place, delete=due.action == DELETE))
         else:
@@ -116,7 +125,7 @@ class Retention:
         """Whether an archive of the workflow as it is now is where it was put, every byte of it."""
         info = self._board.workflows[workflow_id]
         with self._clock.busy():
-            end = await anyio.to_thread.run_sync(load_end, Path(info.database), info.id)
+            end = await ask_in_thread(info.database, load_end, Path(info.database), info.id)
         for archive in reversed(await self._catalogue.archives(workflow_id)):
             if not _holds(archive, end):
                 continue
@@ -126,15 +135,11 @@ class Retention:
         return False
 
 
-def _ended(infos: list[WorkflowInfo], archives: dict[str, list[ArchiveInfo]]) -> list[Ended]:
-    found = []
-    for info in infos:
-        with contextlib.suppress(PenstockError):
-            end = load_end(Path(info.database), info.id)
-            policy = msgspec.json.decode(end.spec, type=WorkflowSpec).retention
-            is_archived = any(_holds(archive, end) for archive in archives.get(info.id, ()))
-            found.append(Ended(info.id, _work_root(info), end.ended_at, policy, is_archived))
-    return found
+def _end_of(info: WorkflowInfo, archives: list[ArchiveInfo]) -> Ended:
+    end = load_end(Path(info.database), info.id)
+    policy = msgspec.json.decode(end.spec, type=WorkflowSpec).retention
+    is_archived = any(_holds(archive, end) for archive in archives)
+    return Ended(info.id, _work_root(info), end.ended_at, policy, is_archived)
 
 
 def _holds(archive: ArchiveInfo, end: End) -> bool:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import anyio
-import anyio.to_thread
 import msgspec
 
 from penstock import __version__
@@ -53,7 +51,7 @@ from penstock.daemon.sweeps import find_sweep, list_sweeps, refuse_sweep, submit
 from penstock.daemon.why import explain, look_around
 from penstock.daemon.workflows import Workflows
 from penstock.domain import settings
-from penstock.domain.errors import ConflictError, NotFoundError, SpecError
+from penstock.domain.errors import BusyError, ConflictError, NotFoundError, SpecError
 from penstock.domain.resources import Resources
 from penstock.domain.spec import SLOTS_MAX, WorkflowSpec, decode_spec, in_file, parse_toml
 from penstock.domain.states import JobState, WorkflowState
@@ -66,6 +64,7 @@ from penstock.domain.views import (
     RejectedInfo,
     WorkflowInfo,
 )
+from penstock.files.threads import SilentError, ask_in_thread
 from penstock.recipes.recipe import Step
 from penstock.recipes.record import RECORD
 from penstock.recipes.registry import draws_conclusions
@@ -131,7 +130,11 @@ class Service:
     async def call(self, request: m.Request[Any], peer: Peer) -> m.AnyReply:
         """The reply to a plain request. Every allowed peer is equal; who changed something is in the log."""
         self._metrics.count_request(request)
-        return await carry_out(request, peer, partial(self._reply, peer))
+        return await carry_out(request, peer, partial(self._answer_in_time, peer))
+
+    async def _answer_in_time(self, peer: Peer, request: m.Request[Any]) -> m.AnyReply:
+        with _silence_told():
+            return await self._reply(peer, request)
 
     async def _reply(self, peer: Peer, request: m.Request[Any]) -> m.AnyReply:  # noqa: PLR0911 - one line a kind
         match request:
@@ -172,7 +175,7 @@ class Service:
             case m.SubmitSweep():
                 return await submit_sweep(request, self._wish, self._workflows, self._board.clusters)
             case m.Submit():
-                wish = await anyio.to_thread.run_sync(self._checked, request)
+                wish = await ask_in_thread(request.work_root, self._checked, request)
                 try:
                     workflow_id, directory = await self._workflows.create(wish, self._board.clusters)
                 except SpecError as error:
@@ -240,7 +243,7 @@ class Service:
                 return await self._job(id_, job)
             case m.Summarize(id=id_):
                 info = self._workflows.info(id_)
-                summary = await anyio.to_thread.run_sync(queries.summarize, Path(info.database), id_)
+                summary = await ask_in_thread(info.database, queries.summarize, Path(info.database), id_)
                 return m.Summary(info, *msgspec.structs.astuple(summary))
             case m.Tabulate(id=id_, limit=limit, offset=offset):
                 return await self._table(id_, limit, offset)
@@ -295,7 +298,7 @@ class Service:
         self._locks.refuse_impossible(spec.locks)
 
     async def _plan(self, request: m.Plan) -> m.Planned:
-        wish = await anyio.to_thread.run_sync(self._checked, request)
+        wish = await ask_in_thread(request.work_root, self._checked, request)
         try:
             source = await self._workflows.plan(wish, self._board.clusters)
         except SpecError as error:
@@ -315,7 +318,7 @@ class Service:
         if request.text is not None:
             spec = m.Plan(request.text, request.file, request.work_root, request.layers)
             structures = structures_of(request)
-            wish = await anyio.to_thread.run_sync(lambda: self._checked(spec, structures))
+            wish = await ask_in_thread(request.work_root, lambda: self._checked(spec, structures))
         try:
             if wish is not None:
                 for needs in wish.needs():
@@ -347,7 +350,7 @@ class Service:
         derives = draws_conclusions(info.recipe)
         if info.state == WorkflowState.FAULTED or not (failed or info.rejected or info.completions or derives):
             return m.WorkflowStatus(info, (), (), database)
-        status = await anyio.to_thread.run_sync(_what_became, info, failed)
+        status = await ask_in_thread(info.directory, _what_became, info, failed)
         return msgspec.structs.replace(status, database=database)
 
     def _cluster(self, name: str) -> ClusterInfo:
@@ -364,7 +367,8 @@ class Service:
 
     async def _jobs(self, request: m.ListJobs) -> m.Jobs:
         info = self._workflows.info(request.id)
-        jobs, total = await anyio.to_thread.run_sync(
+        jobs, total = await ask_in_thread(
+            info.database,
             lambda: queries.list_jobs(
                 Path(info.database),
                 request.id,
@@ -372,7 +376,7 @@ class Service:
                 limit=request.limit,
                 offset=request.offset,
                 order=request.order,
-            )
+            ),
         )
         return m.Jobs(tuple(jobs), total)
 
@@ -399,17 +403,19 @@ class Service:
         if record.job.state == JobState.READY:
             waits_for = await self._locks.explain(info, decoded.locks)
             around = msgspec.structs.replace(around, locks=tuple(waits_for))
+        if (hanging := self._workers.hanging(info.directory)) is not None:
+            around = msgspec.structs.replace(around, hanging=hanging)
         verdict, reasons = explain(record, info, around, decoded, time.time())
         return m.Why(record.job, verdict, tuple(reasons), record.events)
 
     async def _spec(self, workflow_id: str) -> str:
         info = self._workflows.info(workflow_id)
-        return await anyio.to_thread.run_sync(queries.load_spec, Path(info.database), workflow_id)
+        return await ask_in_thread(info.database, queries.load_spec, Path(info.database), workflow_id)
 
     async def _table(self, workflow_id: str, limit: int, offset: int) -> m.Table:
         info = self._workflows.info(workflow_id)
-        found = await anyio.to_thread.run_sync(
-            lambda: table.tabulate(Path(info.database), workflow_id, limit=limit, offset=offset)
+        found = await ask_in_thread(
+            info.database, lambda: table.tabulate(Path(info.database), workflow_id, limit=limit, offset=offset)
         )
         return m.Table(info, found.columns, found.rows, found.total)
 
@@ -433,8 +439,9 @@ class Service:
         self._metrics.count_request(request)
         tell_stream(request, peer)
         async with aclosing(self._items(request)) as items:
-            async for item in items:
-                yield item
+            with _silence_told():
+                async for item in items:
+                    yield item
 
     def _items(self, request: m.StreamRequest) -> AsyncGenerator[m.AnyItem]:
         match request:
@@ -457,6 +464,15 @@ class Service:
         async with aclosing(self._desk_for(name).check(name)) as findings:
             async for finding in findings:
                 yield finding
+
+
+@contextmanager
+def _silence_told() -> Iterator[None]:
+    """A file system that does not answer is no fault of ours: BusyError, and whoever asked may ask again."""
+    try:
+        yield
+    except SilentError as error:
+        raise BusyError(str(error)) from error
 
 
 def _what_became(info: WorkflowInfo, failed: int) -> m.WorkflowStatus:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import anyio.to_thread
 
 from penstock.actors.board import Board
 from penstock.control import messages as m
@@ -17,6 +16,7 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.errors import NotFoundError
 from penstock.domain.states import ACTIVE, ATTEMPT_ENDED, WorkflowState
 from penstock.domain.views import EventInfo, WorkflowInfo
+from penstock.files.threads import ask_in_thread
 from penstock.store import queries
 
 _PAGE: Final = 1000
@@ -56,7 +56,7 @@ class Streams:
     async def _history(self, workflow_id: str, since: int) -> AsyncGenerator[EventInfo]:
         database = Path(self._workflows.info(workflow_id).database)
         while True:
-            page = await anyio.to_thread.run_sync(queries.events_since, database, workflow_id, since, _PAGE)
+            page = await ask_in_thread(database, queries.events_since, database, workflow_id, since, _PAGE)
             for event in page:
                 yield event
             if len(page) < _PAGE:
@@ -84,11 +84,11 @@ class Streams:
         directory = Path(attempt.directory)
         while True:
             ended = attempt.state in ATTEMPT_ENDED
-            for name in await anyio.to_thread.run_sync(_log_files, directory):
+            for name in await ask_in_thread(directory, _log_files, directory):
                 while True:
                     tail = request.tail_bytes if name not in offsets else None
-                    data, offset = await anyio.to_thread.run_sync(
-                        _read_log, directory / name, offsets.get(name, 0), tail
+                    data, offset = await ask_in_thread(
+                        directory, _read_log, directory / name, offsets.get(name, 0), tail
                     )
                     offsets[name] = offset
                     if not data:
@@ -104,7 +104,7 @@ class Streams:
 async def job_record(info: WorkflowInfo, job: int) -> queries.JobRecord:
     """All that a workflow's database knows of a job. NotFoundError where there is no such job."""
     database, directory = Path(info.database), Path(info.directory)
-    return await anyio.to_thread.run_sync(queries.load_job, database, directory, info.id, job)
+    return await ask_in_thread(directory, queries.load_job, database, directory, info.id, job)
 
 
 def _log_files(directory: Path) -> list[str]:

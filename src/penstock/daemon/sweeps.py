@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import anyio.to_thread
 import msgspec
 
 from penstock.control import messages as m
@@ -18,6 +17,7 @@ from penstock.domain.errors import NotFoundError, SpecError
 from penstock.domain.spec import in_file, parse_toml
 from penstock.domain.sweep import KEY, Point, describe_values, read_points, tables_of
 from penstock.domain.views import ClusterInfo, SweepInfo, SweepPointInfo
+from penstock.files.threads import ask_in_thread
 from penstock.store.catalogue import SweepRow
 
 Check = Callable[[dict[str, Any], m.SubmitSweep, tuple[settings.Layer, ...]], Request]
@@ -29,7 +29,7 @@ async def submit_sweep(
 ) -> m.SweepStatus:
     """Makes the workflows of a sweep; of one that was broken off while it was made, those that are missing."""
     try:
-        row, wishes = await anyio.to_thread.run_sync(_plan, request, check)
+        row, wishes = await ask_in_thread(request.work_root, _plan, request, check)
     except SpecError as error:
         raise in_file(error, request.text, request.file) from error
     for point, wish in zip(row.points, wishes, strict=True):

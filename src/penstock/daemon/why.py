@@ -37,6 +37,7 @@ class Around(msgspec.Struct, frozen=True):
     note: str | None = None
     doubt: Doubt | None = None
     locks: tuple[str, ...] = ()  # why its workflow waits for locks and shared resources, where it does
+    hanging: str | None = None  # the file system of its directory, where that is known not to answer
 
     @property
     def kind(self) -> str:
@@ -86,6 +87,10 @@ def _explain_state(
         case JobState.RUNNING:
             note = explain_note(around.note, around.kind)
             reasons = [*note, *_running_since(record, now), *_decisions(record)]
+        case JobState.COLLECTING if around.hanging is not None:
+            return "It has ended; its outputs are read when their file system answers again.", [
+                f"{around.hanging} does not answer; the file server, or the network to it, is down",
+            ]
         case JobState.IN_DOUBT:
             reasons = _why_in_doubt(record, workflow, around, now)
         case JobState.WAITING if record.awaited is not None:

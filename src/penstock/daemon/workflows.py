@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import msgspec
 import structlog
+from anyio.abc import TaskGroup
 
 from penstock.actors.board import Board
 from penstock.actors.cluster_port import Detach
@@ -33,11 +33,12 @@ from penstock.daemon.creation import (
     undo_restoration,
 )
 from penstock.domain.context import Context, read_context
-from penstock.domain.errors import ConflictError, NotFoundError, SpecError, StoreError
+from penstock.domain.errors import ConflictError, NotFoundError, PenstockError, SpecError, StoreError
 from penstock.domain.life_cycle import RESTORING, Operation
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, UNENDED, WorkflowState
 from penstock.domain.views import ClusterInfo, DatabaseInfo, WorkflowInfo
+from penstock.files.threads import SilentError, ask_in_thread, in_thread, look_in_thread
 from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow, SweepRow
 from penstock.store.placement import Placement, describe_database
 from penstock.store.queries import load_spec, load_state
@@ -47,6 +48,8 @@ _SOME_CLUSTER: Final = "local"  # there always is one of this name; who cannot r
 _HEAL_FIRST_S: Final = 2.0
 _HEAL_MAX_S: Final = 60.0
 _FILE_SYSTEM_ANSWERS_S: Final = 2.0
+_START_WAITS_S: Final = 10.0
+_WAITED_FOR: Final = "on a file system that does not answer"
 
 
 class Workflows:
@@ -97,7 +100,7 @@ class Workflows:
             mode=info.mode,
             directory=info.directory,
         )
-        self.start(workflow_id, request.directory, cluster)
+        await self.start(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
 
     @property
@@ -116,8 +119,8 @@ class Workflows:
         """Takes a workflow's directory, which says that it is ours, into the catalogue, and starts it."""
         await self._catalogue.add(workflow_id, str(directory))
         row = CatalogueRow(workflow_id, str(directory), CREATING, None)
-        self._board.pin(await anyio.to_thread.run_sync(_known_info, row))
-        self.start(workflow_id, directory, cluster)
+        self._board.pin(await look_in_thread(directory, _known_info, row))
+        await self.start(workflow_id, directory, cluster)
 
     async def sweeps(self) -> list[SweepRow]:
         """All sweeps, oldest first."""
@@ -160,7 +163,7 @@ class Workflows:
             placed, await create_workflows(placed, self._catalogue, workers, self._clock), strict=True
         ):
             self._board.pin(info)
-            self.start(request.workflow_id, request.directory, request.spec.cluster)
+            await self.start(request.workflow_id, request.directory, request.spec.cluster)
 
     async def create_by(
         self, context: Context, cluster: str, build: Callable[[Context, Path], Awaitable[WorkflowInfo]]
@@ -175,16 +178,16 @@ class Workflows:
         placed = await self.placed(context)
         info = await create_aside(placed, self._catalogue, lambda aside: build(placed, aside))
         self._board.pin(info)
-        self.start(context.workflow_id, Path(context.directory), cluster)
+        await self.start(context.workflow_id, Path(context.directory), cluster)
         return info
 
     async def placed(self, context: Context) -> Context:
         """The context with its database where this daemon is to have it; what is unusual is logged."""
         try:
             with self._clock.busy():
-                placed = await anyio.to_thread.run_sync(self._placement.place, context)
-                found = await anyio.to_thread.run_sync(
-                    describe_database, placed.database, placed.directory, placed.mode
+                placed = await ask_in_thread(context.directory, self._placement.place, context)
+                found = await ask_in_thread(
+                    context.directory, describe_database, placed.database, placed.directory, placed.mode
                 )
         except OSError as error:
             message = f"the file system of {context.directory} does not answer: {error.strerror}"
@@ -205,8 +208,8 @@ class Workflows:
         known = self._databases.get(workflow_id)
         if known is None or known.path != info.database:
             with anyio.move_on_after(_FILE_SYSTEM_ANSWERS_S), contextlib.suppress(OSError):
-                known = self._databases[workflow_id] = await anyio.to_thread.run_sync(
-                    describe_database, info.database, info.directory, info.mode, abandon_on_cancel=True
+                known = self._databases[workflow_id] = await look_in_thread(
+                    info.directory, describe_database, info.database, info.directory, info.mode
                 )
                 return known
             return None
@@ -237,7 +240,7 @@ class Workflows:
         taken = self._board.workflows.get(workflow_id)
         if taken is None or taken.directory != str(directory):
             return
-        if not await anyio.Path(directory).exists() and not self.supervisor.has_child(workflow_id):
+        if not await ask_in_thread(directory, directory.exists) and not self.supervisor.has_child(workflow_id):
             self._log.warning("forgotten: its directory is gone", workflow=workflow_id, directory=str(directory))
             self._board.unpin(workflow_id)
             await self._catalogue.remove(workflow_id)
@@ -253,29 +256,70 @@ class Workflows:
 
     # ---- starting and finding again ---------------------------------------------------------------------------------
 
-    def start(self, workflow_id: str, directory: Path, cluster: str) -> Ref[Message]:
-        """Starts a workflow's actor. StoreError when its `context.toml` is damaged, ConflictError while it is held."""
-        self.refuse_held(workflow_id)
-        around, context = self._surroundings(cluster), read_context(directory, workflow_id)
-        self._refs[workflow_id] = self.supervisor.start_child(
-            workflow_id, lambda me: WorkflowActor(me, context, around)
-        )
-        return self._refs[workflow_id]
+    async def start(self, workflow_id: str, directory: Path, cluster: str) -> None:
+        """Starts a workflow's actor, if nobody was quicker.
 
-    async def find_again(self) -> None:
-        """After a start: every workflow of the catalogue goes on, or at least is known."""
-        for row in await self._catalogue.rows():
-            if row.state == CREATING and not await anyio.Path(row.directory).exists():
-                if row.operation is not None:
-                    await undo_restoration(self._catalogue, row.id, row.operation)
-                else:
-                    await discard(self._catalogue, row.id, Path(row.directory))  # it was never accepted
-                continue
-            await self.take_in(row)
+        StoreError when its `context.toml` is damaged, ConflictError while it is held, SilentError while its file system
+        does not answer.
+        """
+        self.refuse_held(workflow_id)
+        around = self._surroundings(cluster)
+        with self._clock.busy():
+            context = await ask_in_thread(directory, read_context, directory, workflow_id)
+        self.refuse_held(workflow_id)
+        if not self.supervisor.has_child(workflow_id):
+            self._refs[workflow_id] = self.supervisor.start_child(
+                workflow_id, lambda me: WorkflowActor(me, context, around)
+            )
+
+    async def find_again(self, tasks: TaskGroup, resume: Callable[[str, Operation], Awaitable[None]]) -> None:
+        """After a start: every workflow of the catalogue goes on, or at least is known.
+
+        Nobody waits for those on file systems that do not answer. They are held, and `tasks` take them in later;
+        `resume` then does what a daemon before was about to do to one of them as a whole.
+        """
+        missing = {row.id: row for row in await self._catalogue.rows()}
+        is_over = anyio.Event()
+
+        async def find(row: CatalogueRow) -> None:
+            await self._find(row)
+            del missing[row.id]
+            if is_over.is_set():
+                self._log.info("file system answers again", workflow=row.id, directory=row.directory)
+                if (operation := self.operations.get(row.id)) is not None:
+                    await resume(row.id, operation)
+            elif not missing:
+                is_over.set()
+
+        for row in list(missing.values()):
+            tasks.start_soon(find, row)
+        with anyio.move_on_after(_START_WAITS_S if missing else 0.0):
+            await is_over.wait()
+        is_over.set()
+        for row in missing.values():
+            self._board.pin(_unseen_info(row))
+            self.hold(row.id, Operation(_WAITED_FOR, "", self._clock.time()))
+            self._log.error("file system does not answer", workflow=row.id, directory=row.directory)
+
+    async def _find(self, row: CatalogueRow) -> None:
+        directory = Path(row.directory)
+        if row.state == CREATING and not await look_in_thread(directory, directory.exists):
+            if row.operation is not None:
+                await undo_restoration(self._catalogue, row.id, row.operation)
+            else:
+                await discard(self._catalogue, row.id, directory)  # it was never accepted
+            self.operations.pop(row.id, None)
+            self._board.unpin(row.id)
+        else:
+            info = await look_in_thread(directory, _known_info, row)
+            self.operations.pop(row.id, None)
+            await self._take_in(row, info)
 
     async def take_in(self, row: CatalogueRow) -> None:
         """A workflow of the catalogue is known, and goes on if it has work; what is done to it as a whole, later."""
-        info = await anyio.to_thread.run_sync(_known_info, row)
+        await self._take_in(row, await look_in_thread(row.directory, _known_info, row))
+
+    async def _take_in(self, row: CatalogueRow, info: WorkflowInfo) -> None:
         self._board.pin(info)
         if row.operation is not None and row.operation.what != RESTORING:
             self.hold(row.id, row.operation)
@@ -288,8 +332,8 @@ class Workflows:
             self._board.pin(msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=reason))
         elif info.state == WorkflowState.FAULTED and not info.database:
             return
-        elif await anyio.to_thread.run_sync(lambda: _has_work(info) or _was_woken(info)):
-            self.start(row.id, Path(row.directory), info.cluster)
+        elif await look_in_thread(row.directory, lambda: _has_work(info) or _was_woken(info)):
+            await self.start(row.id, Path(row.directory), info.cluster)
         else:
             around.cluster.post(("detach", row.id), Detach(row.id))
 
@@ -299,7 +343,7 @@ class Workflows:
         self.refuse_held(workflow_id)
         for _ in range(3):
             if not self.supervisor.has_child(workflow_id):
-                self.start(workflow_id, Path(info.directory), info.cluster)
+                await self.start(workflow_id, Path(info.directory), info.cluster)
             try:
                 return await self._refs[workflow_id].ask(message, deadline_s)
             except StoppedError:
@@ -344,12 +388,12 @@ class Workflows:
         with anyio.CancelScope(shield=True):
             info = msgspec.structs.replace(self.info(workflow_id), operation="")
             with self._clock.busy():
-                has_work = await anyio.to_thread.run_sync(_has_work, info)
+                has_work = await in_thread(info.directory, _has_work, info)
             self.operations.pop(workflow_id, None)
             self._board.pin(info)
             await self._catalogue.set_operation(workflow_id, None)
             if info.state != WorkflowState.FAULTED and has_work and self._around(info.cluster) is not None:
-                self.start(workflow_id, Path(info.directory), info.cluster)
+                await self.start(workflow_id, Path(info.directory), info.cluster)
 
     def detach(self, workflow_id: str) -> None:
         """The workflow's cluster sweeps what it still keeps of it."""
@@ -369,6 +413,12 @@ class Workflows:
 
     async def _given_up(self, workflow_id: str, error: BaseException) -> None:
         """The workflow is faulted, its siblings are not. What waiting can heal is tried again, ever less often."""
+        trouble: BaseException | None = error
+        while trouble is not None and workflow_id in self._board.workflows:
+            trouble = await self._heal(workflow_id, trouble)
+
+    async def _heal(self, workflow_id: str, error: BaseException) -> BaseException | None:
+        """Says what is wrong, and starts the workflow again after a while. What kept it from that, if anything did."""
         info = self._board.workflows[workflow_id]
         healable = not _is_hopeless(error)
         wait = self._next_wait(workflow_id)
@@ -381,11 +431,16 @@ class Workflows:
         self._log.error(
             "workflow faulted", workflow=workflow_id, cluster=info.cluster, reason=str(error), heals=healable
         )
-        if healable:
-            await self._clock.sleep(wait)
-            is_free = workflow_id in self._board.workflows and workflow_id not in self.operations
-            if is_free and not self.supervisor.has_child(workflow_id):
-                self.start(workflow_id, Path(info.directory), info.cluster)
+        if not healable:
+            return None
+        await self._clock.sleep(wait)
+        is_free = workflow_id in self._board.workflows and workflow_id not in self.operations
+        if is_free and not self.supervisor.has_child(workflow_id):
+            try:
+                await self.start(workflow_id, Path(info.directory), info.cluster)
+            except (PenstockError, SilentError) as trouble:
+                return trouble
+        return None
 
     def _next_wait(self, workflow_id: str) -> float:
         """Twice the last wait, unless the workflow has worked for long since."""
@@ -465,6 +520,15 @@ def _known_info(row: CatalogueRow) -> WorkflowInfo:
     except StoreError:
         cluster = _SOME_CLUSTER
     return msgspec.structs.replace(_unknown_info(row, context.database, cluster), mode=context.mode)
+
+
+def _unseen_info(row: CatalogueRow) -> WorkflowInfo:
+    """What is shown of a workflow whose file system has said nothing since the daemon's start."""
+    info = row.snapshot or _unknown_info(row, "", _SOME_CLUSTER)
+    if WorkflowState(info.state) not in UNENDED:
+        return info
+    reason = f"the file system of {row.directory} does not answer; the workflow goes on when it does"
+    return msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=reason)
 
 
 def _unknown_info(row: CatalogueRow, database: str, cluster: str) -> WorkflowInfo:

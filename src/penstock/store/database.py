@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
-from anyio import CancelScope, Lock, to_thread
+from anyio import CancelScope, Lock
 
 from penstock.domain.errors import StoreError
+from penstock.files.threads import in_thread
 from penstock.store.journal import journal_of
 from penstock.store.patience import patiently_async
 from penstock.store.schema import prepare_once, store_errors
@@ -31,7 +33,6 @@ class Database:
         self._migrations = migrations
         self._busy = busy
         self._connection: aiosqlite.Connection | None = None
-        self._inode = 0
         self._writing = Lock()
 
     @property
@@ -83,15 +84,16 @@ class Database:
         if self._connection is None:
             with self._busy():
                 self._connection = await self._open()
-        self._check_file()
         return self._connection
 
     async def _open(self) -> aiosqlite.Connection:
         with store_errors(self.path):
             await self._prepare(create=False)
-            self._inode = self.path.stat().st_ino
-            journal = await to_thread.run_sync(journal_of, self.path)
-            connection = await aiosqlite.connect(self.path, isolation_level=None, cached_statements=256)
+            journal, inode = await in_thread(self.path, lambda: (journal_of(self.path), self.path.stat().st_ino))
+            watched = partial(_Watched, check=partial(_check_file, self.path, inode))
+            connection = await aiosqlite.connect(
+                self.path, isolation_level=None, cached_statements=256, factory=watched
+            )
             try:
                 for pragma in journal.pragmas:
                     await patiently_async(self.path, partial(connection.execute, pragma))
@@ -102,17 +104,32 @@ class Database:
 
     async def _prepare(self, *, create: bool) -> None:
         once = partial(prepare_once, self.path, self._migrations, create=create)
-        await patiently_async(self.path, lambda: to_thread.run_sync(once))
+        await patiently_async(self.path, lambda: in_thread(self.path, once))
 
-    def _check_file(self) -> None:
-        """SQLite goes on quietly after its file was removed, replaced or cut to nothing; we do not."""
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            found = None
-        if found is None or found.st_ino != self._inode or found.st_size == 0:
-            what = "vanished" if found is None else "was replaced" if found.st_ino != self._inode else "was emptied"
-            raise StoreError(f"{self.path} {what} while in use; restore it from a backup", healable=False)
+
+class _Watched(sqlite3.Connection):
+    """Calls `check` before each use, in the connection's own thread: a file server that hangs holds up that alone."""
+
+    def __init__(self, *arguments: Any, check: Callable[[], None], **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._check = check
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        """See `sqlite3.Connection`."""
+        if not self.in_transaction:
+            self._check()
+        return super().execute(sql, parameters)
+
+
+def _check_file(path: Path, inode: int) -> None:
+    """SQLite goes on quietly after its file was removed, replaced or cut to nothing; we do not."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        found = None
+    if found is None or found.st_ino != inode or found.st_size == 0:
+        what = "vanished" if found is None else "was replaced" if found.st_ino != inode else "was emptied"
+        raise StoreError(f"{path} {what} while in use; restore it from a backup", healable=False)
 
 
 async def _begin(connection: aiosqlite.Connection) -> None:

@@ -78,6 +78,7 @@ def test_workflows_and_clusters(board: Board, metrics: Metrics) -> None:
         'cluster_submissions_waiting{cluster="local"}': 4,
         "workers": 2,
         "workers_busy": 0,
+        "workers_hung": 0,
         "workers_waiting": 0,
         "workers_lost_total": 0,
         f'build_info{{python="{platform.python_version()}",version="{__version__}"}}': 1,

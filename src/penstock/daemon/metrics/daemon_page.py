@@ -30,6 +30,7 @@ def add_daemon(page: Page, sources: Sources, shown: Shown) -> None:
     page.add_histograms(f.DATABASE_SECONDS, figures.database_s.bounds, [((), figures.database_s.filled())])
     page.add_value(f.WORKERS, sources.workers.size)
     page.add_value(f.WORKERS_BUSY, sources.workers.busy)
+    page.add_value(f.WORKERS_HUNG, sources.workers.hung)
     page.add_value(f.WORKERS_WAITING, sources.workers.waiting)
     page.add_value(f.WORKERS_LOST, sources.workers.lost)
     page.add_histograms(f.WORKER_TASK_SECONDS, figures.task_s.bounds, figures.task_s.filled())

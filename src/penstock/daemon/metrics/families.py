@@ -115,6 +115,7 @@ LOOP_LAG = _histogram("event_loop_lag_seconds", "How late a timer of the event l
 DATABASE_SECONDS = _histogram("database_seconds", "How long databases were waited for")
 WORKERS = _gauge("workers", "Worker processes that there may be")
 WORKERS_BUSY = _gauge("workers_busy", "Worker processes at work")
+WORKERS_HUNG = _gauge("workers_hung", "Worker processes that wait for a file system that does not answer")
 WORKERS_WAITING = _gauge("workers_waiting", "Tasks that wait for a worker process")
 WORKERS_LOST = _counter("workers_lost", "Worker processes that died or were killed over a task")
 WORKER_TASK_SECONDS = _histogram("worker_task_seconds", "How long a worker process had a task", "task")
