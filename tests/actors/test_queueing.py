@@ -13,6 +13,7 @@ from penstock.actors.workflow_messages import ChangeBudget, ResolveJobs, ResumeW
 from penstock.domain.budget import Queueing
 from penstock.domain.calculation import FailureClass, Outcome
 from penstock.domain.errors import ConflictError
+from penstock.domain.pause import PauseKind, kind_of_pause
 from penstock.domain.spec import BatchTable, CheckpointTable, ResourceTable, RetryTable, SchedulerTable
 from penstock.domain.states import Resolution
 from penstock.domain.submission import Manifest, Submission
@@ -230,6 +231,7 @@ async def test_a_refusal_pauses_the_workflow_once_and_costs_nothing(tmp_path: Pa
         await run.clock.advance(10_000.0)
         assert run.info.reason is not None
         assert run.info.reason.startswith("the scheduler of cluster local refuses its jobs: Invalid account; change")
+        assert kind_of_pause(run.info.reason) is PauseKind.REFUSED
         assert "'penstockctl resume w'" in run.info.reason
         assert run.query(SHAPES) == [(3, 3)]
         assert run.query("SELECT count(*) FROM event WHERE kind = 'workflow_paused'") == [(1,)]

@@ -51,6 +51,11 @@ def attempts(campaign: Campaign) -> int:
     return int(campaign.query("SELECT count(*) FROM attempt WHERE workflow_id = ?", campaign.id)[0][0])
 
 
+def awaiting(campaign: Campaign) -> int | None:
+    """Jobs that wait for other workflows', as metrics show it."""
+    return campaign.board.figures.standings[campaign.id].awaiting
+
+
 def tally(campaign: Campaign) -> dict[str, int]:
     """The jobs by state as counted one by one, which is what the tally has."""
     counted = dict(campaign.query("SELECT state, count(*) FROM job WHERE workflow_id = ? GROUP BY state", campaign.id))
@@ -86,9 +91,21 @@ async def test_what_another_calculates_now_is_waited_for(tmp_path: Path) -> None
         await a.until(lambda: a.states()["running"] == 1)
         await b.until(lambda: b.states()["waiting"] == 1)
         assert b.query("SELECT awaits FROM job WHERE workflow_id = 'b'") == [(1,)]
+        await b.until(lambda: awaiting(b) == 1)
+        assert awaiting(a) == 0
         assert await a.until_ended() == "completed"
         assert await b.until_ended() == "completed"
+        assert awaiting(b) == 0
     assert (attempts(a), attempts(b)) == (1, 0)
+
+
+async def test_who_waits_for_a_job_of_its_own_waits_for_nobody(tmp_path: Path) -> None:
+    slow = Behaviour(attempt_s=(100.0, 100.0))
+    async with Campaign(tmp_path, 4, mode=Mode.SHARED, behaviour=slow) as campaign:
+        await campaign.until(lambda: campaign.states()["waiting"] == 3 and campaign.states()["running"] == 1)
+        await campaign.clock.advance(3.0)
+        assert awaiting(campaign) == 0
+        assert await campaign.until_ended() == "completed"
 
 
 async def test_what_fails_elsewhere_is_calculated_after_all(tmp_path: Path) -> None:

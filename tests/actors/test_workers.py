@@ -170,6 +170,29 @@ async def test_a_program_is_looked_for_as_the_first_sound_record_asks_for_it(poo
     await pool.run(check)
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [("orca", "engine.command"), ("orca-sella", "engine.orca.command")], ids=["shell", "python"]
+)
+async def test_a_program_is_looked_for_where_another_one_calls_it(
+    tmp_path: Path, name: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ORCA for several cores is called by a shell, and ORCA under Sella by an engine in Python."""
+    source = tmp_path / "m.xyz"
+    source.write_text(WATER)
+    orca = {"method": "HF", "basis": "STO-3G", "command": "orca-of-a-test"}
+    engine = get(name)
+    monkeypatch.setattr(type(engine), "load", lambda _: None)  # whether Sella is there is not the question
+    parameters = msgspec.json.encode(engine.parameters({"orca": orca} if name == "orca-sella" else orca, str))
+    check = CheckWork(SOURCE, str(source), name, (StepInputs("calculate", parameters, 4, 1000, 1),))
+    with pytest.raises(SpecError, match="there is no program 'orca-of-a-test' where the daemon looks") as caught:
+        check.run()
+    assert caught.value.key == key
+    msgspec.structs.replace(check, runs_here=False).run()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "orca-of-a-test").touch(mode=0o755)
+    check.run()
+
+
 @pytest.mark.parametrize("runs_here", [True, False])
 async def test_parameters_of_a_step_that_do_not_go_together_are_refused(
     pool: WorkerPool, tmp_path: Path, runs_here: bool

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from tests.engines.crystal.decks import EXPLICIT
 
 from penstock import engines
-from penstock.domain.calculation import Exit, FailureClass
+from penstock.domain.calculation import Calculation, Exit, FailureClass
 from penstock.domain.errors import SpecError
 from penstock.engines.engine import check_table, classify_exhausted, read_output, read_verdict, signal_message
 
@@ -52,6 +53,53 @@ class Table(msgspec.Struct, frozen=True):
     method: Literal["fast", "slow"] = "fast"
     cutoff: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     count: int = 1
+
+
+NEEDED = {
+    "tblite": {},
+    "emt": {},
+    "ase": {},
+    "orca": {"engine.command": "orca"},
+    "orca-sella": {"engine.orca.command": "orca"},
+    "crystal": {"engine.command": "Pcrystal"},
+    "espresso": {"engine.command": "pw.x"},
+    "command": {"engine.command": "true"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_programs_by_the_keys_that_name_them(name: str, tmp_path: Path) -> None:
+    engine = engines.get(name)
+    assert engine.programs(engine.parameters(tables(tmp_path)[name], str)) == NEEDED[name]
+
+
+def test_every_engine_says_what_it_calls() -> None:
+    assert set(NEEDED) == set(engines.names())
+
+
+CALLS: list[tuple[str, dict[str, Any], str]] = [
+    ("orca", {"command": "/opt/orca/orca"}, "/opt/orca/orca"),
+    ("orca", {"command": "orca6"}, "orca6"),
+    ("crystal", {"command": "mpirun -np 4 Pcrystal"}, "mpirun"),
+    ("crystal", {"command": "crystal", "input": "stdin"}, "crystal"),
+    ("crystal", {"properties": "properties", "task": "charge_potential"}, "properties"),
+    ("espresso", {"command": "mpirun pw.x"}, "mpirun"),
+    ("command", {"command": ["money$$", "$name"]}, "money$"),
+]
+
+
+@pytest.mark.parametrize(("name", "table", "program"), CALLS)
+@pytest.mark.parametrize("cores", [1, 4])
+def test_what_it_says_it_calls_is_in_the_command_line(
+    name: str, table: dict[str, Any], program: str, cores: int, tmp_path: Path
+) -> None:
+    engine = engines.get(name)
+    parameters = engine.parameters(tables(tmp_path)[name] | table, str)
+    deck = EXPLICIT if name == "crystal" else None
+    cell = 'Lattice="6 0 0 0 6 0 0 0 6" pbc="T T T"' if name == "espresso" else ""
+    helium = Calculation("he", f"1\n{cell}\nHe 0 0 0\n", 0, 1, cores, 4000, deck=deck, previous=("fort.9",))
+    assert list(engine.programs(parameters).values()) == [program]
+    assert program in (engine.render(helium, parameters).argv or ())
 
 
 def test_a_good_table_becomes_a_struct() -> None:

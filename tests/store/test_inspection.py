@@ -8,11 +8,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from tests.store.test_migrations import restore
 
 from penstock.domain.errors import StoreError
 from penstock.domain.views import WorkflowInfo
 from penstock.store.catalogue import Catalogue
-from penstock.store.inspection import inspect_catalogue
+from penstock.store.inspection import inspect_catalogue, inspect_parameters
 from penstock.store.schema import CATALOGUE_MIGRATIONS, load_migrations, prepare
 
 NEWEST = len(load_migrations(CATALOGUE_MIGRATIONS))
@@ -86,3 +87,42 @@ def test_a_damaged_page_is_found_and_a_check_ends_in_time(tmp_path: Path) -> Non
     seen = inspect_catalogue(path, 30.0)
     assert seen is not None
     assert seen.complaint
+
+
+def test_parameters_of_old_releases_are_read_and_left_as_they_are(tmp_path: Path) -> None:
+    for version in (1, 2, 3, 4):
+        path = restore(f"workflow_v{version}.sql", tmp_path / f"{version}" / "workflow.db")
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            wanted = dict(db.execute("SELECT workflow_id, parameters FROM workflow"))
+        before = path.read_bytes()
+        for workflow_id, own in wanted.items():
+            found = inspect_parameters(path, workflow_id)
+            assert found
+            assert own in found or version > 2
+        assert path.read_bytes() == before
+        with pytest.raises(StoreError, match="knows no workflow nobody"):
+            inspect_parameters(path, "nobody")
+
+
+def test_steps_have_parameters_of_their_own_and_analyses_none(tmp_path: Path) -> None:
+    path = restore("workflow_v4.sql", tmp_path / "workflow.db")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        [workflow_id] = db.execute("SELECT workflow_id FROM workflow LIMIT 1").fetchone()
+        db.execute("UPDATE workflow SET parameters = 'w' WHERE workflow_id = ?", (workflow_id,))
+        db.execute("DELETE FROM job")
+        db.execute("DELETE FROM step")
+        assert inspect_parameters(path, workflow_id) == ("w",)
+        rows = [("a", "fan", "x"), ("b", "unfold", "y"), ("c", "fan", "x"), ("d", "analysis", "z"), ("e", "fan", None)]
+        for key, kind, parameters in rows:
+            db.execute(
+                "INSERT INTO step (workflow_id, key, kind, state, parameters) VALUES (?, ?, ?, 'running', ?)",
+                (workflow_id, key, kind, parameters),
+            )
+    assert inspect_parameters(path, workflow_id) == ("x", "y", "w")
+
+
+def test_what_is_no_database_of_a_workflow_has_no_parameters(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database" * 1000)
+    for path in (tmp_path / "text", tmp_path / "missing" / "workflow.db"):
+        with pytest.raises(StoreError):
+            inspect_parameters(path, "g2")

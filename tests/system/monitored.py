@@ -26,6 +26,7 @@ STAND_IN: Final = ROOT / "tests" / "standins" / "orca"
 WINDOW: Final = "20s"
 """What stands for `$__rate_interval` at a scrape each second: a dashboard's least is four scrapes."""
 _LICENSED: Final = ("licensed-a", "licensed-b")
+_ALIKE: Final = ("alike-a", "alike-b")
 _MOLECULES: Final = {
     "water": "O 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477",
     "scf": "He 0 0 0",
@@ -87,6 +88,8 @@ class Monitored:
     def begin(self, gate: Gate, *, jobs: int = 15) -> None:
         """Failures and retries on Slurm, a remedy, waits for a licence, held jobs, a paused and a faulted workflow.
 
+        Of two workflows that share results one waits for what the other calculates.
+
         `screen` has a job that waits at the gate, so that it is there for as long as it is looked at.
         """
         script = f"{_SOME_FAIL} && if [ $PENSTOCK_JOB_ID = 1 ]; then {gate.script}; fi"
@@ -95,6 +98,8 @@ class Monitored:
         self.daemon.client.pause("later")
         for name in _LICENSED:
             self.submit(name, "sleep 0.5", "local", 2, slots=2, locks={"resources": {"licence": 1}})
+        for name in _ALIKE:
+            self.submit(name, "sleep 3", "local", 1, slots=1, isolation="shared")
         self.submit_orca("orca")
         damaged = self.submit("damaged", "sleep 1", "local", 4, slots=1)
         self.submit("held", "sleep 1", NAME, 10, slots=1)
@@ -105,7 +110,7 @@ class Monitored:
 
     def settle(self) -> None:
         """Wait until all of that has ended but for the job at the gate."""
-        for name in (*_LICENSED, "orca"):
+        for name in (*_LICENSED, *_ALIKE, "orca"):
             self.daemon.wait(name)
         eventually(lambda: self.daemon.state_of("damaged") == "faulted", "a workflow is faulted")
         eventually(lambda: self._open("screen") == {"running": 1}, "one job is left")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.system.conftest import LIMIT_S, Penstockd, eventually
+from tests.system.conftest import LIMIT_S, Gate, Penstockd, eventually
 
 ROOM = {"room", "work directory", "temporary files", "shared memory"}
 """What depends on how full the machine is that the suite runs on."""
@@ -141,6 +141,34 @@ def test_a_damaged_workflow_and_one_that_is_gone(daemon: Penstockd) -> None:
     assert faulted["remedy"] == "mend the cause, then: penstockctl resume damaged"
     assert daemon.ctl("delete", "gone", "--force", "-y").returncode == 0  # as the finding says
     assert not [finding for finding in examine(daemon) if finding["what"] == "missing workflows"]
+
+
+def test_what_attempts_will_call_with_and_without_a_daemon(stopped_daemon: Penstockd, gate: Gate) -> None:
+    """A program that vanishes while its workflow runs, and an engine in Python whose workflow waits for a licence."""
+    daemon, code, licence = stopped_daemon, stopped_daemon.home / "code.x", {"resources": {"licence": 1}}
+    daemon.config.write_text(
+        "[resources.licence]\ncount = 1\n[clusters.far]\nkind = 'flux'\nhost = 'nowhere.invalid'\n"
+    )
+    daemon.start()
+    code.write_text(f"#!/bin/sh\nexec sh -c '{gate.script}' \"$@\"\n")
+    code.chmod(0o755)
+    engine = {"name": "command", "command": [str(code), *map(str, gate.paths)]}
+    daemon.submit_command("needs", "", engine=engine, locks=licence)
+    gate.next_started()
+    daemon.submit_command("waits", "", engine={"name": "emt"}, locks=licence)
+    found = examine(daemon)
+    assert one(found, "engines", "command on local", "ok")["detail"] == str(code)
+    assert one(found, "engines", "emt on local", "ok")["detail"] == f"can be loaded by {sys.executable}"
+    code.unlink()
+    missing = one(examine(daemon), "engines", "command on local", "problem")
+    assert missing["detail"] == f"there is no program {code}; needed by needs"
+    daemon.stop()
+    assert one(examine(daemon), "engines", "command on local") == missing
+    daemon.start()
+    daemon.client.cancel("waits")
+    gate.release()
+    daemon.wait("needs")
+    assert one(examine(daemon), "engines", "programs")["detail"] == "no workflow that has not ended needs any"
 
 
 def test_a_damaged_catalogue(daemon: Penstockd) -> None:

@@ -23,11 +23,15 @@ _RETRIED: Final = "job_retried"
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Where a workflow's actor stands: slots that it may use and uses, and when a job of it last moved."""
+    """Where a workflow's actor stands: slots that it may use and uses, and when a job of it last moved.
+
+    `awaiting`: jobs that wait for other workflows' calculations of the same, None where it shares no results.
+    """
 
     slots: int
     slots_used: int
     progressed_at: float  # seconds since the epoch
+    awaiting: int | None = None
 
 
 class Figures:

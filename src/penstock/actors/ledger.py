@@ -23,13 +23,14 @@ from penstock.domain.calculation import PackedChunk
 from penstock.domain.completion import CompletionAction
 from penstock.domain.context import LIBRARY, Context, Mode
 from penstock.domain.errors import ConflictError
+from penstock.domain.pause import PAUSED_BY_REQUEST, refused_reason
 from penstock.domain.remedy import effective_rules
 from penstock.domain.resources import Resources, parse_memory_mb, parse_walltime_s
 from penstock.domain.retry import MEMORY_MAX_MB, WALLTIME_MAX_S, RetryPolicy
 from penstock.domain.revision import Revision
 from penstock.domain.sameness import method_key
 from penstock.domain.spec import WorkflowSpec
-from penstock.domain.states import ACTIVE, ENDED, PAUSED_BY_REQUEST, JobState, WorkflowState, public_counts
+from penstock.domain.states import ACTIVE, ENDED, JobState, WorkflowState, public_counts
 from penstock.domain.subject import overlaid
 from penstock.domain.views import EventInfo, Selection, WorkflowInfo
 from penstock.recipes.recipe import ANALYSIS, UNFOLD, Step, StepView, View
@@ -225,12 +226,16 @@ class Ledger:
         """Where the workflow stands."""
         return WorkflowState(self.row.state)
 
-    def pin(self, slots_held: int) -> None:
-        """Shows everybody where it stands; `slots_held`: how many of its slots hold submitted work."""
+    def pin(self, slots_held: int, awaiting: int = 0) -> None:
+        """Shows everybody where it stands; `slots_held`: how many of its slots hold submitted work.
+
+        `awaiting`: how many of its jobs wait for calculations of other workflows.
+        """
         info = describe_workflow(self)
         if self._moved or info.states != self._states:
             self._moved, self._states, self._progressed_at = False, info.states, self._clock.time()
-        self._board.figures.standings[self.workflow_id] = Standing(self.slots, slots_held, self._progressed_at)
+        standing = Standing(self.slots, slots_held, self._progressed_at, awaiting if self.shares_results else None)
+        self._board.figures.standings[self.workflow_id] = standing
         self._board.pin(info)
 
     def emit(self, events: list[EventInfo]) -> None:
@@ -387,14 +392,9 @@ class Ledger:
     async def pause_refused(self, refused: str) -> None:
         """Stops submitting what the scheduler will never take, until a person has looked at it."""
         if self.state is WorkflowState.RUNNING:
-            cluster, workflow = self.spec.cluster, self.workflow_id
-            reason = (
-                f"the scheduler of cluster {cluster} refuses its jobs: {refused}; change what it names in "
-                f"[clusters.{cluster}] or at the site and say 'penstockctl resume {workflow}', or cancel the workflow "
-                "and submit it with another [scheduler] or [resources]"
-            )
+            reason = refused_reason(self.spec.cluster, self.workflow_id, refused)
             await self.set_state(WorkflowState.PAUSED, reason, Event("workflow_paused", 0, {"reason": reason}))
-            self._board.figures.refusals[cluster] += 1
+            self._board.figures.refusals[self.spec.cluster] += 1
 
     async def set_state(
         self,

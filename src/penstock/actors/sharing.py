@@ -28,11 +28,17 @@ class Sharing:
         self._looked_at = -math.inf
         self._shown_at = -math.inf
         self._awaits = True  # as far as nobody has looked
+        self._of_others = 0
 
     @property
     def awaits(self) -> bool:
         """Whether jobs may be waiting for those of others."""
         return self._ledger.shares_results and self._awaits and self._ledger.store.tally[JobState.WAITING] > 0
+
+    @property
+    def awaiting(self) -> int:
+        """How many jobs waited for those of other workflows when it was last looked."""
+        return self._of_others if self.awaits else 0
 
     async def keep_own(self, jobs: Sequence[ReadyJob]) -> list[ReadyJob]:
         """Those of the ready jobs that nobody has calculated or calculates now; of the others it is recorded."""
@@ -51,10 +57,10 @@ class Sharing:
             return
         self._looked_at = self._clock.monotonic()
         workflow_id = self._ledger.workflow_id
-        waiting, in_vain = await count_awaiting(self._ledger.store.fetch, workflow_id, timestamp())
-        if in_vain:
+        found = await count_awaiting(self._ledger.store.fetch, workflow_id, timestamp())
+        if found.in_vain:
             await self._ledger.store.amend(lambda db: release_awaiting(db, workflow_id, timestamp()))
-        self._awaits = waiting > in_vain
+        self._awaits, self._of_others = found.jobs > found.in_vain, found.of_others
 
     async def show_life(self) -> None:
         """Others may go on waiting for what is under way here."""

@@ -98,6 +98,11 @@ class Submitting:
         if self._ledger.state is not WorkflowState.RUNNING or not self._store.tally[JobState.READY]:
             await self._locks.withdraw()
 
+    @property
+    def awaiting(self) -> int:
+        """How many jobs wait for calculations of other workflows."""
+        return self._sharing.awaiting
+
     def woken(self) -> None:
         """The alarm has gone off."""
         self._wake_at = None

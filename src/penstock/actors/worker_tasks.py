@@ -18,7 +18,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -40,6 +40,7 @@ from penstock.actors.derive_tasks import Conclude, Unfold
 from penstock.actors.directories import look_through
 from penstock.actors.report_tasks import ExportResults, WriteReport
 from penstock.actors.task import Task
+from penstock.clusters.program import find_program, is_of_attempt
 from penstock.domain.build_table import BUILT, BuildTable
 from penstock.domain.calculation import (
     Calculation,
@@ -133,6 +134,10 @@ class StepInputs(msgspec.Struct, frozen=True, array_like=True):
                 return None
             raise
 
+    def programs(self, engine: engines.Engine[Any]) -> Mapping[str, str]:
+        """The programs that its attempts call, by the keys that name them."""
+        return engine.programs(msgspec.json.decode(self.parameters, type=engine.parameters_type))
+
     def _render(self, engine: engines.Engine[Any], s: Structure) -> Rendered:
         parameters = msgspec.json.decode(self.parameters, type=engine.parameters_type)
         calculation = Calculation(
@@ -163,8 +168,8 @@ class CheckWork(Task[None], frozen=True):
             self._check_parameters(engine)
             if self.runs_here:
                 self._load(engine)
-        elif self.runs_here:
-            self._check_program(engine)
+        if self.runs_here:
+            self._check_programs(engine)
 
     def _load(self, engine: engines.Engine[Any]) -> None:
         try:
@@ -181,18 +186,15 @@ class CheckWork(Task[None], frozen=True):
             except SpecError as error:
                 raise SpecError(error.message, key=f"steps.{step.key}.{error.key or 'engine'}") from error
 
-    def _check_program(self, engine: engines.Engine[Any]) -> None:
-        """Looks for the programs as the first structure asks for them; one in the attempt's directory comes later."""
+    def _check_programs(self, engine: engines.Engine[Any]) -> None:
+        """Looks for the programs of steps that the first structure can be rendered for; others may never be run."""
         structure = structures.first_structure(self.source, structures.place_of(self.path))
         for step in self.steps:
-            if (rendered := step.render(engine, structure)) is not None:
-                self._check_found(rendered.argv[0] if rendered.argv else "")
-
-    def _check_found(self, program: str) -> None:
-        if (Path(program).is_absolute() or "/" not in program) and shutil.which(program) is None:
-            if found := shutil.which(program, os.F_OK):
-                raise SpecError(f"the program {found} is not executable; chmod +x it", key="engine.command")
-            raise SpecError(f"there is no program {program!r} where the daemon looks (PATH)", key="engine.command")
+            if step.render(engine, structure) is not None:
+                for key, program in step.programs(engine).items():
+                    complaint = find_program(program).complaint(program, "the daemon")
+                    if complaint is not None and not is_of_attempt(program):
+                        raise SpecError(complaint, key=key)
 
 
 class KeepSource(Task[KeptSource], frozen=True):

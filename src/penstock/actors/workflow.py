@@ -528,7 +528,7 @@ class WorkflowActor(Actor[Message]):
         if self._book.attempts() <= _COUNTED_AT_ONCE or now - self._slots_counted_at >= _COUNT_EVERY_S:
             self._slots_counted_at = now
             self._slots_held = self._book.slots_held(queueing=self._ledger.queueing is not None)
-        self._ledger.pin(self._slots_held)
+        self._ledger.pin(self._slots_held, self._submitting.awaiting)
 
     # ---- the rest of the house --------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import select
-import shutil
 import signal
 import time
 import traceback
@@ -17,6 +16,7 @@ from penstock import engines
 from penstock.clusters import spool as spooling
 from penstock.clusters.carry import carry_files
 from penstock.clusters.claim import read_claim, take_claim
+from penstock.clusters.program import find_program
 from penstock.clusters.runner_link import SPAWNING, Current, Journal, News
 from penstock.domain.calculation import Exit
 from penstock.domain.submission import Entry, Manifest
@@ -113,12 +113,12 @@ class Worker:
 
     def _run_program(self, argv: list[str], directory: Path, environment: dict[str, str], started_at: float) -> Exit:
         os.chdir(directory)
-        program = shutil.which(argv[0])
-        if program is None:
+        program = find_program(argv[0])
+        if program.path is None or not program.is_executable:
             return Exit(127, None, started_at, time.time(), message=f"{argv[0]}: no such program")
         out = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         pid = os.posix_spawn(
-            program,
+            program.path,
             argv,
             environment,
             file_actions=[

@@ -60,7 +60,8 @@ from penstock.store.removal import give_back_locks, remove_empty, remove_workflo
 from penstock.store.transfer import is_at_rest
 from penstock.store.usage import Cleaned, Cleaning, cleaning_of
 
-LifeCycleRequest = m.Archive | m.Restore | m.Delete | m.Clean | m.ListArchives | m.MeasureUsage
+OperationRequest = m.Archive | m.Restore | m.Delete | m.Clean | m.ListArchives | m.MeasureUsage
+"""What people ask of workflows as a whole: operations, and what these have left. The review of retention is none."""
 T = TypeVar("T")
 P = TypeVarTuple("P")
 _TRASH: Final = ".deleted-"
@@ -77,7 +78,7 @@ class LifeCycle:
         self._carried_out: set[str] = set()
         self._log = structlog.get_logger()
 
-    async def answer(self, request: LifeCycleRequest) -> m.AnyReply:
+    async def answer(self, request: OperationRequest) -> m.AnyReply:
         """The reply to a request that is about a workflow as a whole."""
         match request:
             case m.Archive():

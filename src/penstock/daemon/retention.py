@@ -15,8 +15,9 @@ from penstock.actors.board import Board
 from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
+from penstock.control.messages.life_cycle import LifeCycleRequest
 from penstock.daemon.archive_places import new_place_in
-from penstock.daemon.life_cycle import LifeCycle, LifeCycleRequest
+from penstock.daemon.life_cycle import LifeCycle
 from penstock.domain.completion import CompletionState
 from penstock.domain.context import work_root_of
 from penstock.domain.errors import PenstockError
@@ -28,7 +29,7 @@ from penstock.files.threads import SilentError, ask_in_thread, in_thread
 from penstock.store.catalogue import Catalogue
 from penstock.store.ends import End, load_end
 
-WHOLE: Final = (*get_args(LifeCycleRequest), m.ReviewRetention)
+WHOLE: Final = get_args(LifeCycleRequest)
 """The requests that are about workflows as a whole."""
 EVERY_S: Final = 3600.0
 _ENDED: Final = (WorkflowState.COMPLETED, WorkflowState.FAILED, WorkflowState.CANCELLED)
@@ -63,7 +64,7 @@ class Retention:
                 self._log.warning("retention cannot be looked at", error=str(error))
             await self._clock.sleep(EVERY_S)
 
-    async def answer(self, request: LifeCycleRequest | m.ReviewRetention) -> m.AnyReply:
+    async def answer(self, request: LifeCycleRequest) -> m.AnyReply:
         """The reply to a request that is about workflows as a whole."""
         if not isinstance(request, m.ReviewRetention):
             return await self._life_cycle.answer(request)

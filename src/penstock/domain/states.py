@@ -21,8 +21,6 @@ class WorkflowState(StrEnum):
 
 UNENDED: Final = frozenset({WorkflowState.RUNNING, WorkflowState.PAUSED, WorkflowState.FAULTED})
 """Workflows that have not ended, whatever keeps them from going on."""
-PAUSED_BY_REQUEST: Final = "paused by request"
-"""The reason of a workflow that a person has paused, and that so waits for nobody."""
 
 
 class Status(StrEnum):

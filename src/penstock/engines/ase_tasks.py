@@ -75,6 +75,10 @@ class CalculatorEngine(Generic[P]):
             return read_dynamics(directory, exit, parameters)
         return read_result(directory, exit, parameters)
 
+    def programs(self, parameters: P) -> Mapping[str, str]:  # noqa: ARG002
+        """None: what a calculator of ASE may call is its own affair."""
+        return {}
+
     def outputs(self, parameters: P) -> tuple[str, ...]:
         """The names of what an attempt leaves behind."""
         if parameters.task == "dynamics":

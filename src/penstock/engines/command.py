@@ -96,6 +96,10 @@ class CommandEngine:
         """The outcome by the spec's rules; without any, that of the exit alone."""
         return read_program(directory, exit, parameters.results, parameters.keep)
 
+    def programs(self, parameters: CommandParameters) -> Mapping[str, str]:
+        """The first word of the command, in which there are no placeholders."""
+        return {"engine.command": Template(parameters.argv[0]).substitute()}
+
     def outputs(self, parameters: CommandParameters) -> tuple[str, ...]:
         """What it prints, what its results are read from, and what is to be kept."""
         rules = parameters.results

@@ -109,6 +109,9 @@ class Engine(Protocol[P]):
     def read(self, directory: Path, exit: Exit, parameters: P) -> Outcome:  # noqa: A002 - the contract's word
         """What the attempt in `directory` came to; never raises because of what it finds there."""
 
+    def programs(self, parameters: P) -> Mapping[str, str]:
+        """The programs that an attempt calls, names or paths, by the key of the spec that says so; none for Python."""
+
     def outputs(self, parameters: P) -> tuple[str, ...]:
         """The names, in an attempt's directory, of all that `read` looks at or a person wants to keep."""
 

@@ -48,6 +48,10 @@ class NoEngine:
         """A failure: there can be no such attempt."""
         return fail(FailureClass.OUTPUT_INVALID, _MESSAGE)
 
+    def programs(self, parameters: NoParameters) -> Mapping[str, str]:  # noqa: ARG002
+        """None."""
+        return {}
+
     def outputs(self, parameters: NoParameters) -> tuple[str, ...]:  # noqa: ARG002
         """None."""
         return ()

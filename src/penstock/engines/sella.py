@@ -148,6 +148,10 @@ class SellaEngine:
         files, checkpoint = present(directory, _KEPT), present(directory, [ORBITALS])
         return msgspec.structs.replace(outcome, geometry=geometry, files=files, checkpoint=checkpoint)
 
+    def programs(self, parameters: SellaParameters) -> Mapping[str, str]:
+        """ORCA."""
+        return {"engine.orca.command": parameters.orca.command}
+
     def outputs(self, parameters: SellaParameters) -> tuple[str, ...]:  # noqa: ARG002
         """The results, the course of the optimisation, and what the last step of ORCA left."""
         return (*_KEPT, _STDERR, FAILURE)

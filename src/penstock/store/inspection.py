@@ -1,4 +1,4 @@
-"""A catalogue looked at from outside: read-only, whatever state it is in, and without being brought up to date."""
+"""Databases looked at from outside: read-only, whatever state they are in, and without being brought up to date."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ _TIMES: Final = (("sweep", "created_at"), ("archive", "archived_at"))
 
 
 class CataloguedWorkflow(msgspec.Struct, frozen=True):
-    """Where a workflow is; `operation`: whether something is being done to it as a whole."""
+    """Where a workflow is; `operation`: whether something is being done to it as a whole.
+
+    What it runs with is empty where nobody has shown it yet.
+    """
 
     id: str
     directory: str
     state: str
     operation: bool
+    engine: str = ""
+    cluster: str = ""
+    database: str = ""
 
 
 class Inspection(msgspec.Struct, frozen=True):
@@ -61,11 +67,15 @@ def inspect_catalogue(path: Path, limit_s: float) -> Inspection | None:
         has_operation = version > 1
         operation = "operation IS NOT NULL" if has_operation else "0"
         rows = db.execute(f"SELECT id, directory, state, {operation}, created_at, snapshot FROM workflow").fetchall()
-        moments = [row[4] for row in rows] + [_updated_at(row[5]) for row in rows]
+        shown = [_shown(row[5]) for row in rows]
+        moments = [row[4] for row in rows] + [snapshot.updated_at for snapshot in shown]
         for table, column in _TIMES:
             if table in tables:
                 moments += [moment for (moment,) in db.execute(f"SELECT max({column}) FROM {table}")]
-        workflows = tuple(CataloguedWorkflow(row[0], row[1], row[2], bool(row[3])) for row in rows)
+        workflows = tuple(
+            CataloguedWorkflow(row[0], row[1], row[2], bool(row[3]), s.engine, s.cluster, s.database)
+            for row, s in zip(rows, shown, strict=True)
+        )
         complaint, finished = _check(db, ends_at)
         newest = max((moment for moment in moments if moment is not None), default=None)
         return Inspection(version, known, complaint, finished, newest, workflows)
@@ -85,17 +95,20 @@ def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
 
 
-def _updated_at(snapshot: str | None) -> float | None:
+def _shown(snapshot: str | None) -> _Snapshot:
     if snapshot is None:
-        return None
+        return _Snapshot()
     try:
-        return msgspec.json.decode(snapshot, type=_Snapshot).updated_at
+        return msgspec.json.decode(snapshot, type=_Snapshot)
     except msgspec.MsgspecError:
-        return None
+        return _Snapshot()
 
 
 class _Snapshot(msgspec.Struct):
-    updated_at: float
+    updated_at: float | None = None
+    engine: str = ""
+    cluster: str = ""
+    database: str = ""
 
 
 def _check(db: sqlite3.Connection, ends_at: float) -> tuple[str, bool]:
@@ -110,3 +123,20 @@ def _check(db: sqlite3.Connection, ends_at: float) -> tuple[str, bool]:
     finally:
         db.set_progress_handler(None, 0)
     return ("" if said == "ok" else str(said)), True
+
+
+def inspect_parameters(database: Path, workflow_id: str) -> tuple[str, ...]:
+    """The engine's parameters (JSON) of a workflow's steps that calculate; its own before there are any.
+
+    StoreError when the database cannot be read, or knows no such workflow.
+    """
+    with store_errors(database), contextlib.closing(_open(database)) as db:
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreError(f"{database} is a database of another program, or empty", healable=False)
+        row = db.execute("SELECT parameters FROM workflow WHERE workflow_id = ?", (workflow_id,)).fetchone()
+        if row is None:
+            raise StoreError(f"{database} knows no workflow {workflow_id}", healable=False)
+        columns = {name for _, name, *_ in db.execute("PRAGMA table_info(step)")}
+        own = "parameters" if "parameters" in columns else "NULL"  # of an old release
+        steps = db.execute(f"SELECT {own} FROM step WHERE workflow_id = ? AND kind != 'analysis'", (workflow_id,))
+        return tuple(dict.fromkeys(found or row[0] for (found,) in steps)) or (row[0],)

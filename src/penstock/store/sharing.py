@@ -8,7 +8,7 @@ only; that of two who look at the same moment one goes first is seen to by the t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiosqlite
 
@@ -53,7 +53,11 @@ _IN_VAIN: Final = f"""
     NOT EXISTS (SELECT 1 FROM job o WHERE o.id = job.awaits AND {_ALIKE.format("job")}
         AND (({_UNDER_WAY}) OR (o.state = 'ready' AND o.workflow_id = job.workflow_id)))
 """
-_COUNT: Final = f"SELECT count(*), count(*) FILTER (WHERE {_IN_VAIN}) FROM job WHERE {_AWAITING}"
+_OF_OTHERS: Final = "EXISTS (SELECT 1 FROM job o WHERE o.id = job.awaits AND o.workflow_id != job.workflow_id)"
+_COUNT: Final = f"""
+    WITH found AS MATERIALIZED (SELECT {_IN_VAIN} AS in_vain, {_OF_OTHERS} AS of_others FROM job WHERE {_AWAITING})
+    SELECT count(*), count(*) FILTER (WHERE in_vain), count(*) FILTER (WHERE of_others AND NOT in_vain) FROM found
+"""
 _RELEASE: Final = f"""
     UPDATE job SET state = 'ready', awaits = NULL, updated_at = ?2 WHERE {_AWAITING} AND {_IN_VAIN} RETURNING id
 """
@@ -155,10 +159,18 @@ async def _told(
     return reused + [Event("job_awaits", job, {"workflow": known[o][0], "of_job": o}) for job, o in waiting]
 
 
-async def count_awaiting(fetch: Fetch, workflow_id: str, stamp: str) -> tuple[int, int]:
-    """How many jobs wait for those of others, and of how many of these the other one is not under way any more."""
-    [(waiting, in_vain)] = await fetch(_COUNT, [workflow_id, stamp])
-    return waiting, in_vain
+class Awaiting(NamedTuple):
+    """How many jobs wait for the same calculation of another job."""
+
+    jobs: int
+    in_vain: int  # the other one is not under way any more
+    of_others: int  # the other one is another workflow's, and under way
+
+
+async def count_awaiting(fetch: Fetch, workflow_id: str, stamp: str) -> Awaiting:
+    """What the workflow's jobs wait for, as it is at `stamp`."""
+    [row] = await fetch(_COUNT, [workflow_id, stamp])
+    return Awaiting(*row)
 
 
 async def release_awaiting(db: aiosqlite.Connection, workflow_id: str, stamp: str) -> Amendment:

@@ -65,6 +65,7 @@ def test_people_get_groups_and_nothing_that_forges_lines(
         "daemon:",
         "limits:",
         "versions:",
+        "engines:",
         "clock:",
         "clusters:",
         "may become a problem:",

@@ -18,7 +18,7 @@ from penstock.ctl.doctor.contact import (
 )
 from penstock.ctl.doctor.process import Process
 from penstock.domain.errors import ForbiddenError, PenstockError, UnreachableError, VersionError
-from penstock.domain.states import PAUSED_BY_REQUEST
+from penstock.domain.pause import PAUSED_BY_REQUEST
 from penstock.testing.scripted_daemon import ScriptedDaemon
 
 PONG = Pong(7, "1.2.0", 60.0, "built-in", 1.0)

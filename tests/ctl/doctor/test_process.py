@@ -58,6 +58,7 @@ def test_which_service_it_is(cgroup: str, environ: dict[str, str] | None, unit: 
 def test_this_process() -> None:
     own = look_at_process(os.getpid())
     assert own is not None
+    assert own.program == own.command.split()[0]
     assert own.uid == os.getuid()
     assert own.limits["Max open files"].soft is not None
     assert own.open_files is not None

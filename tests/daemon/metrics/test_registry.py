@@ -28,6 +28,7 @@ from penstock.clusters.shell import Way
 from penstock.daemon.metrics import families
 from penstock.daemon.metrics.registry import Metrics
 from penstock.domain import locks as rules
+from penstock.domain.pause import PAUSED_BY_REQUEST, refused_reason
 from penstock.domain.views import ClusterInfo, Doubt
 from penstock.testing.virtual_clock import VirtualClock
 
@@ -84,6 +85,41 @@ def test_workflows_and_clusters(board: Board, metrics: Metrics) -> None:
     }.items() <= found.items()
     assert found["process_resident_memory_bytes"] > 0
     assert not [name for name in found if 'workflow="old"' in name or "_created" in name]
+
+
+def test_pauses_are_told_apart_of_all_workflows_and_by_their_reasons(board: Board) -> None:
+    """However small a workflow is, and whoever paused it: what a daemon before this one has written counts."""
+    metrics = Metrics(sources_of(board), 1)
+    board.clusters["local"] = LOCAL
+    assert {name: count for name, count in read(metrics).items() if name.startswith("workflows_paused")} == {
+        f'workflows_paused{{cluster="local",reason="{reason}"}}': 0 for reason in ("request", "refused", "other")
+    }
+    refused = refused_reason("hpc", "w", "Invalid account")
+    for number, reason in enumerate((refused, refused, PAUSED_BY_REQUEST, "restored from an archive", None)):
+        state = "running" if reason is None else "paused"
+        one = msgspec.structs.replace(WORKFLOW, id=f"w{number}", cluster="hpc", state=state, reason=reason)
+        board.pin(one)
+    board.pin(msgspec.structs.replace(WORKFLOW, id="gone", cluster="hpc", state="cancelled", reason=refused))
+    found = read(metrics)
+    assert {
+        'workflows_paused{cluster="hpc",reason="refused"}': 2,
+        'workflows_paused{cluster="hpc",reason="request"}': 1,
+        'workflows_paused{cluster="hpc",reason="other"}': 1,
+        'workflows_paused{cluster="local",reason="refused"}': 0,
+    }.items() <= found.items()
+    for number in range(2):
+        board.pin(msgspec.structs.replace(WORKFLOW, id=f"w{number}", cluster="hpc", reason=None))
+    assert 'workflows_paused{cluster="hpc",reason="refused"}' not in read(metrics)  # of a cluster that nobody knows
+
+
+def test_who_waits_for_others_is_told_where_results_are_shared(board: Board, metrics: Metrics) -> None:
+    for name, awaiting in (("alone", None), ("first", 0), ("second", 3)):
+        board.pin(msgspec.structs.replace(WORKFLOW, id=name))
+        board.figures.standings[name] = Standing(2, 0, 1.0, awaiting)
+    assert {name: count for name, count in read(metrics).items() if name.startswith("jobs_awaiting")} == {
+        'jobs_awaiting{cluster="local",workflow="first"}': 0,
+        'jobs_awaiting{cluster="local",workflow="second"}': 3,
+    }
 
 
 def test_what_says_nothing_is_left_out(board: Board, metrics: Metrics) -> None:

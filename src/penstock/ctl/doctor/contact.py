@@ -14,7 +14,8 @@ from penstock.ctl.doctor.finding import note, problem, warning, well
 from penstock.ctl.doctor.process import Process
 from penstock.ctl.text import duration
 from penstock.domain.errors import ForbiddenError, PenstockError, ProtocolError, UnreachableError, VersionError
-from penstock.domain.states import PAUSED_BY_REQUEST, UNENDED, JobState, WorkflowState
+from penstock.domain.pause import PauseKind, kind_of_pause
+from penstock.domain.states import UNENDED, JobState, WorkflowState
 from penstock.domain.views import ClusterInfo, Finding, WorkflowInfo
 
 _PINGS: Final = 5
@@ -129,7 +130,9 @@ def judge_workflows(seen: Contact) -> list[Finding]:
         remedy = f"mend the cause, then: penstockctl resume {workflow.id}"
         findings.append(problem(f"workflow {workflow.id}", f"faulted: {workflow.reason or 'no reason given'}", remedy))
     stopped = [
-        w for w in seen.workflows if w.state == WorkflowState.PAUSED and w.reason not in (None, PAUSED_BY_REQUEST)
+        w
+        for w in seen.workflows
+        if w.state == WorkflowState.PAUSED and w.reason and kind_of_pause(w.reason) is not PauseKind.REQUEST
     ]
     for workflow in stopped[:_SHOWN]:
         remedy = f"mend the cause, then: penstockctl resume {workflow.id}"

@@ -14,7 +14,7 @@ import msgspec
 from penstock import __version__
 from penstock.control.client import Client
 from penstock.ctl.doctor import catalogue as catalogues
-from penstock.ctl.doctor import clusters, limits, machine, versions
+from penstock.ctl.doctor import clusters, limits, machine, programs, versions
 from penstock.ctl.doctor.bounded import PATIENCE_S, Check, run_checks, unanswered, within
 from penstock.ctl.doctor.clock import judge_clock, look_at_clock
 from penstock.ctl.doctor.configuration import (
@@ -38,7 +38,7 @@ T = TypeVar("T")
 _IMPORTING_S: Final = 35.0
 _ROOTS_MOST: Final = 20
 CONFIG, STATE, DAEMON = "configuration", "state", "daemon"
-LIMITS, VERSIONS, CLOCK, CLUSTERS = "limits", "versions", "clock", "clusters"
+LIMITS, VERSIONS, CLOCK, CLUSTERS, ENGINES = "limits", "versions", "clock", "clusters", "engines"
 
 
 class Examination:
@@ -84,6 +84,12 @@ class Examination:
                 Check(LIMITS, "temporary files", partial(_look_at_scratch, environ)),
                 Check(VERSIONS, "versions", versions.look_at_versions),
                 Check(VERSIONS, "packages", _look_at_packages, _IMPORTING_S),
+                Check(
+                    ENGINES,
+                    "engines",
+                    partial(_look_at_programs, contact, config, daemon, catalogue, environ),
+                    _IMPORTING_S,
+                ),
                 Check(CLOCK, "clock", lambda: [judge_clock(look_at_clock())]),
                 Check(CLOCK, "records", partial(_look_at_moments, catalogue)),
             ]
@@ -216,3 +222,15 @@ def _look_at_scratch(environ: Mapping[str, str]) -> list[Finding]:
 
 def _look_at_packages() -> list[Finding]:
     return versions.judge_packages(versions.look_at_packages())
+
+
+def _look_at_programs(
+    contact: Contact,
+    config: Configuration,
+    daemon: Process | None,
+    catalogue: catalogues.Catalogued | None,
+    environ: Mapping[str, str],
+) -> list[Finding]:
+    uid = daemon.uid if daemon is not None else os.geteuid()
+    there = programs.places(config.config.clusters, daemon, environ, uid)
+    return programs.judge_needs(programs.look_at_needs(programs.calculating(contact, catalogue)), there)

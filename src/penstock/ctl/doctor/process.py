@@ -33,6 +33,7 @@ class Process(msgspec.Struct, frozen=True):
     limits: dict[str, Limit]
     open_files: int | None
     cgroup: str  # /proc/PID/cgroup
+    program: str = ""  # the first word of the command line
 
     @property
     def is_penstockd(self) -> bool:
@@ -59,9 +60,10 @@ def look_at_process(pid: int) -> Process | None:
     place = PROC / str(pid)
     try:
         uid = place.stat().st_uid
-        command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        words = os.fsdecode((place / "cmdline").read_bytes()).split("\0")
     except OSError:
         return None
+    command = " ".join(words).encode(errors="surrogateescape").decode(errors="replace").strip()
     if not command:  # a zombie, or the kernel's
         return None
     environ = _read(place / "environ")
@@ -75,6 +77,7 @@ def look_at_process(pid: int) -> Process | None:
         parse_limits(limits or ""),
         _count(place / "fd"),
         cgroup or "",
+        words[0],
     )
 
 

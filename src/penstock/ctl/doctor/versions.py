@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterable
 from importlib import metadata
@@ -17,6 +15,7 @@ import msgspec
 
 from penstock.ctl.doctor.contact import numbers
 from penstock.ctl.doctor.finding import note, problem, warning, well
+from penstock.ctl.doctor.importing import ONE_OF_THEM, run_imports
 from penstock.domain.views import Finding
 
 _PACKAGE: Final = "penstock"
@@ -28,17 +27,6 @@ _SQLITE_LEAST: Final = (3, 35, 0)  # RETURNING
 _WAL_MENDED: Final = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 _KERNEL_LEAST: Final = (5, 3)  # pidfd_open
 _PYTHON_LEAST: Final = (3, 11)
-_IMPORTING_S: Final = 30.0
-_IMPORT: Final = """
-import importlib, json, sys
-failed = {}
-for name in sys.argv[1:]:
-    try:
-        importlib.import_module(name)
-    except BaseException as error:
-        failed[name] = f"{type(error).__name__}: {error}"[:500]
-print(json.dumps(failed))
-"""
 
 
 class Requirement(msgspec.Struct, frozen=True):
@@ -137,16 +125,7 @@ def look_at_packages() -> Packages:
 
 def try_imports(modules: Iterable[str]) -> dict[str, str]:
     """Those that cannot be imported, and why. TimeoutError when it takes too long."""
-    argv = [sys.executable, "-c", _IMPORT, *modules]
-    try:
-        ran = subprocess.run(argv, capture_output=True, timeout=_IMPORTING_S, check=False, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"the packages were not imported within {_IMPORTING_S:g} s") from error
-    try:
-        failed: dict[str, str] = json.loads(ran.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        return {"(one of them)": f"importing ended with exit code {ran.returncode}"}
-    return failed
+    return run_imports(sys.executable, "importlib.import_module(name)", modules)
 
 
 def judge_packages(seen: Packages) -> list[Finding]:
@@ -156,8 +135,8 @@ def judge_packages(seen: Packages) -> list[Finding]:
         for requirement in seen.requirements
         if not requirement.extra and (wrong := _wrong(requirement, seen)) is not None
     ]
-    if "(one of them)" in seen.broken:
-        findings.append(problem("packages", seen.broken["(one of them)"], "install Penstock into a new environment"))
+    if ONE_OF_THEM in seen.broken:
+        findings.append(problem("packages", seen.broken[ONE_OF_THEM], "install Penstock into a new environment"))
     if not findings:
         needed = [requirement for requirement in seen.requirements if not requirement.extra]
         ssh = f", asyncssh {seen.installed['asyncssh']} among them" if "asyncssh" in seen.installed else ""

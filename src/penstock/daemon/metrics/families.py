@@ -32,11 +32,15 @@ BUILD_INFO = _gauge("build_info", "Version of the daemon and of its Python, alwa
 # ---- workflows ------------------------------------------------------------------------------------------------------
 
 WORKFLOWS = _gauge("workflows", "Workflows that the daemon knows, by state", "state")
+WORKFLOWS_PAUSED = _gauge("workflows_paused", "Workflows that are paused, by why", "cluster", "reason")
 WORKFLOW_STATE = _gauge("workflow_state", "1 for the state that a workflow is in", "workflow", "cluster", "state")
 WORKFLOW_PROGRESS = _gauge(
     "workflow_progress_timestamp_seconds", "When a job of the workflow last changed its state", "workflow", "cluster"
 )
 JOBS = _gauge("jobs", "Jobs of active workflows by exact state", "workflow", "cluster", "state")
+JOBS_AWAITING = _gauge(
+    "jobs_awaiting", "Jobs that wait for another workflow's calculation of the same", "workflow", "cluster"
+)
 WORKFLOW_SLOTS = _gauge("workflow_slots", "Slots granted", "workflow", "cluster")
 WORKFLOW_SLOTS_USED = _gauge("workflow_slots_used", "Slots that hold submitted work", "workflow", "cluster")
 REJECTED_RECORDS = _gauge("rejected_records", "Records of sources not taken in", "workflow")

@@ -13,6 +13,7 @@ from penstock.actors.histogram import OTHERS
 from penstock.daemon.metrics import families as f
 from penstock.daemon.metrics.exposition import Page
 from penstock.daemon.metrics.sources import Sources
+from penstock.domain.pause import PauseKind, kind_of_pause
 from penstock.domain.states import UNENDED, AttemptState, WorkflowState
 from penstock.domain.views import WorkflowInfo
 
@@ -42,6 +43,7 @@ def choose_shown(workflows: Iterable[WorkflowInfo], most: int) -> Shown:
 def add_workflows(page: Page, sources: Sources, everything: Sequence[WorkflowInfo], shown: Shown) -> None:
     """All families of workflows."""
     page.add(f.WORKFLOWS, (((state,), count) for state, count in _by_state(everything)))
+    page.add(f.WORKFLOWS_PAUSED, _by_pause(everything, sources.board.clusters.copy()).items())
     standings = sources.board.figures.standings.copy()
     _add_gauges(page, shown, standings)
     _add_counters(page, shown, sources)
@@ -55,8 +57,16 @@ def _by_state(everything: Iterable[WorkflowInfo]) -> list[tuple[str, int]]:
     return sorted(found.items())
 
 
+def _by_pause(everything: Iterable[WorkflowInfo], clusters: Iterable[str]) -> Counter[tuple[str, ...]]:
+    """Whatever the number of workflows, so that none is too small to be missed; kinds by their reasons alone."""
+    found = Counter[tuple[str, ...]]({(cluster, str(kind)): 0 for cluster in clusters for kind in PauseKind})
+    paused = (info for info in everything if info.state == WorkflowState.PAUSED)
+    found.update((info.cluster, str(kind_of_pause(info.reason))) for info in paused)
+    return found
+
+
 def _add_gauges(page: Page, shown: Shown, standings: dict[str, Standing]) -> None:
-    states, jobs, slots, used = (Counter[tuple[str, ...]]() for _ in range(4))
+    states, jobs, slots, used, awaiting = (Counter[tuple[str, ...]]() for _ in range(5))
     rejected = Counter[str]()
     progress: dict[tuple[str, ...], float] = {}
     for name, info in shown.named():
@@ -65,6 +75,8 @@ def _add_gauges(page: Page, shown: Shown, standings: dict[str, Standing]) -> Non
         for state, count in info.states.items():
             if count:
                 jobs[name, cluster, state] += count
+        if standing and standing.awaiting is not None:
+            awaiting[name, cluster] += standing.awaiting
         slots[name, cluster] += standing.slots if standing else info.slots
         used[name, cluster] += standing.slots_used if standing else 0
         if info.rejected:
@@ -75,6 +87,7 @@ def _add_gauges(page: Page, shown: Shown, standings: dict[str, Standing]) -> Non
     page.add(f.WORKFLOW_STATE, states.items())
     page.add(f.WORKFLOW_PROGRESS, progress.items())
     page.add(f.JOBS, jobs.items())
+    page.add(f.JOBS_AWAITING, awaiting.items())
     page.add(f.WORKFLOW_SLOTS, slots.items())
     page.add(f.WORKFLOW_SLOTS_USED, used.items())
     page.add(f.REJECTED_RECORDS, (((name,), count) for name, count in rejected.items()))

@@ -103,6 +103,10 @@ class CrystalEngine:
             return _succeeded(outcome, directory, parameters, geometry)
         return _failed(outcome, directory, parameters, geometry)
 
+    def programs(self, parameters: CrystalParameters) -> Mapping[str, str]:
+        """What the task's command begins with: crystal or properties, or what starts it."""
+        return {"engine.properties" if parameters.is_properties else "engine.command": parameters.program[0]}
+
     def outputs(self, parameters: CrystalParameters) -> tuple[str, ...]:
         """What it prints, its wavefunction, what it can go on from, and the results of properties."""
         own = _DATA.get(parameters.task, (*_KEPT, *WAVEFUNCTIONS, *RESTARTS.values()))

@@ -124,6 +124,11 @@ class CrystalParameters(msgspec.Struct, frozen=True):
         """Whether the task is one of the program properties."""
         return self.task in PROPERTIES_TASKS
 
+    @property
+    def program(self) -> list[str]:
+        """The command line of the task's program."""
+        return self.properties if self.is_properties else self.argv
+
 
 _SETTINGS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "basis": BasisChoice,

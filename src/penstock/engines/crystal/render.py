@@ -66,7 +66,7 @@ def _render_deck(calculation: Calculation, parameters: CrystalParameters) -> Ren
         deck = with_restart(deck)
         carry[restart] = restart
     files = {INPUT: render_deck(deck), SOURCE: render_deck(source)}
-    return Rendered(files, _argv(parameters.argv, parameters), carry)
+    return Rendered(files, _argv(parameters), carry)
 
 
 def _render_properties(calculation: Calculation, parameters: CrystalParameters) -> Rendered:
@@ -80,7 +80,7 @@ def _render_properties(calculation: Calculation, parameters: CrystalParameters) 
     if wavefunction == "fort.98":
         text = f"RDFMWF\n{text}"  # makes a fort.9 of it
     files = {INPUT: text} | ({} if calculation.deck is None else {SOURCE: calculation.deck})
-    return Rendered(files, _argv(parameters.properties, parameters), {wavefunction: wavefunction})
+    return Rendered(files, _argv(parameters), {wavefunction: wavefunction})
 
 
 def _deck_task(parameters: CrystalParameters) -> DeckTask:
@@ -88,7 +88,8 @@ def _deck_task(parameters: CrystalParameters) -> DeckTask:
     return "opt" if parameters.task == "opt" else "freq" if parameters.task == "freq" else "sp"
 
 
-def _argv(command: list[str], parameters: CrystalParameters) -> list[str]:
+def _argv(parameters: CrystalParameters) -> list[str]:
+    command = parameters.program
     return command if parameters.input == "file" else ["sh", "-c", _READS_STDIN, *command]
 
 

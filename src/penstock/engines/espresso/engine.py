@@ -81,6 +81,10 @@ class EspressoEngine:
             geometry = _with_cell_of_input(geometry, directory)
         return conclude(msgspec.structs.replace(report, geometry=geometry), exit, directory, files=(_CRASH,))
 
+    def programs(self, parameters: EspressoParameters) -> Mapping[str, str]:
+        """What the command begins with: pw.x, or what starts it."""
+        return {"engine.command": parameters.command[0]}
+
     def outputs(self, parameters: EspressoParameters) -> tuple[str, ...]:  # noqa: ARG002
         """What it prints, and the file that it leaves when it stops over an error."""
         return _OUTPUT, "stderr", _CRASH

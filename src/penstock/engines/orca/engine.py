@@ -66,6 +66,10 @@ class OrcaEngine:
         report = _complete(report, directory, parameters)
         return conclude(report, exit, directory, files=(_STDOUT, INPUT, *_RESULTS), checkpoint=(ORBITALS, *HESSIANS))
 
+    def programs(self, parameters: OrcaParameters) -> Mapping[str, str]:
+        """ORCA, also where a shell looks for it."""
+        return {"engine.command": parameters.command}
+
     def outputs(self, parameters: OrcaParameters) -> tuple[str, ...]:  # noqa: ARG002
         """What ORCA prints and the files that it leaves."""
         return (_STDOUT, _STDERR, *_RESULTS)
