@@ -99,6 +99,7 @@ def test_a_daemon_that_starts_meanwhile_does_without_it(
         daemon.start()
     finally:
         far.thaw()
-    assert daemon.wait("far-0").workflow.statuses == {"completed": JOBS}
+    eventually(lambda: daemon.state_of("far-0") == "completed", "it goes on")
+    assert daemon.client.status("far-0").workflow.statuses == {"completed": JOBS}
     assert sorted(map(int, log.read_text().split())) == list(range(1, JOBS + 1))
     assert daemon.client.status("far-done").workflow.operation == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -136,12 +137,11 @@ class Daemon:
                     serving = anyio.CancelScope()
                     served = anyio.Event()
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
-                    tasks.start_soon(self._workflows.keep_catalogue)
-                    tasks.start_soon(completions.run)
-                    tasks.start_soon(self._life_cycle.resume)
-                    tasks.start_soon(self._retention.keep)
-                    tasks.start_soon(self._measure_lag)
-                    tasks.start_soon(self._tell_repeats)
+                    for work in (
+                        *(self._workflows.keep_catalogue, completions.run, self._life_cycle.resume),
+                        *(self._retention.keep, self._measure_lag, self._tell_repeats),
+                    ):
+                        tasks.start_soon(work)
                     if self._endpoint is not None:
                         tasks.start_soon(self._survey.keep)
                     tasks.start_soon(self._health.watch)
@@ -152,7 +152,9 @@ class Daemon:
                     self._manager.ready(self._status())
                     await self._obey(signals)
                     self._asked_to_stop = True
-                    self._manager.stopping(self._config.daemon.drain_s + _BESIDES_DRAIN_S, "stopping; jobs run on")
+                    limit_s = self._config.daemon.drain_s + _BESIDES_DRAIN_S
+                    self._manager.stopping(limit_s, "stopping; jobs run on")
+                    stack.callback(self._leave_after(limit_s).cancel)
                     serving.cancel()
                     await served.wait()
                     await self._drain()
@@ -235,6 +237,22 @@ class Daemon:
                 if not unread:
                     return
                 await self._clock.sleep(_DRAIN_STEP_S)
+
+    def _leave_after(self, limit_s: float) -> threading.Timer:
+        """Ends the process if stopping takes longer, since a call hangs in a file system; it is as if it were killed.
+
+        What was begun is found again, as after a kill.
+        """
+
+        def leave() -> None:
+            self._log.warning("stopping takes too long, leaving as it stands", limit_s=limit_s)
+            self._logs.close()
+            os._exit(0)
+
+        timer = threading.Timer(limit_s, leave)
+        timer.daemon = True
+        timer.start()
+        return timer
 
     # ---- reloading --------------------------------------------------------------------------------------------------
 

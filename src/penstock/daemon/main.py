@@ -7,6 +7,8 @@ import errno
 import faulthandler
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,7 @@ from penstock.domain.settings import find_config
 
 _BROKE: Final = 1
 _WRONG: Final = 2
+_LEAVING_S: Final = 1.0
 _STDERR: Final = 2
 _PASSING: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.EADDRINUSE}
@@ -43,27 +46,46 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=f"penstockd {__version__}")
     options = parser.parse_args()
+    code = _live(options.config, manager)
+    if hanging_threads():
+        os._exit(code)  # the interpreter would wait for them
+    if code:
+        sys.exit(code)
+
+
+def _live(path: Path | None, manager: ServiceManager) -> int:
+    """Runs the daemon to its end; the exit code."""
     logs, last_words = None, ""
     try:
-        config = load_config(options.config or find_config(os.environ))
+        config = load_config(path or find_config(os.environ))
         table = config.daemon
         logs = configure_logs(table.log_format, table.log_level, table.log_keep)
         log_what_breaks()
-        run_daemon(config, options.config, os.environ, logs, manager)
+        run_daemon(config, path, os.environ, logs, manager)
     except Exception as error:
         cause = innermost(error)
         if not isinstance(cause, (PenstockError, OSError)):
             if logs is None:
                 raise
             structlog.get_logger().critical("penstockd broke", error=str(cause), exc_info=error)
-            sys.exit(_BROKE)
+            return _BROKE
         last_words = f"penstockd: {cause}\n"
         if logs is None:
             sys.stderr.write(last_words)
-        sys.exit(_BROKE if may_pass(cause) else _WRONG)
+        return _BROKE if may_pass(cause) else _WRONG
     finally:
         if logs is not None:
             logs.close(last_words)
+    return 0
+
+
+def hanging_threads() -> list[threading.Thread]:
+    """Threads that are still in a file system which does not answer, when all that was asked of them is over."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    until = time.monotonic() + _LEAVING_S
+    for thread in others:
+        thread.join(max(0.0, until - time.monotonic()))
+    return [thread for thread in others if thread.is_alive()]
 
 
 def hold_standard_descriptors() -> None:
