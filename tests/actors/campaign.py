@@ -23,6 +23,7 @@ from penstock.domain.context import CONTEXT_NAME, Mode, plan_context, render_con
 from penstock.domain.errors import PenstockError, StoreError
 from penstock.domain.spec import RetryTable, StructureSource, WorkflowSpec
 from penstock.domain.views import Selection, WorkflowInfo
+from penstock.files.room import Room
 from penstock.store.rows import WorkflowRow
 from penstock.store.workflow_store import WorkflowStore
 from penstock.testing.scripted_workers import ScriptedWorkers, hydrogen_atoms
@@ -144,7 +145,7 @@ class Campaign:
             self.clusters = clusters
             self.start()
             yield
-        self.locks.close()
+        await self.locks.close()
 
     async def create(self) -> None:
         """The database, as a submission leaves it."""
@@ -178,7 +179,7 @@ class Campaign:
             workers=self.workers,
             board=self.board,
             cluster=self.cluster,
-            loading=anyio.Semaphore(4),
+            loading=Room(4),
             database=self.clock.busy,
             locks=self.locks,
         )

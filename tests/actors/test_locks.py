@@ -155,10 +155,10 @@ async def test_a_lock_file_that_is_lost_is_made_anew_from_what_is_held(tmp_path:
         await run.until(lambda: run.states()["running"] == 1)
         for path in run.table.path.parent.iterdir():
             path.unlink()
-        run.locks.close()
+        await run.locks.close()
         fresh = Locks(tmp_path / "state", run.clock)
         fresh.resources.set_capacities({"orca": 1})
-        fresh.close()
+        await fresh.close()
         run.supervisor._scopes["w"].cancel()
         await run.until(lambda: not run.supervisor_runs())
         run.start()
@@ -198,7 +198,7 @@ async def test_workflows_take_turns_and_each_is_woken_for_its_own(tmp_path: Path
     await third.withdraw()
     assert woken == ["second", "third", "first"]
     assert await first.take(d, 5, 0) is not None
-    locks.close()
+    await locks.close()
 
 
 async def test_who_needs_locks_as_well_holds_none_while_it_waits(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ async def test_who_needs_locks_as_well_holds_none_while_it_waits(tmp_path: Path)
     assert grant is not None
     assert grant.tasks == 1
     assert grant.tokens.environment() == {"PENSTOCK_LOCK_TOKEN_ORCA": "2", "PENSTOCK_LOCK_TOKEN_LASER": "2"}
-    locks.close()
+    await locks.close()
 
 
 async def test_a_workflow_resumed_with_other_locks_needs_those(tmp_path: Path) -> None:

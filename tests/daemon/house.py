@@ -21,6 +21,7 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Mode, plan_context
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.views import ClusterInfo
+from penstock.files.room import Room
 from penstock.recipes.recipe import Step
 from penstock.store.catalogue import Catalogue, CatalogueRow
 from penstock.store.placement import Placement
@@ -55,7 +56,7 @@ class Life:
         self.board = Board()
         self.owners: dict[str, dict[str, Ref[Any]]] = {name: {} for name in CLUSTERS}
         self._house = house
-        self._loading = anyio.Semaphore(4)
+        self._loading = Room(4)
         self._locks = Locks(house.root / "state", house.clock)
         self._refs = {name: clusters.start_child(name, self._maker(name)) for name in CLUSTERS}
         self.workflows = Workflows(catalogue, self._around, self.board, house.clock, house.placement)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -35,12 +36,11 @@ from penstock.domain.calculation import Exit
 from penstock.domain.resources import Resources
 from penstock.domain.submission import AttemptSeen, Manifest, Observed, Seen, Submission
 from penstock.domain.views import ClusterInfo
-from penstock.files.threads import in_thread, look_in_thread
+from penstock.files.threads import in_thread, look_in_thread, where_is
 
 _TICK_S: Final = 1.0
 _BELL_BYTES: Final = 64
 _PATIENCE_S: Final = 1.0  # with a work directory, before what is to be done there is put off
-_HANGING_MOST: Final = 4
 
 
 class LocalConfig(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ class LocalCluster(Actor[LocalMessage]):
         self._leftovers: dict[str, set[str]] = {}  # by workflow: what was in the spool before our time
         self._waiting: list[Order] = []
         self._runners: dict[str, Runner] = {}
-        self._barring: set[str] = set()  # submissions whose claims a thread is taking
+        self._barring: dict[str, str] = {}  # submissions whose claims a thread is taking, and in which file system
         self._bell: socket.socket | None = None
         self._log = structlog.get_logger().bind(cluster=config.name)
 
@@ -368,22 +368,28 @@ class LocalCluster(Actor[LocalMessage]):
     async def _bar_in_time(self, order: Order, attempts: dict[int, str]) -> set[int]:
         """As `_bar`. TimeoutError where the work directory does not answer: this actor waits for no file server.
 
-        The thread that hangs there is left to it, and so are few enough of them that others find one.
+        The thread that hangs there is left to it. Until it comes back nobody else is sent to that file system, so that
+        it is waited for once.
         """
-        ulid = order.submission.ulid
-        if ulid in self._barring or len(self._barring) >= _HANGING_MOST:
-            raise TimeoutError(f"{order.submission.workflow_dir} does not answer")
-        self._barring.add(ulid)
+        ulid, directory = order.submission.ulid, order.submission.workflow_dir
+        place = where_is(directory)
+        if place in self._barring.values():
+            raise TimeoutError(f"{directory} does not answer")
+        self._barring[ulid] = place
+        begun = threading.Event()
 
         def bar() -> set[int]:
+            begun.set()
             try:
                 return self._bar(order, attempts)
             finally:
-                self._barring.discard(ulid)
+                self._barring.pop(ulid, None)
 
         with anyio.move_on_after(_PATIENCE_S):
-            return await look_in_thread(order.submission.workflow_dir, bar)
-        raise TimeoutError(f"{order.submission.workflow_dir} does not answer")
+            return await look_in_thread(directory, bar)
+        if not begun.is_set():  # there was no thread for it
+            self._barring.pop(ulid, None)
+        raise TimeoutError(f"{directory} does not answer")
 
     def _bar(self, order: Order, attempts: dict[int, str]) -> set[int]:
         """Positions that now can never start; of what may be running, its runner is asked. Runs in a thread."""

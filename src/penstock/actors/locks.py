@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import anyio
 import msgspec
 
 from penstock.actors.clock import Clock
@@ -18,13 +19,14 @@ from penstock.actors.histogram import Histogram
 from penstock.domain.ids import ulid_time_s
 from penstock.domain.locks import NO_TOKENS, Lease, Standing, Tokens, Wish
 from penstock.domain.spec import LockNeeds
-from penstock.files.threads import in_thread
+from penstock.files.threads import in_thread, look_in_thread
 from penstock.store.lock_table import LOCKS_NAME, LockTable
 
 T = TypeVar("T")
 
 ASK_AGAIN_S: Final = 5.0
 """How often one who waits asks by itself; it is also told when its turn has come."""
+_CLOSING_S: Final = 1.0
 _WAITS_S: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
 HELD_BY: Final = "/"  # between the workflow and the submission in a holder's name
 
@@ -67,7 +69,8 @@ class Locks:
         """Works on a table in a thread, and takes down how it then stands, where it is that of the resources."""
 
         def work_and_look() -> tuple[T, Standing | None]:
-            return work(), table.standing() if table is self.resources else None
+            done = work()
+            return done, table.standing() if table is self.resources and table.path.exists() else None
 
         answer, standing = await self.run(table, work_and_look)
         self.standing = standing or self.standing
@@ -111,10 +114,19 @@ class Locks:
             if table is not self.resources:
                 table.close()
 
-    def close(self) -> None:
+    async def let_go(self, table: LockTable) -> None:
+        """Closes a table's file until its next use. One that does not answer is left to a thread.
+
+        A thread may be in it, and in a file system that hangs; so even to ask for its turn is to wait.
+        """
+        with self._clock.busy(), anyio.move_on_after(_CLOSING_S):
+            await look_in_thread(table.path, table.close)
+
+    async def close(self) -> None:
         """Closes all files."""
-        for table in (self.resources, *self._tables.values()):
-            table.close()
+        async with anyio.create_task_group() as tasks:
+            for table in (self.resources, *self._tables.values()):
+                tasks.start_soon(self.let_go, table)
 
 
 class WorkflowLocks:
@@ -169,8 +181,13 @@ class WorkflowLocks:
             self._names = self._locks.names_in(directory)
 
     async def _settle(self, table: LockTable, wanted: list[Lease]) -> None:
-        if wanted or table.path.exists():
-            await self._change(table, partial(table.settle, self.workflow_id, wanted))
+        def settle() -> list[str]:
+            if not wanted and not table.path.exists():
+                return []
+            table.settle(self.workflow_id, wanted)
+            return table.next_names()
+
+        self._locks.tell(await self._locks.change(table, settle))
 
     async def take(self, ulid: str, most: int, priority: int) -> Grant | None:
         """Leases for a submission of up to `most` tasks; None, and a place in the line, when there is not one.
@@ -216,15 +233,15 @@ class WorkflowLocks:
             await self._change(table, partial(table.withdraw, self.workflow_id))
         self._leave()
 
-    def rest(self) -> None:
+    async def rest(self) -> None:
         """Lets go of the namespace's file until the next use."""
         if self._names is not None:
-            self._names.close()
+            await self._locks.let_go(self._names)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Its actor has ended; what it holds it holds on."""
         self._locks.waits_no_more(self.workflow_id)
-        self.rest()
+        await self.rest()
 
     def _tables(self) -> list[LockTable]:
         found = [self._locks.resources] if self._needs.resources else []

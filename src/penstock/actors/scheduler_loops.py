@@ -25,7 +25,9 @@ from penstock.actors.scheduler_submissions import Submissions
 from penstock.clusters.order_files import is_warm
 from penstock.clusters.scheduler import Limits, RateLimitedError
 from penstock.clusters.tracking import Patience, Tracked
+from penstock.domain.errors import ClusterError
 from penstock.domain.ids import ulid_time_s
+from penstock.files.threads import SilentError, refuse_silent, where_is
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -68,6 +70,7 @@ class Loops:
         self._clock = clock
         self._changed = anyio.Event()
         self._failures: Counter[str] = Counter()  # in a row, by errand
+        self._fetching: set[str] = set()  # file systems to which outputs are being brought
         self._query_waits_since: float | None = None  # for the budget
         self.configure(config)
 
@@ -99,7 +102,7 @@ class Loops:
         await self.patiently("sweep the spool", self._sweep)
         tasks.start_soon(self._listen)
         tasks.start_soon(self._repeat, "keep the spool", self._keep_spool)
-        tasks.start_soon(self._repeat, "fetch outputs", self._fetch)
+        tasks.start_soon(self._repeat, "fetch outputs", partial(self._fetch, tasks))
         self.limits = await self.patiently("ask for the limits", self.link.read_limits)
         self._me.post("ready", m.Ready(self.place, self.limits))
         tasks.start_soon(self._repeat, "ask the scheduler", self._ask_scheduler)
@@ -179,16 +182,34 @@ class Loops:
             }
             self._me.post(("files", *files), m.Files(files, answers, asked_at))
 
-    async def _fetch(self) -> bool:
-        """Brings the outputs of ended attempts here, in one stream for each workflow."""
-        waiting = [ulid for ulid in self._book.unfetched if ulid in self._book.tracked]
-        if not waiting or self.place is None:
-            return False
-        by_workflow: dict[str, list[str]] = {}
-        for ulid in waiting:
-            by_workflow.setdefault(self._book.tracked[ulid].submission.workflow_id, []).append(ulid)
-        await _each(by_workflow.values(), self._fetch_outputs)
-        return True
+    async def _fetch(self, tasks: anyio.abc.TaskGroup) -> bool:
+        """Has the outputs of ended attempts brought here, to each file system by itself: one of them may hang."""
+        begun = self._unfetched().keys() - self._fetching
+        for where in begun:
+            self._fetching.add(where)
+            tasks.start_soon(self._fetch_to, where)
+        return bool(begun)
+
+    def _unfetched(self) -> dict[str, dict[str, list[str]]]:
+        """By file system and workflow: submissions whose outputs are to be brought here."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for ulid in self._book.unfetched:
+            if (tracked := self._book.tracked.get(ulid)) is not None:
+                submission = tracked.submission
+                there = found.setdefault(where_is(submission.workflow_dir), {})
+                there.setdefault(submission.workflow_id, []).append(ulid)
+        return found
+
+    async def _fetch_to(self, where: str) -> None:
+        """One stream for each workflow, one after another."""
+
+        async def fetch() -> None:
+            await _each(self._unfetched().get(where, {}).values(), self._fetch_outputs)
+
+        try:
+            await self.patiently(f"fetch outputs to {where}", fetch)
+        finally:
+            self._fetching.discard(where)
 
     async def _fetch_outputs(self, ulids: list[str]) -> None:
         """Those of one workflow."""
@@ -202,10 +223,19 @@ class Loops:
             for name in submission.outputs
         ]
         for submission in list(submissions.values())[:1]:
+            await self._refuse_silent(submission.workflow_dir)
             there = self.place.workflow_dir(submission.workflow_id, submission.workflow_dir)
             await self.link.fetch(there, names, Path(submission.workflow_dir))
         for ulid, positions in ended.items():
             self._me.post(("fetched", ulid, *positions), m.Fetched(ulid, positions))
+
+    async def _refuse_silent(self, directory: str) -> None:
+        """ClusterError where outputs would be waited for by a session to the cluster, which others need."""
+        try:
+            with self._clock.busy():
+                await refuse_silent(directory)
+        except SilentError as error:
+            raise ClusterError(str(error), transient=True) from error
 
     # ---- the scheduler ----------------------------------------------------------------------------------------------
 

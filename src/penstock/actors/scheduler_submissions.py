@@ -24,6 +24,7 @@ from penstock.clusters.tracking import Tracked
 from penstock.domain.errors import ClusterError
 from penstock.domain.scheduling import SchedulerOptions
 from penstock.domain.submission import Submission
+from penstock.files.room import Room
 
 if TYPE_CHECKING:
     from penstock.actors.scheduler_loops import Loops
@@ -49,6 +50,7 @@ class Submissions:
         self._resume_at = 0.0
         self._pythons: set[str] = set()  # on the cluster, that have our version of Penstock
         self._room = anyio.Semaphore(_AT_ONCE)
+        self._staging = Room(_AT_ONCE)
 
     def hold(self, seconds: float) -> None:
         """The scheduler takes no more for now."""
@@ -88,24 +90,34 @@ class Submissions:
             self.leaving.discard(ulid)
 
     async def _try(self, attempt: _Attempt) -> Submitted | None:
-        async with self._room:
-            place, link = self._loops.place, self._loops.link
-            assert place is not None
-            submission = attempt.tracked.submission
-            if attempt.may_be_there:
+        place, link = self._loops.place, self._loops.link
+        assert place is not None
+        submission = attempt.tracked.submission
+        if attempt.may_be_there:
+            async with self._room:
                 left = (await link.read(place.spool, [submission.ulid]))[submission.ulid]
                 if left.submitting:  # its job may run by now: the files stay as they are
                     return await link.submit(place.spool, self._request(place, submission))
-            if attempt.tracked.closed:  # cancelled meanwhile
+        async with self._staging.at(submission.workflow_dir):
+            if attempt.is_dropped():
                 return None
-            refused = await self._stage(place, attempt)
-            if refused is not None or attempt.tracked.closed:
-                return refused
+            staged = await self._stage(place, attempt)
+            if isinstance(staged, Refused):
+                return staged
+        async with self._room:
+            if attempt.is_dropped():
+                return None
+            await link.stage(place.spool, staged)
+            if attempt.is_dropped():
+                return None
             attempt.may_be_there = True
             return await link.submit(place.spool, self._request(place, submission))
 
-    async def _stage(self, place: Place, attempt: _Attempt) -> Refused | None:
-        """Writes an order's files; why that can never be done, None when it is done."""
+    async def _stage(self, place: Place, attempt: _Attempt) -> Refused | dict[str, bytes]:
+        """Writes an order's files in its work directory, where a file server may hang; those for the spool are left.
+
+        Why it can never be done, where it cannot.
+        """
         link, submission = self._loops.link, attempt.tracked.submission
         directory = place.workflow_dir(submission.workflow_id, submission.workflow_dir)
         if place.work is None and not await self._is_seen(directory):
@@ -131,8 +143,7 @@ class Submissions:
             if error.transient:
                 raise
             return Refused(f"its files cannot be written there ({error}); mend work_dir in config.toml", lasting=True)
-        await link.stage(place.spool, spool)
-        return None
+        return spool
 
     async def _why_not(self, submission: Submission) -> str | None:
         """Why its script could not even begin: set-up lines that are no shell, a Python without Penstock."""
@@ -196,3 +207,7 @@ class _Attempt:
         self.tracked = tracked
         self.manifest = manifest
         self.may_be_there = False  # the scheduler may have been told
+
+    def is_dropped(self) -> bool:
+        """Whether it was cancelled meanwhile."""
+        return self.tracked.closed

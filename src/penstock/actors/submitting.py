@@ -116,13 +116,13 @@ class Submitting:
         """So many attempts of a step have ended, after so many seconds in all."""
         self._paces[step_id] = self._paces[step_id].with_sample(count, total_s)
 
-    def rest(self) -> None:
+    async def rest(self) -> None:
         """Holds no file until there is more to do."""
-        self._locks.rest()
+        await self._locks.rest()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """The actor has ended; what its submissions hold they hold on."""
-        self._locks.close()
+        await self._locks.close()
 
     def _pump_soon(self) -> None:
         self._me.post("pump", Pump())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -66,7 +66,7 @@ class Actor(Generic[M]):
         """Called when it ends, for whatever reason; must not raise."""
 
 
-GivenUp = Callable[[str, BaseException], Awaitable[None]]
+GivenUp = Callable[[str, BaseException], Coroutine[Any, Any, None]]
 
 
 class Supervisor:
@@ -119,6 +119,10 @@ class Supervisor:
         self._pulses.began(name)
         self._group.start_soon(self._keep, name, mailbox, lambda: factory(ref))
         return ref
+
+    def could_not_start(self, name: str, error: BaseException) -> None:
+        """A child that could not even be made counts as one that was given up."""
+        self._group.start_soon(self._given_up, name, error)
 
     def has_child(self, name: str) -> bool:
         """Whether an actor runs (or is being restarted) under `name`."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import anyio
 import msgspec
 import structlog
 
@@ -81,6 +80,7 @@ from penstock.domain.states import (
 )
 from penstock.domain.submission import Observed
 from penstock.domain.views import Selection
+from penstock.files.room import Room
 from penstock.files.threads import in_thread
 from penstock.store.database import BusyGuard
 from penstock.store.events import Event
@@ -103,7 +103,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     workers: Workers
     board: Board
     cluster: Ref[Any]
-    loading: anyio.Semaphore  # how many workflows may open their databases at the same time at start
+    loading: Room  # how many workflows may open their databases at the same time at start
     database: BusyGuard  # held while a database thread works
     locks: Locks
     claim: str | None = None  # JSON: the daemon, for the rows of its workflows
@@ -139,7 +139,7 @@ class WorkflowActor(Actor[Message]):
 
     async def started(self) -> None:
         """Loads what is known and asks the cluster about everything that was open."""
-        async with self._around.loading:
+        async with self._around.loading.at(self._ledger.context.database):
             open_submissions = await self._ledger.load()
             await self._ledger.claim(self._around.claim)
         structlog.contextvars.bind_contextvars(cluster=self._ledger.spec.cluster)
@@ -160,7 +160,7 @@ class WorkflowActor(Actor[Message]):
     async def stopped(self) -> None:
         """Closes the database and the log."""
         self._reviews.break_off()
-        self._submitting.close()
+        await self._submitting.close()
         await self._store.close()
         with self._clock.busy():
             await self._ledger.log.settle()
@@ -559,7 +559,7 @@ class WorkflowActor(Actor[Message]):
         if self._store_is_needed():
             self._arm_idle()
         else:
-            self._submitting.rest()
+            await self._submitting.rest()
             await self._store.close()
 
     async def _idle(self) -> None:

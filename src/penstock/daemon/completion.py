@@ -18,11 +18,12 @@ from penstock.domain.completion import Completion, CompletionAction, CompletionS
 from penstock.domain.errors import ConflictError, NotFoundError
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import WorkflowInfo
+from penstock.files.room import Room
 from penstock.store.completion import CompletionStore
 
 _LOOK_S: Final = 0.5
 _AGAIN_S: Final = 30.0  # after a database that could not be written
-_AT_ONCE: Final = 4  # workflows
+_AT_ONCE: Final = 4  # workflows, in each file system
 _ENDED: Final = frozenset({WorkflowState.COMPLETED, WorkflowState.FAILED})
 _WAITING: Final = (CompletionState.PENDING, CompletionState.BEGUN)
 
@@ -44,7 +45,7 @@ class Completions:
         self._acts = acts
         self._at_work: set[str] = set()
         self._not_before: dict[str, float] = {}
-        self._room = anyio.Semaphore(_AT_ONCE)
+        self._room = Room(_AT_ONCE)
         self._log = structlog.get_logger()
 
     async def run(self) -> None:
@@ -86,7 +87,7 @@ class Completions:
     async def _carry_out(self, info: WorkflowInfo) -> None:
         store = CompletionStore(Path(info.database), info.id, self._clock.busy)
         try:
-            async with self._room:
+            async with self._room.at(info.directory):
                 completions = await store.load()
                 while (completion := decide_next(completions)) is not None:
                     if not await self._take(store, info, completion, completions):

@@ -41,6 +41,11 @@ def _root(info: WorkflowInfo) -> Path:
     return work_root_of(Path(info.directory))
 
 
+def _somewhere(place: str, info: WorkflowInfo) -> str:
+    """A path on the file system that a question about an archive's place goes to; a URL is on none."""
+    return info.directory if is_url(place) else place
+
+
 def export_act(workers: Workers) -> Act:
     """Writes results, by default to `workflow_results` below the work root."""
 
@@ -89,8 +94,8 @@ def archive_act(workflows: Workflows, life_cycle: LifeCycle, clock: Clock) -> Ac
             made = [archive for archive in found if archive.archived_at >= info.updated_at]
             if made and not action.delete:
                 return f"archived to {made[-1].location}"
-        if is_folder(place):
-            place = await in_thread(place, new_place_in, place, info.id, clock.time())
+        if await in_thread(_somewhere(place, info), is_folder, place):
+            place = await in_thread(_somewhere(place, info), new_place_in, place, info.id, clock.time())
         archived = await life_cycle.archive(m.Archive(info.id, place, action.delete))
         return f"archived to {archived.archive.location}"
 

@@ -47,6 +47,7 @@ from penstock.daemon.workflows import Workflows
 from penstock.domain.errors import PenstockError, SpecError
 from penstock.domain.settings import BUILT_IN, Layer, find_config, resolve
 from penstock.files.kinds import ENVIRONMENT as NETWORK_TYPES
+from penstock.files.room import Room
 from penstock.store.catalogue import Catalogue
 from penstock.store.placement import Placement
 
@@ -88,7 +89,7 @@ class Daemon:
         self._board = Board()
         self._workers = WorkerPool(config.daemon.workers, self._clock, self._board.figures.observe_task)
         self._clusters = Clusters(config.clusters, self._state_dir, self._clock, self._board)
-        self._loading = anyio.Semaphore(_LOADING_AT_ONCE)
+        self._loading = Room(_LOADING_AT_ONCE)
         self._log = structlog.get_logger()
         self._catalogue = Catalogue(self._state_dir / "catalogue.db", self._clock.busy)
         self._locks = Locks(self._state_dir, self._clock)
@@ -112,7 +113,7 @@ class Daemon:
                 await anyio.to_thread.run_sync(leave_log_place, self._state_dir, os.environ)
             await self._catalogue.open()
             stack.push_async_callback(self._catalogue.close)
-            stack.callback(self._locks.close)
+            stack.push_async_callback(self._locks.close)
             self._locks.configure(self._config.capacities())
             listener = self._listen(stack)
             stack.callback(self._workers.close)

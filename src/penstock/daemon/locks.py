@@ -19,7 +19,7 @@ from penstock.domain.errors import ConflictError, NotFoundError, SpecError, Stor
 from penstock.domain.locks import Lease, Standing, Waiter
 from penstock.domain.spec import LockNeeds, nearest
 from penstock.domain.views import LockHolder, LockInfo, LockWaiter, WorkflowInfo
-from penstock.files.threads import SilentError, ask_in_thread
+from penstock.files.threads import ask_in_thread
 from penstock.store.lock_table import LockTable
 from penstock.store.queries import is_submission_open
 
@@ -64,7 +64,7 @@ class LockDesk:
         seen: dict[Path, list[LockInfo]] = {root: [] for root in by_root}
 
         async def look(root: Path) -> None:
-            with contextlib.suppress(SilentError):  # it hides no other
+            with contextlib.suppress(OSError):  # it hides no other
                 seen[root] = await ask_in_thread(root, partial(self._locks_among, by_root[root], passing_over=True))
 
         async with anyio.create_task_group() as tasks:

@@ -21,11 +21,13 @@ from penstock.daemon.life_cycle import LifeCycle
 from penstock.domain.completion import CompletionState
 from penstock.domain.context import work_root_of
 from penstock.domain.errors import PenstockError
+from penstock.domain.life_cycle import is_url
 from penstock.domain.retention import ARCHIVE, DELETE, Due, Ended, RetentionTable, decide
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ArchiveInfo, RetentionInfo, WorkflowInfo
-from penstock.files.threads import SilentError, ask_in_thread, in_thread
+from penstock.files.room import Room
+from penstock.files.threads import SilentError, ask_in_thread, in_thread, refuse_silent, where_is
 from penstock.store.catalogue import Catalogue
 from penstock.store.ends import End, load_end
 
@@ -52,17 +54,18 @@ class Retention:
         self._catalogue = catalogue
         self._workers = workers
         self._clock = clock
-        self._applying = anyio.Lock()
+        self._applying = Room(1)
         self._log = structlog.get_logger()
 
     async def keep(self) -> None:
-        """Does what is due, for ever. What cannot be done is tried again an hour later."""
-        while True:
-            try:
-                await self.apply()
-            except PenstockError as error:
-                self._log.warning("retention cannot be looked at", error=str(error))
-            await self._clock.sleep(EVERY_S)
+        """Does what is due, for ever. What cannot be done is tried again an hour later.
+
+        An hour's round that hangs in a file system is left to itself, and the next goes by.
+        """
+        async with anyio.create_task_group() as tasks:
+            while True:
+                tasks.start_soon(self.apply)
+                await self._clock.sleep(EVERY_S)
 
     async def answer(self, request: LifeCycleRequest) -> m.AnyReply:
         """The reply to a request that is about workflows as a whole."""
@@ -71,20 +74,23 @@ class Retention:
         done = await self.apply() if request.apply else []
         return m.Retention(tuple(map(_shown, await self.due())), tuple(map(_shown, done)))
 
-    async def due(self) -> list[Due]:
-        """All that retention will ever do to the workflows there are, as they are now."""
+    async def due(self, where: str | None = None) -> list[Due]:
+        """All that retention will ever do to the workflows there are, as they are now; `where`: in one file system."""
         archives: dict[str, list[ArchiveInfo]] = {}
         for archive in await self._catalogue.archives():
             archives.setdefault(archive.workflow_id, []).append(archive)
         infos = [
             info
             for info in self._board.workflows.values()
-            if info.state in _ENDED and not info.operation and not _has_actions(info)
+            if info.state in _ENDED
+            and not info.operation
+            and not _has_actions(info)
+            and where in (None, where_is(info.directory))
         ]
         ends: list[Ended | None] = [None] * len(infos)
 
         async def look(number: int, info: WorkflowInfo) -> None:
-            with contextlib.suppress(PenstockError, SilentError):  # that is its own trouble
+            with contextlib.suppress(PenstockError, OSError):  # that is its own trouble
                 ends[number] = await ask_in_thread(info.database, _end_of, info, archives.get(info.id, []))
 
         with self._clock.busy():
@@ -94,29 +100,44 @@ class Retention:
         return decide([end for end in ends if end is not None])
 
     async def apply(self) -> list[Due]:
-        """Does what is due now; each workflow's trouble is its own."""
-        done = []
-        async with self._applying:
-            for due in await self.due():
-                if due.at > self._clock.time() or due.spared or due.id not in self._board.workflows:
-                    continue
-                try:
-                    await self._do(due)
-                except (PenstockError, SilentError) as error:
-                    self._log.warning("retention", workflow=due.id, action=due.action, error=str(error))
-                else:
-                    done.append(due)
-                    self._log.info("retention", workflow=due.id, action=due.action)
+        """Does what is due now; each workflow's trouble is its own, and each file system's."""
+        done: list[Due] = []
+        examples = {where_is(info.directory): info.directory for info in self._board.workflows.values()}
+        async with anyio.create_task_group() as tasks:
+            for directory in examples.values():
+                tasks.start_soon(self._apply_around, directory, done)
         return done
+
+    async def _apply_around(self, directory: str, done: list[Due]) -> None:
+        """Does what is due in the file system that a directory is on."""
+        try:
+            with self._clock.busy():
+                await refuse_silent(directory)
+            async with self._applying.at(directory):
+                for due in await self.due(where_is(directory)):
+                    if due.at <= self._clock.time() and not due.spared and due.id in self._board.workflows:
+                        await self._do_or_tell(due, done)
+        except (PenstockError, SilentError) as error:
+            self._log.warning("retention cannot be looked at", directory=directory, error=str(error))
+
+    async def _do_or_tell(self, due: Due, done: list[Due]) -> None:
+        try:
+            await self._do(due)
+        except (PenstockError, OSError) as error:
+            self._log.warning("retention", workflow=due.id, action=due.action, error=str(error))
+        else:
+            done.append(due)
+            self._log.info("retention", workflow=due.id, action=due.action)
 
     async def _do(self, due: Due) -> None:
         must_be_archived = bool(due.policy.archive_after)
         if due.action == ARCHIVE or (must_be_archived and not await self._is_safe(due.id)):
             info = self._board.workflows[due.id]
+            destination = _destination(info, due.policy)
+            somewhere = info.directory if is_url(destination) else destination
             with self._clock.busy():
-                place = await in_thread(
-                    info.directory, new_place_in, _destination(info, due.policy), info.id, self._clock.time()
-                )
+                await refuse_silent(somewhere)
+                place = await in_thread(somewhere, new_place_in, destination, info.id, self._clock.time())
             await self._life_cycle.archive(m.Archive(due.id, place, delete=due.action == DELETE))
         else:
             await self._life_cycle.delete(m.Delete(due.id))

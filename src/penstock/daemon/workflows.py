@@ -72,7 +72,7 @@ class Workflows:
         self.operations: dict[str, Operation] = {}  # what is done to workflows as a whole; nothing wakes these
         self._refs: dict[str, Ref[Message]] = {}
         self._faults: dict[str, tuple[float, float]] = {}  # when it last broke, and how long was waited then
-        self._sweeping = anyio.Lock()
+        self._sweeping: set[str] = set()  # names of sweeps that are being made
         self._flushing = anyio.Lock()  # the last flush waits for one that is under way and would be cut off
         self._log = structlog.get_logger()
         self.supervisor = Supervisor(
@@ -100,7 +100,7 @@ class Workflows:
             mode=info.mode,
             directory=info.directory,
         )
-        await self.start(workflow_id, request.directory, cluster)
+        await self._set_going(workflow_id, request.directory, cluster)
         return workflow_id, request.directory
 
     @property
@@ -120,7 +120,7 @@ class Workflows:
         await self._catalogue.add(workflow_id, str(directory))
         row = CatalogueRow(workflow_id, str(directory), CREATING, None)
         self._board.pin(await look_in_thread(directory, _known_info, row))
-        await self.start(workflow_id, directory, cluster)
+        await self._set_going(workflow_id, directory, cluster)
 
     async def sweeps(self) -> list[SweepRow]:
         """All sweeps, oldest first."""
@@ -131,7 +131,10 @@ class Workflows:
 
         ConflictError when there is another of that name.
         """
-        async with self._sweeping:
+        if row.name in self._sweeping:
+            raise ConflictError(f"sweep {row.name!r} is being made; see 'penstockctl sweep {row.name}'")
+        self._sweeping.add(row.name)
+        try:
             present = {point.id for point in row.points if point.id in self._board.workflows}
             known = next((known for known in await self.sweeps() if known.name == row.name), None)
             if known is not None and any(point.id in self._board.workflows for point in known.points):
@@ -152,6 +155,8 @@ class Workflows:
                         await self._catalogue.remove_sweep(row.name)
                 raise
             await self._catalogue.put_sweep(msgspec.structs.replace(row, complete=True))
+        finally:
+            self._sweeping.discard(row.name)
 
     async def _create_all(self, requests: Sequence[Request]) -> None:
         """All of them are built before any has its name, and all have their names before any starts."""
@@ -163,7 +168,7 @@ class Workflows:
             placed, await create_workflows(placed, self._catalogue, workers, self._clock), strict=True
         ):
             self._board.pin(info)
-            await self.start(request.workflow_id, request.directory, request.spec.cluster)
+            await self._set_going(request.workflow_id, request.directory, request.spec.cluster)
 
     async def create_by(
         self, context: Context, cluster: str, build: Callable[[Context, Path], Awaitable[WorkflowInfo]]
@@ -178,7 +183,7 @@ class Workflows:
         placed = await self.placed(context)
         info = await create_aside(placed, self._catalogue, lambda aside: build(placed, aside))
         self._board.pin(info)
-        await self.start(context.workflow_id, Path(context.directory), cluster)
+        await self._set_going(context.workflow_id, Path(context.directory), cluster)
         return info
 
     async def placed(self, context: Context) -> Context:
@@ -260,17 +265,26 @@ class Workflows:
         """Starts a workflow's actor, if nobody was quicker.
 
         StoreError when its `context.toml` is damaged, ConflictError while it is held, SilentError while its file system
-        does not answer.
+        does not answer, NotFoundError when it is gone by then.
         """
         self.refuse_held(workflow_id)
         around = self._surroundings(cluster)
         with self._clock.busy():
             context = await ask_in_thread(directory, read_context, directory, workflow_id)
+        if self.info(workflow_id).directory != str(directory):
+            raise NotFoundError(f"workflow {workflow_id!r} in {directory} is gone; another has its id now")
         self.refuse_held(workflow_id)
         if not self.supervisor.has_child(workflow_id):
             self._refs[workflow_id] = self.supervisor.start_child(
                 workflow_id, lambda me: WorkflowActor(me, context, around)
             )
+
+    async def _set_going(self, workflow_id: str, directory: Path, cluster: str) -> None:
+        """Starts what is to run in any case. What stands in its way is healed as a fault is; nobody waits for that."""
+        try:
+            await self.start(workflow_id, directory, cluster)
+        except (PenstockError, SilentError) as error:
+            self.supervisor.could_not_start(workflow_id, error)
 
     async def find_again(self, tasks: TaskGroup, resume: Callable[[str, Operation], Awaitable[None]]) -> None:
         """After a start: every workflow of the catalogue goes on, or at least is known.
@@ -333,7 +347,7 @@ class Workflows:
         elif info.state == WorkflowState.FAULTED and not info.database:
             return
         elif await look_in_thread(row.directory, lambda: _has_work(info) or _was_woken(info)):
-            await self.start(row.id, Path(row.directory), info.cluster)
+            await self._set_going(row.id, Path(row.directory), info.cluster)
         else:
             around.cluster.post(("detach", row.id), Detach(row.id))
 
@@ -393,7 +407,7 @@ class Workflows:
             self._board.pin(info)
             await self._catalogue.set_operation(workflow_id, None)
             if info.state != WorkflowState.FAULTED and has_work and self._around(info.cluster) is not None:
-                await self.start(workflow_id, Path(info.directory), info.cluster)
+                await self._set_going(workflow_id, Path(info.directory), info.cluster)
 
     def detach(self, workflow_id: str) -> None:
         """The workflow's cluster sweeps what it still keeps of it."""

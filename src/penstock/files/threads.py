@@ -59,17 +59,17 @@ class _Threads:
 
     def __init__(self) -> None:
         self.unlimited = CapacityLimiter(math.inf)
-        self._mounts = MountTable()
+        self.mounts = MountTable()
         self._limiters: dict[str, CapacityLimiter] = {}
         self._probes: dict[str, CapacityLimiter] = {}
 
     def limiter_of(self, path: str) -> CapacityLimiter:
         """The one that counts the threads in the file system that `path` is on."""
-        return self._limiters.setdefault(self._mounts.file_system_of(path), CapacityLimiter(THREADS))
+        return self._limiters.setdefault(self.mounts.file_system_of(path), CapacityLimiter(THREADS))
 
     def probes_of(self, path: str) -> CapacityLimiter:
         """The one that counts those that only look whether it answers: they wait for no work that takes long."""
-        return self._probes.setdefault(self._mounts.file_system_of(path), CapacityLimiter(THREADS))
+        return self._probes.setdefault(self.mounts.file_system_of(path), CapacityLimiter(THREADS))
 
 
 _threads: RunVar[_Threads] = RunVar("penstock.files.threads")
@@ -97,6 +97,7 @@ async def ask_in_thread(path: str | Path, function: Callable[[*Ts], T], *argumen
     What takes long where the file system answers may take as long as it will.
     """
     asked = asyncio.ensure_future(look_in_thread(path, function, *arguments))
+    asked.add_done_callback(_hear)
     try:
         while not (await asyncio.wait({asked}, timeout=_PATIENCE_S))[0]:
             if not await _answers(os.fspath(path)):
@@ -106,15 +107,31 @@ async def ask_in_thread(path: str | Path, function: Callable[[*Ts], T], *argumen
         asked.cancel()
 
 
+async def refuse_silent(path: str | Path) -> None:
+    """SilentError where the file system of `path` does not answer: for who would wait elsewhere than in a thread."""
+    await ask_in_thread(path, _probe, os.fspath(path))
+
+
+def where_is(path: str | Path) -> str:
+    """A name for the file system that `path` (absolute) is on; see `MountTable`. Needs a running event loop."""
+    return _limits().mounts.file_system_of(os.fspath(path))
+
+
+def _hear(asked: asyncio.Future[T]) -> None:
+    """What came of it when nobody waited any more is nobody's affair, and no error of the event loop."""
+    if not asked.cancelled():
+        asked.exception()
+
+
+def _probe(path: str) -> None:
+    with contextlib.suppress(OSError):  # that is an answer, too
+        os.statvfs(path)
+
+
 async def _answers(path: str) -> bool:
     """Whether the file system of `path` says anything at all."""
-
-    def probe() -> None:
-        with contextlib.suppress(OSError):  # that is an answer, too
-            os.statvfs(path)
-
     with anyio.move_on_after(_ANSWERS_S):
-        await _look(_limits().probes_of(path), probe)
+        await _look(_limits().probes_of(path), _probe, path)
         return True
     return False
 
@@ -135,7 +152,7 @@ async def _look(limiter: CapacityLimiter, function: Callable[[*Ts], T], *argumen
     try:
         return await to_thread.run_sync(begin, abandon_on_cancel=True, limiter=_limits().unlimited)
     except BaseException:
-        if chance:  # it was cancelled before a thread had begun
+        with contextlib.suppress(IndexError):  # a thread has begun, maybe just now
             chance.pop()
             limiter.release_on_behalf_of(borrower)
         raise
