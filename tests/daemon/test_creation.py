@@ -13,10 +13,12 @@ import msgspec
 import pytest
 from tests.daemon.house import House, KeepingWorkers, Life
 
-from penstock.daemon import creation
+from penstock.daemon import creation, workflows
+from penstock.domain.context import read_context
 from penstock.domain.errors import ConflictError, SpecError, StoreError
 from penstock.domain.resources import Resources
 from penstock.domain.views import ClusterInfo
+from penstock.files.threads import SilentError, ask_in_thread
 from penstock.store import layout
 from penstock.store.catalogue import CREATING, Catalogue
 from penstock.store.workflow_store import WorkflowStore
@@ -310,3 +312,28 @@ def test_only_the_local_cluster_is_measured_by_its_cores() -> None:
     with pytest.raises(SpecError, match="1 cores asked for, cluster c has 0"):
         creation.check_fits(Resources(), ClusterInfo("c", "local", "up", None, 0, 0, 0, 0, 0, 0))
     creation.check_fits(Resources(), ClusterInfo("c", "slurm", "up", None, 0, 0, 0, 0, 0, 0))
+
+
+async def test_a_workflow_whose_file_system_is_silent_when_it_is_to_start_starts_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is accepted, faulted for as long, and shown why; nobody else hears of it."""
+    ask, silent = ask_in_thread, 2
+
+    async def asked(path: Any, function: Any, *arguments: Any) -> Any:
+        nonlocal silent
+        if function is read_context and silent:
+            silent -= 1
+            raise SilentError(f"the file system of {path} does not answer")
+        return await ask(path, function, *arguments)
+
+    monkeypatch.setattr(workflows, "ask_in_thread", asked)
+    async with house.life() as life:
+        await life.create(house.request())
+        await house.clock.advance(0.1)
+        info = life.board.workflows["w"]
+        assert (info.state, info.reason) == ("faulted", f"the file system of {house.directory} does not answer")
+        while life.state()[0] == "faulted":
+            await house.clock.advance(1.0)
+        assert await life.until_ended() == ENDED
+    assert silent == 0
