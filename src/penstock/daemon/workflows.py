@@ -38,6 +38,7 @@ from penstock.domain.life_cycle import RESTORING, Operation
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, UNENDED, WorkflowState
 from penstock.domain.views import ClusterInfo, DatabaseInfo, WorkflowInfo
+from penstock.files.room import Room
 from penstock.files.threads import SilentError, ask_in_thread, in_thread, look_in_thread
 from penstock.store.catalogue import CREATING, Catalogue, CatalogueRow, SweepRow
 from penstock.store.placement import Placement, describe_database
@@ -49,6 +50,7 @@ _HEAL_FIRST_S: Final = 2.0
 _HEAL_MAX_S: Final = 60.0
 _FILE_SYSTEM_ANSWERS_S: Final = 2.0
 _START_WAITS_S: Final = 10.0
+_FOUND_AT_ONCE: Final = 4  # in each file system; more would be threads that stay for nothing
 _WAITED_FOR: Final = "on a file system that does not answer"
 
 
@@ -293,10 +295,11 @@ class Workflows:
         `resume` then does what a daemon before was about to do to one of them as a whole.
         """
         missing = {row.id: row for row in await self._catalogue.rows()}
-        is_over = anyio.Event()
+        is_over, room = anyio.Event(), Room(_FOUND_AT_ONCE)
 
         async def find(row: CatalogueRow) -> None:
-            await self._find(row)
+            async with room.at(row.directory):
+                await self._find(row)
             del missing[row.id]
             if is_over.is_set():
                 self._log.info("file system answers again", workflow=row.id, directory=row.directory)
