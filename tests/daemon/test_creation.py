@@ -337,3 +337,15 @@ async def test_a_workflow_whose_file_system_is_silent_when_it_is_to_start_starts
             await house.clock.advance(1.0)
         assert await life.until_ended() == ENDED
     assert silent == 0
+
+
+async def test_who_submits_to_a_silent_file_system_is_told_which_it_is(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(path: Any, *_: Any) -> Any:
+        raise SilentError(f"the file system of {path} does not answer")
+
+    monkeypatch.setattr(workflows, "ask_in_thread", silent)
+    async with house.life() as life:
+        with pytest.raises(SilentError, match=f"the file system of {house.directory} does not answer$"):
+            await life.workflows.placed(house.request().context)

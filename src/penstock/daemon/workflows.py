@@ -196,6 +196,8 @@ class Workflows:
                 found = await ask_in_thread(
                     context.directory, describe_database, placed.database, placed.directory, placed.mode
                 )
+        except SilentError:
+            raise
         except OSError as error:
             message = f"the file system of {context.directory} does not answer: {error.strerror}"
             raise SpecError(message) from error
