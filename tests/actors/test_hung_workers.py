@@ -46,6 +46,10 @@ def reading(directory: Path) -> ReadChunk:
     return ReadChunk(SOURCE, str(directory / "water.xyz"), "", 10)
 
 
+async def read_into(read: list[int], pool: WorkerPool, directory: Path) -> None:
+    read.append((await pool.run(reading(directory))).count)
+
+
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     (tmp_path / "water.xyz").write_text(WATER)
@@ -104,14 +108,10 @@ async def test_the_limit_of_a_task_does_not_run_while_its_file_system_is_dead(
     monkeypatch.setattr(task, "_LIMIT_S", 5.0)
     await pool.run(reading(there))
     read: list[int] = []
-
-    async def ask() -> None:
-        read.append((await pool.run(reading(there))).count)
-
     async with anyio.create_task_group() as group:
         real_file_server.freeze()
         try:
-            group.start_soon(ask)
+            group.start_soon(read_into, read, pool, there)
             began = anyio.current_time()
             await until(lambda: pool.hung == 1)
             await until(lambda: anyio.current_time() - began > 6.0)
@@ -129,14 +129,10 @@ async def test_one_that_has_hung_for_long_is_asked_of_a_new_process(
     [first] = [worker.pid for worker in pool._idle]
     monkeypatch.setattr(module, "_GIVEN_UP_AFTER_S", 1.0)
     read: list[int] = []
-
-    async def ask() -> None:
-        read.append((await pool.run(reading(there))).count)
-
     async with anyio.create_task_group() as group:
         real_file_server.freeze()
         try:
-            group.start_soon(ask)
+            group.start_soon(read_into, read, pool, there)
             await until(lambda: pool.lost == 1)
         finally:
             real_file_server.thaw()

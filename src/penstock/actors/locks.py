@@ -181,13 +181,11 @@ class WorkflowLocks:
             self._names = self._locks.names_in(directory)
 
     async def _settle(self, table: LockTable, wanted: list[Lease]) -> None:
-        def settle() -> list[str]:
-            if not wanted and not table.path.exists():
-                return []
-            table.settle(self.workflow_id, wanted)
-            return table.next_names()
+        def settle() -> None:
+            if wanted or table.path.exists():
+                table.settle(self.workflow_id, wanted)
 
-        self._locks.tell(await self._locks.change(table, settle))
+        await self._change(table, settle)
 
     async def take(self, ulid: str, most: int, priority: int) -> Grant | None:
         """Leases for a submission of up to `most` tasks; None, and a place in the line, when there is not one.
@@ -258,7 +256,7 @@ class WorkflowLocks:
 
         def work() -> list[str]:
             change()
-            return table.next_names()
+            return table.next_names() if table.path.exists() else []
 
         self._locks.tell(await self._locks.change(table, work))
 

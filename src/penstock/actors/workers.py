@@ -13,7 +13,7 @@ from penstock.actors.task import Task
 from penstock.actors.turn import Turn, choose_next
 from penstock.actors.worker import Worker, WorkerLostError, WorkerStuckError
 from penstock.domain.errors import PenstockError
-from penstock.files.threads import MountTable
+from penstock.files.threads import where_is
 
 __all__ = ["WorkerLostError", "WorkerPool", "WorkerStuckError", "Workers"]
 
@@ -44,7 +44,6 @@ class WorkerPool:
         self.size = size
         self.lost = 0
         self._clock = clock
-        self._mounts = MountTable()
         self._processes = 0  # but for those that were killed
         self._idle: list[Worker] = []
         self._waiting: list[Turn] = []
@@ -68,13 +67,13 @@ class WorkerPool:
 
     def hanging(self, path: str) -> str | None:
         """The file system that `path` is on, if that is known not to answer."""
-        place = self._mounts.file_system_of(path)
+        place = where_is(path)
         hangs = any(turn.is_hung and turn.file_systems == {place} for turn in self._under_way)
         return place if hangs else None
 
     async def run(self, task: Task[T]) -> T:
         """The result of `task`. Raises the PenstockError it raised there, or WorkerLostError."""
-        file_systems = frozenset(self._mounts.file_system_of(path) for path in task.paths())
+        file_systems = frozenset(where_is(path) for path in task.paths())
         while True:
             turn = Turn(file_systems, is_long=task.is_long)
             await self._begin(turn)

@@ -9,6 +9,11 @@ from penstock.domain.errors import ConflictError
 from penstock.domain.life_cycle import ARCHIVE_SUFFIX, is_url
 
 
+def path_towards(place: str, directory: str) -> str:
+    """A path on the file system that a question about `place` goes to; of a URL, that of the workflow's `directory`."""
+    return directory if is_url(place) else place
+
+
 def is_folder(place: str) -> bool:
     """Whether archives go into `place`, and not over it: it ends with a slash, or is a directory already."""
     return place.endswith("/") or (not is_url(place) and Path(place).is_dir())

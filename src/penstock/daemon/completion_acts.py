@@ -10,7 +10,7 @@ from penstock.actors.clock import Clock
 from penstock.actors.worker_tasks import ExportJobs
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
-from penstock.daemon.archive_places import is_folder, new_place_in
+from penstock.daemon.archive_places import is_folder, new_place_in, path_towards
 from penstock.daemon.completion import Act
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.merging import merge_results
@@ -39,11 +39,6 @@ def completion_acts(workflows: Workflows, workers: Workers, life_cycle: LifeCycl
 
 def _root(info: WorkflowInfo) -> Path:
     return work_root_of(Path(info.directory))
-
-
-def _somewhere(place: str, info: WorkflowInfo) -> str:
-    """A path on the file system that a question about an archive's place goes to; a URL is on none."""
-    return info.directory if is_url(place) else place
 
 
 def export_act(workers: Workers) -> Act:
@@ -94,8 +89,9 @@ def archive_act(workflows: Workflows, life_cycle: LifeCycle, clock: Clock) -> Ac
             made = [archive for archive in found if archive.archived_at >= info.updated_at]
             if made and not action.delete:
                 return f"archived to {made[-1].location}"
-        if await in_thread(_somewhere(place, info), is_folder, place):
-            place = await in_thread(_somewhere(place, info), new_place_in, place, info.id, clock.time())
+        path = path_towards(place, info.directory)
+        if await in_thread(path, is_folder, place):
+            place = await in_thread(path, new_place_in, place, info.id, clock.time())
         archived = await life_cycle.archive(m.Archive(info.id, place, action.delete))
         return f"archived to {archived.archive.location}"
 

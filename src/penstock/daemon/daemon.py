@@ -139,8 +139,12 @@ class Daemon:
                     served = anyio.Event()
                     tasks.start_soon(self._serve, listener, service, gid, serving, served)
                     for work in (
-                        *(self._workflows.keep_catalogue, completions.run, self._life_cycle.resume),
-                        *(self._retention.keep, self._measure_lag, self._tell_repeats),
+                        self._workflows.keep_catalogue,
+                        completions.run,
+                        self._life_cycle.resume,
+                        self._retention.keep,
+                        self._measure_lag,
+                        self._tell_repeats,
                     ):
                         tasks.start_soon(work)
                     if self._endpoint is not None:

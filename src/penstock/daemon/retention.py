@@ -16,12 +16,11 @@ from penstock.actors.clock import Clock
 from penstock.actors.workers import Workers
 from penstock.control import messages as m
 from penstock.control.messages.life_cycle import LifeCycleRequest
-from penstock.daemon.archive_places import new_place_in
+from penstock.daemon.archive_places import new_place_in, path_towards
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.domain.completion import CompletionState
 from penstock.domain.context import work_root_of
 from penstock.domain.errors import PenstockError
-from penstock.domain.life_cycle import is_url
 from penstock.domain.retention import ARCHIVE, DELETE, Due, Ended, RetentionTable, decide
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import WorkflowState
@@ -134,10 +133,10 @@ class Retention:
         if due.action == ARCHIVE or (must_be_archived and not await self._is_safe(due.id)):
             info = self._board.workflows[due.id]
             destination = _destination(info, due.policy)
-            somewhere = info.directory if is_url(destination) else destination
+            path = path_towards(destination, info.directory)
             with self._clock.busy():
-                await refuse_silent(somewhere)
-                place = await in_thread(somewhere, new_place_in, destination, info.id, self._clock.time())
+                await refuse_silent(path)
+                place = await in_thread(path, new_place_in, destination, info.id, self._clock.time())
             await self._life_cycle.archive(m.Archive(due.id, place, delete=due.action == DELETE))
         else:
             await self._life_cycle.delete(m.Delete(due.id))

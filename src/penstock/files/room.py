@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 import anyio
@@ -13,9 +14,8 @@ class Room:
     """`most` at a time for each file system. Needs a running event loop."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._places: dict[str, anyio.Semaphore] = {}
+        self._places = defaultdict[str, anyio.Semaphore](lambda: anyio.Semaphore(most))
 
     def at(self, path: str | Path) -> anyio.Semaphore:
         """The places in the file system that `path` (absolute) is on: `async with` has one of them."""
-        return self._places.setdefault(where_is(path), anyio.Semaphore(self._most))
+        return self._places[where_is(path)]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
@@ -60,16 +61,16 @@ class _Threads:
     def __init__(self) -> None:
         self.unlimited = CapacityLimiter(math.inf)
         self.mounts = MountTable()
-        self._limiters: dict[str, CapacityLimiter] = {}
-        self._probes: dict[str, CapacityLimiter] = {}
+        self._limiters = defaultdict[str, CapacityLimiter](lambda: CapacityLimiter(THREADS))
+        self._probes = defaultdict[str, CapacityLimiter](lambda: CapacityLimiter(THREADS))
 
     def limiter_of(self, path: str) -> CapacityLimiter:
         """The one that counts the threads in the file system that `path` is on."""
-        return self._limiters.setdefault(self.mounts.file_system_of(path), CapacityLimiter(THREADS))
+        return self._limiters[self.mounts.file_system_of(path)]
 
     def probes_of(self, path: str) -> CapacityLimiter:
         """The one that counts those that only look whether it answers: they wait for no work that takes long."""
-        return self._probes.setdefault(self.mounts.file_system_of(path), CapacityLimiter(THREADS))
+        return self._probes[self.mounts.file_system_of(path)]
 
 
 _threads: RunVar[_Threads] = RunVar("penstock.files.threads")

@@ -25,6 +25,7 @@ from penstock.ctl.doctor.finding import note, problem, warning, well
 from penstock.ctl.doctor.importing import ONE_OF_THEM, run_imports
 from penstock.ctl.doctor.process import Process
 from penstock.daemon.cluster_tables import ClusterTable, LocalTable, QueueTable
+from penstock.domain.context import DATABASE_NAME
 from penstock.domain.errors import PenstockError
 from penstock.domain.states import UNENDED, WorkflowState
 from penstock.domain.views import Finding
@@ -32,7 +33,6 @@ from penstock.store.inspection import inspect_parameters
 
 _READING_S: Final = 4.0
 _SHOWN: Final = 5
-_DATABASE: Final = "workflow.db"
 _LOAD: Final = 'importlib.import_module("penstock.engines").get(name).load()'
 _OF_PYTHON: Final = ("PYTHONPATH", "PYTHONHOME")  # what a job on a cluster does not get
 
@@ -99,7 +99,7 @@ def calculating(contact: Contact, catalogue: Catalogued | None) -> list[Calculat
 
 
 def _inside(directory: str) -> str:
-    return str(Path(directory, _DATABASE))
+    return str(Path(directory, DATABASE_NAME))
 
 
 def look_at_needs(workflows: Iterable[Calculating]) -> Needs:
