@@ -97,8 +97,10 @@ class Home:
 
     def launch(self, name: str, argv: Sequence[str | Path]) -> None:
         """Start a program that does not detach by itself, detached."""
-        files = self.pid_file(name), self.path / "log" / f"{name}.log"
-        self.run([sys.executable, "-IS", "-c", _LAUNCH, *files, *argv])
+        pid_file = self.pid_file(name)
+        self.run([sys.executable, "-IS", "-c", _LAUNCH, pid_file, self.path / "log" / f"{name}.log", *argv])
+        pid = int(pid_file.read_text())
+        self.wait_for(lambda: _has_begun(pid), f"{name} has begun")
 
     def pid_file(self, name: str) -> Path:
         """Where the daemon `name` has its pid; the part before the first dot is the name of its process."""
@@ -208,6 +210,14 @@ def _identity(pid: int) -> str | None:
     except OSError:
         return None
     return None if fields[0] == "Z" else f"{pid}-{fields[19]}"
+
+
+def _has_begun(pid: int) -> bool:
+    """Whether it is known by its command line, which the kernel fills in a moment after a program is found; or over."""
+    try:
+        return _identity(pid) is None or bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return True
 
 
 def _fields(pid: int) -> list[str]:
