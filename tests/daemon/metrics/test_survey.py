@@ -17,6 +17,8 @@ from penstock.daemon.metrics import survey as surveys
 from penstock.daemon.metrics.registry import Metrics
 from penstock.daemon.metrics.survey import Survey, choose_subjects
 from penstock.domain.views import WorkflowInfo
+from penstock.files import threads
+from penstock.files.kinds import Mount
 from penstock.testing.virtual_clock import VirtualClock
 
 
@@ -78,7 +80,6 @@ async def test_a_file_system_that_hangs_is_left_out_and_nobody_waits_for_it(
     """Three disks, the second of which hangs; it answers again later."""
     answers, measure = threading.Event(), surveys.measure_disk
     hang = tmp_path / "b-work"
-    threads = set(threading.enumerate())
 
     def hanging(directory: str, at: float) -> surveys.Disk:
         if directory == str(hang):
@@ -101,10 +102,9 @@ async def test_a_file_system_that_hangs_is_left_out_and_nobody_waits_for_it(
             assert shown == {"state", "c-work"}
             assert survey.database_bytes(clock.monotonic()).keys() == {"well"}
             assert survey._hanging == {str(hang)}
-            assert len(survey._rounds) == 1  # a minute later nobody goes there again
+            (stuck,) = survey._walks  # a minute later nobody goes there again
             answers.set()
-            for thread in set(threading.enumerate()) - threads:
-                await anyio.to_thread.run_sync(thread.join, 10.0)
+            await stuck.ended.wait()
             await clock.advance(120.0)
             assert "b-work" in {Path(disk.directory).name for disk in survey.disks(clock.monotonic())}
             assert survey.database_bytes(clock.monotonic()).keys() == {"well", "hung"}
@@ -114,39 +114,41 @@ async def test_a_file_system_that_hangs_is_left_out_and_nobody_waits_for_it(
         answers.set()
 
 
-async def test_a_file_server_with_many_directories_takes_one_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("mounted", "walks"), [("nfs", 3), ("nfs/{}", 20)])
+async def test_a_file_server_that_has_never_answered_takes_no_figures_from_others(
+    mounted: str, walks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It hangs after it has answered once; the work directory behind all of its own is measured all the same."""
+    """Mounted once, or once for each of 20 directories, it takes some threads, and not one more each minute."""
     answers, measure = threading.Event(), surveys.measure_disk
-    answers.set()
 
     def hanging(directory: str, at: float) -> surveys.Disk:
         if "nfs" in directory:
             assert answers.wait(60.0)
         return msgspec.structs.replace(measure(directory, at), device=7 if "nfs" in directory else len(directory))
 
+    points = {str(tmp_path / mounted.format(number)) for number in range(20)}
+    monkeypatch.setattr(threads, "read_mounts", lambda: [Mount("0:7", point, "nfs4") for point in points])
     monkeypatch.setattr(surveys, "measure_disk", hanging)
-    monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 2.0)
+    monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 0.2)
     clock, board = VirtualClock(), Board()
     (tmp_path / "state").mkdir()
     for number in range(20):
-        board.pin(workflow(tmp_path / f"nfs-{number}", f"hung-{number}"))
+        board.pin(workflow(tmp_path / "nfs" / str(number), f"hung-{number}"))
     board.pin(workflow(tmp_path / "other", "well"))
     survey = Survey(tmp_path / "state", board.workflows.values, clock)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(survey.keep)
-            await clock.advance(30.0)
-            answers.clear()
             await clock.advance(1200.0)
             assert survey.database_bytes(clock.monotonic()).keys() == {"well"}
-            (stuck,) = [one for one in survey._rounds.values() if "nfs" in one.inside]
-            board.workflows.clear()
+            stuck = list(survey._walks)
+            assert len(stuck) == walks
             answers.set()
-            await stuck.ended.wait()  # it may still walk, and note what it finds, while minutes pass
+            for walk in stuck:
+                await walk.ended.wait()
             await clock.advance(120.0)
-            assert survey._devices.keys() == {str(tmp_path / "state")}
+            assert len(survey.database_bytes(clock.monotonic())) == 21
+            assert not survey._walks
             tasks.cancel_scope.cancel()
     finally:
         answers.set()

@@ -1,15 +1,14 @@
-"""A survey of disks and database files, once a minute, in a thread of its own.
+"""A survey of disks and database files, once a minute, in a thread for each file system.
 
-A file system that hangs harms neither the event loop nor a scrape: the thread that met it is left to it, the next
-minute's goes round it, and what has not been measured for a while is not shown at all.
+A file system that hangs harms neither the event loop nor a scrape nor the figures of others: what met it is left to it,
+the next minute's goes round it, and what has not been measured for a while is not shown at all.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,17 +16,19 @@ from typing import Final
 import anyio
 import msgspec
 import structlog
+from anyio.abc import TaskGroup
 
 from penstock.actors.clock import Clock
 from penstock.domain.context import work_root_of
 from penstock.domain.states import UNENDED
 from penstock.domain.views import WorkflowInfo
+from penstock.files.threads import look_in_thread, where_is
 
 EVERY_S: Final = 60.0
 _TRUSTED_S: Final = 3 * EVERY_S
 _HANGS_AFTER_S: Final = 10.0
 _DISKS_MOST: Final = 20
-_THREADS_MOST: Final = 8
+_WALKS_MOST: Final = 3  # in one file system; it may be a link that hangs there, and not all of it
 _BESIDE: Final = ("-wal", "-journal")
 
 
@@ -58,9 +59,8 @@ class Survey:
         self._workflows = workflows
         self._clock = clock
         self._disks: dict[str, Disk] = {}
-        self._devices: dict[str, int] = {}  # of directories, also when they answer no more
         self._sizes: dict[str, tuple[int, float]] = {}
-        self._rounds: dict[int, _Round] = {}
+        self._walks: set[_Walk] = set()
         self._hanging: frozenset[str] = frozenset()
         self._log = structlog.get_logger()
 
@@ -78,28 +78,43 @@ class Survey:
 
     async def keep(self) -> None:
         """Measures once a minute, for ever."""
-        while True:
-            self._forget()
-            await self._measure(choose_subjects(self._state_dir, self._workflows()))
-            await self._clock.sleep(EVERY_S)
+        async with anyio.create_task_group() as tasks:
+            while True:
+                self._forget()
+                await self._measure(choose_subjects(self._state_dir, self._workflows()), tasks)
+                await self._clock.sleep(EVERY_S)
 
-    async def _measure(self, subjects: Subjects) -> None:
-        """One round. It passes over file systems in which an earlier one is stuck; stuck itself, it is left alone."""
-        if len(self._rounds) < _THREADS_MOST:
-            latest = _Round(subjects, self._choose_avoided(subjects), self)
-            self._rounds[id(latest)] = latest
-            latest.start()
-            with self._clock.busy(), anyio.move_on_after(_HANGS_AFTER_S):
-                await latest.ended.wait()
-        self._rounds = {key: found for key, found in self._rounds.items() if not found.is_over}
-        self._tell(frozenset(found.inside for found in self._rounds.values() if found.inside))
+    async def _measure(self, subjects: Subjects, tasks: TaskGroup) -> None:
+        """One walk through each file system. One that is stuck is left alone after a while."""
+        begun = self._choose_walks(subjects)
+        for walk in begun:
+            tasks.start_soon(self._go, walk)
+        with self._clock.busy(), anyio.move_on_after(_HANGS_AFTER_S):
+            for walk in begun:
+                await walk.ended.wait()
+        self._tell(frozenset(walk.inside for walk in self._walks if walk.inside))
 
-    def _choose_avoided(self, subjects: Subjects) -> set[str]:
-        """Where rounds are stuck, and what is known to be on the same file systems."""
-        self._devices = {name: self._devices[name] for name in subjects.directories if name in self._devices}
-        stuck = {found.inside for found in self._rounds.values() if found.inside}
-        devices = {self._devices[name] for name in stuck if name in self._devices}
-        return stuck | {name for name, device in self._devices.items() if device in devices}
+    def _choose_walks(self, subjects: Subjects) -> list[_Walk]:
+        """Round the directories in which earlier ones are stuck."""
+        stuck = {walk.inside for walk in self._walks}
+        free: dict[str, list[str]] = {}
+        for directory in subjects.directories:
+            if directory not in stuck:
+                free.setdefault(where_is(directory), []).append(directory)
+        under_way = Counter(walk.place for walk in self._walks)
+        return [
+            _Walk(place, directories, subjects.databases, self)
+            for place, directories in free.items()
+            if under_way[place] < _WALKS_MOST
+        ]
+
+    async def _go(self, walk: _Walk) -> None:
+        self._walks.add(walk)
+        try:
+            await look_in_thread(walk.directories[0], walk.measure)
+        finally:
+            self._walks.remove(walk)
+            walk.ended.set()
 
     def _tell(self, hanging: frozenset[str]) -> None:
         for directory in sorted(hanging - self._hanging):
@@ -119,12 +134,11 @@ class Survey:
                 self._disks.pop(directory, None)
 
     def note_disk(self, disk: Disk) -> None:
-        """A round has measured a file system."""
+        """A walk has measured a file system."""
         self._disks[disk.directory] = disk
-        self._devices[disk.directory] = disk.device
 
     def note_size(self, workflow_id: str, size: int) -> None:
-        """A round has measured a database."""
+        """A walk has measured a database."""
         self._sizes[workflow_id] = (size, self._clock.monotonic())
 
     def monotonic(self) -> float:
@@ -132,36 +146,28 @@ class Survey:
         return self._clock.monotonic()
 
 
-class _Round:
-    """One walk over all directories, in a thread that the process does not wait for when it ends."""
+class _Walk:
+    """Through directories of one file system."""
 
-    def __init__(self, subjects: Subjects, avoided: set[str], survey: Survey) -> None:
+    def __init__(
+        self, place: str, directories: list[str], databases: Mapping[str, tuple[tuple[str, str], ...]], survey: Survey
+    ) -> None:
+        self.place = place
+        self.directories = directories
         self.inside = ""  # the directory that is being measured
-        self.is_over = False
         self.ended = anyio.Event()
-        self._subjects = subjects
-        self._avoided = avoided
+        self._databases = databases
         self._survey = survey
 
-    def start(self) -> None:
-        """Begins it."""
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=self._run, args=(loop,), name="penstock-survey", daemon=True).start()
-
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        for directory in self._subjects.directories:
-            if directory in self._avoided:
-                continue
+    def measure(self) -> None:
+        """Tells the survey of each. Called in a thread."""
+        for directory in self.directories:
             self.inside = directory
             with contextlib.suppress(OSError):  # gone, or not to be read: it has no figures, then
                 self._survey.note_disk(measure_disk(directory, self._survey.monotonic()))
-            for workflow_id, database in self._subjects.databases.get(directory, ()):
+            for workflow_id, database in self._databases.get(directory, ()):
                 with contextlib.suppress(OSError):
                     self._survey.note_size(workflow_id, measure_database(database))
-            self.inside = ""
-        self.is_over = True
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(self.ended.set)
 
 
 def choose_subjects(state_dir: str, workflows: Iterable[WorkflowInfo]) -> Subjects:
