@@ -349,3 +349,24 @@ async def test_who_submits_to_a_silent_file_system_is_told_which_it_is(
     async with house.life() as life:
         with pytest.raises(SilentError, match=f"the file system of {house.directory} does not answer$"):
             await life.workflows.placed(house.request().context)
+
+
+async def test_a_file_system_that_falls_silent_in_between_holds_nobody_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalogue knows of the workflow already; the next start, which finds an answer, removes what is left."""
+
+    async def silent(path: Any, *_: Any) -> Any:
+        raise SilentError(f"the file system of {path} does not answer")
+
+    async with house.life() as life:
+        with monkeypatch.context() as patched:
+            patched.setattr(creation, "ask_in_thread", silent)
+            patched.setattr(creation, "refuse_silent", silent)
+            patched.setattr(creation, "in_thread", silent)
+            with pytest.raises(SilentError, match=f"the file system of {house.directory} does not answer$"):
+                await life.create(house.request())
+        assert await life.row() is not None
+    async with house.life() as life:
+        await life.find_again()
+        assert await is_nowhere(house, life)

@@ -30,7 +30,7 @@ from penstock.domain.resources import Resources
 from penstock.domain.spec import WorkflowSpec, nearest, readable_error, unknown_key
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import ClusterInfo, WorkflowInfo
-from penstock.files.threads import ask_in_thread, in_thread
+from penstock.files.threads import SilentError, ask_in_thread, in_thread, refuse_silent
 from penstock.recipes.recipe import Step, View
 from penstock.recipes.registry import get_recipe
 from penstock.store.catalogue import Catalogue
@@ -248,9 +248,9 @@ async def create_all_aside(builds: Sequence[tuple[Context, Build]], catalogue: C
         appearing = [(aside_here(path, catalogue), path) for path in (Path(context.directory) for context in begun)]
         await in_thread(begun[0].directory, _reveal_all, appearing)
     except (OSError, StoreError) as error:
-        if not begun:
-            raise
         await _discard_all(begun, catalogue)
+        if not begun or isinstance(error, SilentError):
+            raise
         cause = error.__cause__ or error
         raise SpecError(f"cannot create {begun[-1].directory}: {cause}; it must be writable and have room") from error
     except BaseException:
@@ -263,8 +263,12 @@ async def create_all_aside(builds: Sequence[tuple[Context, Build]], catalogue: C
 
 
 async def _discard_all(contexts: Sequence[Context], catalogue: Catalogue) -> None:
+    """What lies where nothing answers is removed by the next start, which finds it by its row."""
     for context in contexts:
-        await discard(catalogue, context.workflow_id, Path(context.directory))
+        directory = Path(context.directory)
+        with anyio.CancelScope(shield=True), contextlib.suppress(SilentError):
+            await refuse_silent(directory)
+            await discard(catalogue, context.workflow_id, directory)
 
 
 def aside_here(directory: Path, catalogue: Catalogue) -> Path:
