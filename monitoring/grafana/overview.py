@@ -142,6 +142,19 @@ _WORK: Final = Section(
             Query(quantile(0.95, "penstock_job_record_seconds"), "95 %"),
             width=8,
         ),
+        lines(
+            "Workflows paused",
+            "short",
+            "By cluster and reason. `request`: somebody asked for it; `refused`: the scheduler refuses their jobs, an "
+            "alert tells of it; `other`: restored or imported, and not resumed yet.",
+            Query("sum by (cluster, reason) (penstock_workflows_paused{$here})", "{{cluster}}: {{reason}}"),
+        ),
+        lines(
+            "Waiting for another's calculation",
+            "short",
+            "Jobs of workflows in shared mode that wait for the result which another workflow calculates now.",
+            Query("sum by (workflow) (penstock_jobs_awaiting{$here})", "{{workflow}}"),
+        ),
     ],
 )
 _TABLES: Final = Section(
