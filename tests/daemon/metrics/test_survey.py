@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from tests.daemon.metrics.scraped import WORKFLOW, read, sources_of
 
 from penstock.actors.board import Board
+from penstock.actors.clock import Clock
 from penstock.daemon.metrics import survey as surveys
 from penstock.daemon.metrics.registry import Metrics
 from penstock.daemon.metrics.survey import Survey, choose_subjects
@@ -74,26 +78,40 @@ async def test_disks_and_databases_are_measured(tmp_path: Path) -> None:
     assert survey._sizes.keys() == {"g2"}
 
 
+class Server:
+    """A file server: what is on it, by a word in its path, is measured once it answers."""
+
+    def __init__(self, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers = threading.Event()
+        self._word, self._measure = word, surveys.measure_disk
+        monkeypatch.setattr(surveys, "measure_disk", self.measure)
+        monkeypatch.setattr(surveys, "_ROUND_S", 1.0)
+        monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 0.0)
+
+    def measure(self, directory: str, clock: Clock) -> surveys.Disk:
+        """In place of the survey's own; each directory is a disk, as far as it says."""
+        if self._word in directory:
+            assert self.answers.wait(60.0)
+        disk = self._measure(directory, clock)
+        return msgspec.structs.replace(disk, device=len(directory) + ord(Path(directory).name[0]))
+
+
 async def test_a_file_system_that_hangs_is_left_out_and_nobody_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three disks, the second of which hangs; it answers again later."""
-    answers, measure = threading.Event(), surveys.measure_disk
-    hang = tmp_path / "b-work"
-
-    def hanging(directory: str, at: float) -> surveys.Disk:
-        if directory == str(hang):
-            assert answers.wait(60.0)
-        disk = measure(directory, at)
-        return msgspec.structs.replace(disk, device=len(directory) + ord(Path(directory).name[0]))
-
-    monkeypatch.setattr(surveys, "measure_disk", hanging)
-    monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 0.2)
+    hang, server = tmp_path / "b-work", Server("b-work", monkeypatch)
     clock, board = VirtualClock(), Board()
     (tmp_path / "state").mkdir()
     board.pin(workflow(hang, "hung", jobs=9))
     board.pin(workflow(tmp_path / "c-work", "well"))
     survey = Survey(tmp_path / "state", board.workflows.values, clock)
+    metrics = Metrics(sources_of(board, clock, survey=survey))
+
+    def silent() -> dict[str, float]:
+        figures = read(metrics)
+        return {name.rpartition("/")[2][:-2]: figures[name] for name in figures if "file_system_silent" in name}
+
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(survey.keep)
@@ -101,35 +119,27 @@ async def test_a_file_system_that_hangs_is_left_out_and_nobody_waits_for_it(
             shown = {Path(disk.directory).name for disk in survey.disks(clock.monotonic())}
             assert shown == {"state", "c-work"}
             assert survey.database_bytes(clock.monotonic()).keys() == {"well"}
-            assert survey._hanging == {str(hang)}
-            (stuck,) = survey._walks  # a minute later nobody goes there again
-            answers.set()
-            await stuck.ended.wait()
-            await clock.advance(120.0)
+            assert silent() == {"state": 0, "b-work": 1, "c-work": 0}
+            assert survey._under_way.keys() == {str(hang)}  # a minute later nobody goes there again
+            server.answers.set()
+            await survey._under_way[str(hang)].wait()
             assert "b-work" in {Path(disk.directory).name for disk in survey.disks(clock.monotonic())}
+            await clock.advance(60.0)
             assert survey.database_bytes(clock.monotonic()).keys() == {"well", "hung"}
-            assert not survey._hanging
+            assert silent() == {"state": 0, "b-work": 0, "c-work": 0}
             tasks.cancel_scope.cancel()
     finally:
-        answers.set()
+        server.answers.set()
 
 
-@pytest.mark.parametrize(("mounted", "walks"), [("nfs", 3), ("nfs/{}", 20)])
+@pytest.mark.parametrize(("mounted", "inside"), [("nfs", 3), ("nfs/{}", 20)])
 async def test_a_file_server_that_has_never_answered_takes_no_figures_from_others(
-    mounted: str, walks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: str, inside: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mounted once, or once for each of 20 directories, it takes some threads, and not one more each minute."""
-    answers, measure = threading.Event(), surveys.measure_disk
-
-    def hanging(directory: str, at: float) -> surveys.Disk:
-        if "nfs" in directory:
-            assert answers.wait(60.0)
-        return msgspec.structs.replace(measure(directory, at), device=7 if "nfs" in directory else len(directory))
-
+    server = Server("/nfs/", monkeypatch)
     points = {str(tmp_path / mounted.format(number)) for number in range(20)}
     monkeypatch.setattr(threads, "read_mounts", lambda: [Mount("0:7", point, "nfs4") for point in points])
-    monkeypatch.setattr(surveys, "measure_disk", hanging)
-    monkeypatch.setattr(surveys, "_HANGS_AFTER_S", 0.2)
     clock, board = VirtualClock(), Board()
     (tmp_path / "state").mkdir()
     for number in range(20):
@@ -141,17 +151,88 @@ async def test_a_file_server_that_has_never_answered_takes_no_figures_from_other
             tasks.start_soon(survey.keep)
             await clock.advance(1200.0)
             assert survey.database_bytes(clock.monotonic()).keys() == {"well"}
-            stuck = list(survey._walks)
-            assert len(stuck) == walks
-            answers.set()
-            for walk in stuck:
-                await walk.ended.wait()
-            await clock.advance(120.0)
+            assert len(survey._inside) == len(survey.hanging()) == inside
+            server.answers.set()
+            for over in list(survey._under_way.values()):
+                await over.wait()
             assert len(survey.database_bytes(clock.monotonic())) == 21
-            assert not survey._walks
+            await clock.advance(60.0)
+            assert survey.hanging() == []
             tasks.cancel_scope.cancel()
     finally:
-        answers.set()
+        server.answers.set()
+
+
+async def test_the_daemons_own_disk_is_measured_beside_links_that_lead_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their paths they are all on one file system."""
+    server = Server("/nfs/", monkeypatch)
+    clock, board = VirtualClock(), Board()
+    (tmp_path / "state").mkdir()
+    for number in range(5):
+        board.pin(workflow(tmp_path / "nfs" / str(number), f"hung-{number}"))
+    survey = Survey(tmp_path / "state", board.workflows.values, clock)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(survey.keep)
+            await clock.advance(1200.0)
+            assert [disk.directory for disk in survey.disks(clock.monotonic())] == [str(tmp_path / "state")]
+            tasks.cancel_scope.cancel()
+    finally:
+        server.answers.set()
+
+
+async def test_what_takes_long_in_all_but_answers_each_time_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds are counted by looks at the clock: sixteen of them, one for each database, and the last goes on."""
+    goes_on, measure, seconds = threading.Event(), surveys.measure_database, itertools.count()
+
+    def slow(database: str) -> int:
+        if "w15" in database:
+            assert goes_on.wait(60.0)
+        return measure(database)
+
+    monkeypatch.setattr(surveys, "measure_database", slow)
+    monkeypatch.setattr(surveys, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr(surveys, "_ROUND_S", 1.0)
+    clock, board = VirtualClock(), Board()
+    (tmp_path / "state").mkdir()
+    for number in range(16):
+        board.pin(workflow(tmp_path / "work", f"w{number}"))
+    survey = Survey(tmp_path / "state", board.workflows.values, clock)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(survey.keep)
+            await clock.advance(1.0)
+            assert survey._inside.keys() == {str(tmp_path / "work")}
+            assert survey.hanging() == []
+            goes_on.set()
+            await survey._under_way[str(tmp_path / "work")].wait()
+            assert len(survey.database_bytes(clock.monotonic())) == 16
+            tasks.cancel_scope.cancel()
+    finally:
+        goes_on.set()
+
+
+async def test_where_no_thread_can_be_begun_the_survey_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = VirtualClock()
+    survey = Survey(tmp_path, list, clock)
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            with monkeypatch.context() as patched:
+                patched.setattr(anyio.to_thread, "run_sync", refuse)
+                tasks.start_soon(survey.keep)
+                await clock.advance(30.0)
+            assert survey.disks(clock.monotonic()) == []
+            await clock.advance(60.0)
+            assert [disk.directory for disk in survey.disks(clock.monotonic())] == [str(tmp_path)]
+            tasks.cancel_scope.cancel()
+    assert [line["error"] for line in lines] == ["can't start new thread"]
 
 
 def test_twenty_disks_are_shown_at_most() -> None:

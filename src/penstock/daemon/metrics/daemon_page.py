@@ -62,7 +62,9 @@ def _add_restarts(page: Page, sources: Sources, shown: Shown) -> None:
 
 
 def _add_disks(page: Page, sources: Sources) -> None:
-    disks = sources.survey.disks(sources.clock.monotonic())
+    disks, hanging = sources.survey.disks(sources.clock.monotonic()), sources.survey.hanging()
+    silent = dict.fromkeys((disk.directory for disk in disks), 0) | dict.fromkeys(hanging, 1)
+    page.add(f.FILE_SYSTEM_SILENT, (((directory,), value) for directory, value in silent.items()))
     page.add(f.DISK_FREE, (((disk.directory,), disk.free_bytes) for disk in disks))
     page.add(f.DISK_SIZE, (((disk.directory,), disk.size_bytes) for disk in disks))
     page.add(f.DISK_INODES, (((disk.directory,), disk.free_inodes) for disk in disks if disk.has_inodes))

@@ -119,6 +119,7 @@ WORKERS_HUNG = _gauge("workers_hung", "Worker processes that wait for a file sys
 WORKERS_WAITING = _gauge("workers_waiting", "Tasks that wait for a worker process")
 WORKERS_LOST = _counter("workers_lost", "Worker processes that died or were killed over a task")
 WORKER_TASK_SECONDS = _histogram("worker_task_seconds", "How long a worker process had a task", "task")
+FILE_SYSTEM_SILENT = _gauge("file_system_silent", "1 where the file system of a directory does not answer", "directory")
 DISK_FREE = _gauge("disk_free_bytes", "Room left on the file system of a directory for the daemon's user", "directory")
 DISK_SIZE = _gauge("disk_size_bytes", "Size of that file system", "directory")
 DISK_INODES = _gauge("disk_free_inodes", "Inodes left on that file system", "directory")

@@ -1,14 +1,15 @@
-"""A survey of disks and database files, once a minute, in a thread for each file system.
+"""A survey of disks and database files, once a minute, in threads of its own.
 
-A file system that hangs harms neither the event loop nor a scrape nor the figures of others: what met it is left to it,
-the next minute's goes round it, and what has not been measured for a while is not shown at all.
+A file system that hangs harms neither the event loop nor a scrape nor the figures of others: the threads that met it, a
+few, are left to it, and what has not been measured for a while is not shown at all.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections import Counter
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,19 +17,23 @@ from typing import Final
 import anyio
 import msgspec
 import structlog
+from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from penstock.actors.clock import Clock
 from penstock.domain.context import work_root_of
 from penstock.domain.states import UNENDED
 from penstock.domain.views import WorkflowInfo
-from penstock.files.threads import look_in_thread, where_is
+from penstock.files.room import Room
 
 EVERY_S: Final = 60.0
 _TRUSTED_S: Final = 3 * EVERY_S
-_HANGS_AFTER_S: Final = 10.0
+_ROUND_S: Final = 10.0
+_HANGS_AFTER_S: Final = 5.0
+"""One call into a file system that answers does not take so long, however much is asked of it in all."""
 _DISKS_MOST: Final = 20
-_WALKS_MOST: Final = 3  # in one file system; it may be a link that hangs there, and not all of it
+_THREADS_MOST: Final = 3
+"""In one file system: it may be a link that hangs there, and not all of it."""
 _BESIDE: Final = ("-wal", "-journal")
 
 
@@ -60,7 +65,10 @@ class Survey:
         self._clock = clock
         self._disks: dict[str, Disk] = {}
         self._sizes: dict[str, tuple[int, float]] = {}
-        self._walks: set[_Walk] = set()
+        self._room = Room(_THREADS_MOST)
+        self._limiter = CapacityLimiter(math.inf)  # the room is the limit
+        self._under_way: dict[str, anyio.Event] = {}  # by directory
+        self._inside: dict[str, float] = {}  # by directory: when its last call into the file system began, monotonic
         self._hanging: frozenset[str] = frozenset()
         self._log = structlog.get_logger()
 
@@ -71,6 +79,10 @@ class Survey:
             if now - disk.at <= _TRUSTED_S:
                 by_device.setdefault(disk.device, disk)
         return list(by_device.values())[:_DISKS_MOST]
+
+    def hanging(self) -> list[str]:
+        """Directories whose file system does not answer, at most 20."""
+        return sorted(self._hanging)[:_DISKS_MOST]
 
     def database_bytes(self, now: float) -> dict[str, int]:
         """Size of the database of each workflow, its journal included."""
@@ -85,36 +97,41 @@ class Survey:
                 await self._clock.sleep(EVERY_S)
 
     async def _measure(self, subjects: Subjects, tasks: TaskGroup) -> None:
-        """One walk through each file system. One that is stuck is left alone after a while."""
-        begun = self._choose_walks(subjects)
-        for walk in begun:
-            tasks.start_soon(self._go, walk)
-        with self._clock.busy(), anyio.move_on_after(_HANGS_AFTER_S):
-            for walk in begun:
-                await walk.ended.wait()
-        self._tell(frozenset(walk.inside for walk in self._walks if walk.inside))
+        """Each directory once, but for those whose last time is not over."""
+        begun = {name: anyio.Event() for name in subjects.directories if name not in self._under_way}
+        self._under_way |= begun
+        for directory in begun:
+            tasks.start_soon(self._visit, directory, subjects.databases[directory])
+        with self._clock.busy(), anyio.move_on_after(_ROUND_S):
+            for ended in begun.values():
+                await ended.wait()
+        now = time.monotonic()
+        self._tell(frozenset(name for name, at in self._inside.copy().items() if now - at > _HANGS_AFTER_S))
 
-    def _choose_walks(self, subjects: Subjects) -> list[_Walk]:
-        """Round the directories in which earlier ones are stuck."""
-        stuck = {walk.inside for walk in self._walks}
-        free: dict[str, list[str]] = {}
-        for directory in subjects.directories:
-            if directory not in stuck:
-                free.setdefault(where_is(directory), []).append(directory)
-        under_way = Counter(walk.place for walk in self._walks)
-        return [
-            _Walk(place, directories, subjects.databases, self)
-            for place, directories in free.items()
-            if under_way[place] < _WALKS_MOST
-        ]
-
-    async def _go(self, walk: _Walk) -> None:
-        self._walks.add(walk)
+    async def _visit(self, directory: str, databases: Iterable[tuple[str, str]]) -> None:
+        """Its own directory waits for no other, so that the daemon's disk is measured whatever hangs."""
         try:
-            await look_in_thread(walk.directories[0], walk.measure)
+            async with self._room.at(directory) if directory != self._state_dir else contextlib.nullcontext():
+                await to_thread.run_sync(
+                    self._look, directory, databases, abandon_on_cancel=True, limiter=self._limiter
+                )
+        except RuntimeError as error:  # no thread can be begun, which is no reason to end
+            self._log.warning("file system cannot be measured", directory=directory, error=str(error))
         finally:
-            self._walks.remove(walk)
-            walk.ended.set()
+            self._under_way.pop(directory).set()
+
+    def _look(self, directory: str, databases: Iterable[tuple[str, str]]) -> None:
+        """Called in a thread. What is gone, or not to be read, has no figures."""
+        try:
+            self._inside[directory] = time.monotonic()
+            with contextlib.suppress(OSError):
+                self.note_disk(measure_disk(directory, self._clock))
+            for workflow_id, database in databases:
+                self._inside[directory] = time.monotonic()
+                with contextlib.suppress(OSError):
+                    self._sizes[workflow_id] = (measure_database(database), self._clock.monotonic())
+        finally:
+            del self._inside[directory]
 
     def _tell(self, hanging: frozenset[str]) -> None:
         for directory in sorted(hanging - self._hanging):
@@ -134,40 +151,8 @@ class Survey:
                 self._disks.pop(directory, None)
 
     def note_disk(self, disk: Disk) -> None:
-        """A walk has measured a file system."""
+        """A file system has been measured."""
         self._disks[disk.directory] = disk
-
-    def note_size(self, workflow_id: str, size: int) -> None:
-        """A walk has measured a database."""
-        self._sizes[workflow_id] = (size, self._clock.monotonic())
-
-    def monotonic(self) -> float:
-        """The clock's reading."""
-        return self._clock.monotonic()
-
-
-class _Walk:
-    """Through directories of one file system."""
-
-    def __init__(
-        self, place: str, directories: list[str], databases: Mapping[str, tuple[tuple[str, str], ...]], survey: Survey
-    ) -> None:
-        self.place = place
-        self.directories = directories
-        self.inside = ""  # the directory that is being measured
-        self.ended = anyio.Event()
-        self._databases = databases
-        self._survey = survey
-
-    def measure(self) -> None:
-        """Tells the survey of each. Called in a thread."""
-        for directory in self.directories:
-            self.inside = directory
-            with contextlib.suppress(OSError):  # gone, or not to be read: it has no figures, then
-                self._survey.note_disk(measure_disk(directory, self._survey.monotonic()))
-            for workflow_id, database in self._databases.get(directory, ()):
-                with contextlib.suppress(OSError):
-                    self._survey.note_size(workflow_id, measure_database(database))
 
 
 def choose_subjects(state_dir: str, workflows: Iterable[WorkflowInfo]) -> Subjects:
@@ -183,17 +168,17 @@ def choose_subjects(state_dir: str, workflows: Iterable[WorkflowInfo]) -> Subjec
     return Subjects(tuple(databases), {name: tuple(found) for name, found in databases.items()})
 
 
-def measure_disk(directory: str, at: float) -> Disk:
+def measure_disk(directory: str, clock: Clock) -> Disk:
     """The file system that a directory is on. OSError when that cannot be found out."""
-    found = os.statvfs(directory)
+    found, device = os.statvfs(directory), Path(directory).stat().st_dev
     return Disk(
         directory,
-        Path(directory).stat().st_dev,
+        device,
         found.f_bavail * found.f_frsize,
         found.f_blocks * found.f_frsize,
         found.f_favail,
         found.f_files > 0,
-        at,
+        clock.monotonic(),
     )
 
 
