@@ -20,7 +20,8 @@ def test_it_stops_with_jobs_left_running_and_the_next_one_finds_them_again(
     assert not (daemon.state / "penstockd.sock").exists()
     assert all(Path(f"/proc/{pid}").exists() for pid in started.values())
     daemon.start()
-    assert set(query(directory, "SELECT id FROM job WHERE state = 'running'")) == {(job,) for job in started}
+    running = "SELECT id FROM job WHERE state = 'running'"
+    eventually(lambda: set(query(directory, running)) == {(job,) for job in started}, "they are known to run")
     gate.release(3)
     assert daemon.wait("left").workflow.statuses == {"completed": 3}
     assert query(directory, "SELECT count(*) FROM attempt") == [(3,)]
