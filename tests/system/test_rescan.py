@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,11 @@ def restore(backup: Path, directory: Path) -> None:
     shutil.copy(backup, directory / "workflow.db")
 
 
-def pause_all(daemon: Penstockd, id: str) -> None:
-    """Pauses a workflow when its structures are jobs, and waits until nothing of it is on its way."""
+def pause_all(daemon: Penstockd, id: str, then: Callable[[], object] = lambda: None) -> None:
+    """Pauses a workflow when its structures are jobs, does `then`, and waits until nothing of it is on its way."""
     eventually(lambda: not daemon.client.status(id).workflow.ingesting, "all structures are jobs")
     daemon.client.pause(id)
+    then()
     eventually(lambda: not set(daemon.client.status(id).workflow.states) - {"ready", "completed"}, "nothing runs")
 
 
@@ -59,9 +61,11 @@ def put_result(directory: Path, job: int, text: str, number: int = 1) -> None:
     (attempt / "stdout").write_text(text)
 
 
-def test_a_database_from_an_older_backup_learns_what_has_been_done(daemon: Penstockd, home: Path) -> None:
-    directory = submit(daemon, "old", PRINT, home / "out", jobs=30)
-    pause_all(daemon, "old")
+def test_a_database_from_an_older_backup_learns_what_has_been_done(daemon: Penstockd, gate: Gate, home: Path) -> None:
+    waits = 'if [ "$PENSTOCK_JOB_ID" = 1 ]; then echo "1 $$" > "$1"; read line < "$2"; fi'
+    directory = submit(daemon, "old", f"{waits}; {PRINT}", home / "out", *gate.paths, jobs=30)
+    gate.next_started()  # the others are behind it: most are left when it is paused
+    pause_all(daemon, "old", gate.release)
     back_up(directory, home / "backup.db")
     known = daemon.client.status("old").workflow.states.get("completed", 0)
     daemon.client.resume("old")
@@ -106,7 +110,7 @@ def test_a_rescan_that_is_killed_is_completed_by_another(daemon: Penstockd, home
         eventually(lambda: query(directory, adopted) != [(0,)], "the first jobs are adopted")
         daemon.kill()
         process.communicate()
-        assert process.returncode == 3
+        assert process.returncode in (0, 3)  # 0 where this process was held up, and it was quicker
     assert (
         query(directory, "SELECT count(*) FROM job WHERE state = 'completed' AND attempts = 3")[0]
         == query(directory, adopted)[0]
@@ -125,6 +129,7 @@ def test_an_attempt_that_lives_is_never_touched(daemon: Penstockd, gate: Gate) -
     script = f'echo "energy -1.5"; {gate.script}'
     directory = submit(daemon, "alive", script, *gate.paths, jobs=2, slots=1)
     gate.next_started()
+    eventually(lambda: daemon.client.status("alive").workflow.states.get("running") == 1, "it is known to run")
     reply = daemon.client.rescan("alive")
     assert (reply.changed, reply.left["active"]) == (0, reply.left["active"])
     assert daemon.client.status("alive").workflow.states["running"] == 1
