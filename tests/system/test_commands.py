@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,13 @@ def test_walltime(daemon: Penstockd, gate: Gate) -> None:
     assert "It ran out of walltime." in daemon.ctl("why", "late", 1).stdout
 
 
-def test_what_a_job_finds_in_its_environment(daemon: Penstockd) -> None:
-    script = "env; pwd; exec $0 -m penstock.ctl.main status --json"
-    directory = daemon.submit_command("inside", script, sys.executable, resources={"cores": 1, "memory": "1MB"})
+def test_what_a_job_finds_in_its_environment(daemon: Penstockd, gate: Gate) -> None:
+    script = f'env; pwd; {gate.script}; exec "$2" -m penstock.ctl.main status --json'
+    resources = {"cores": 1, "memory": "1MB"}
+    directory = daemon.submit_command("inside", script, *gate.paths, sys.executable, resources=resources)
+    gate.next_started()
+    eventually(lambda: statuses(daemon, "inside") == {"running": 1}, "the job is known to run")
+    gate.release()
     assert daemon.wait("inside").workflow.statuses == {"completed": 1}
     attempt = directory / "jobs/0000/1/1"
     lines = (attempt / "stdout").read_text().splitlines()
@@ -223,10 +228,18 @@ def test_exit_codes_of_submit_wait(script: str, code: int, daemon: Penstockd) ->
     assert re.search("one failed: 1 jobs? failed, 1 of 1" if code else "one completed, 1 of 1", ran.stdout)
 
 
+def read_until_it_waits(process: subprocess.Popen[str]) -> None:
+    """Returns once `submit --wait` follows its workflow, which it tells of in its second line."""
+    assert process.stdout is not None
+    told = [process.stdout.readline() for _ in range(2)]
+    assert [line.split()[0] for line in told if line] == ["accepted", "one"], told
+
+
 def test_interrupting_a_wait_leaves_the_workflow_running(daemon: Penstockd, gate: Gate) -> None:
     daemon.write_table("one.csv", [("h", "H 0 0 0")])
     (daemon.work / "one.toml").write_text(command_spec("one", gate.script, *gate.paths))
     with daemon.ctl_process("submit", "one.toml", "--wait") as waiting:
+        read_until_it_waits(waiting)
         gate.next_started()
         waiting.send_signal(signal.SIGINT)
         _, err = waiting.communicate(timeout=LIMIT_S)
@@ -241,6 +254,7 @@ def test_a_wait_survives_a_restart_of_the_daemon(daemon: Penstockd, gate: Gate) 
     daemon.write_table("one.csv", [("h", "H 0 0 0")])
     (daemon.work / "one.toml").write_text(command_spec("one", gate.script, *gate.paths))
     with daemon.ctl_process("submit", "one.toml", "--wait") as waiting:
+        read_until_it_waits(waiting)
         gate.next_started()
         daemon.kill()
         gate.release()
