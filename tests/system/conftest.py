@@ -121,7 +121,8 @@ class Penstockd:
 
     def logged(self, event: str) -> int:
         """How many lines the log has about `event`."""
-        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
+        whole = self.log.read_text().rpartition("\n")[0]  # a thread is writing it
+        lines = (json.loads(line) for line in whole.splitlines() if line.startswith("{"))
         return sum(line["event"] == event for line in lines)
 
     # ---- talking to it ----

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.store.imports.older import make_campaign
 from tests.store.test_journal import journal_mode
-from tests.system.conftest import Penstockd
+from tests.system.conftest import Penstockd, eventually
 
 from penstock.domain.context import read_context
 from penstock.files.kinds import file_system_of
@@ -61,7 +61,7 @@ def test_databases_of_a_far_work_directory_are_in_the_state_directory(stopped_da
     assert contexts["one"].database == contexts["two"].database != contexts["alone"].database
     assert not list(far.glob(".penstock/**/workflow.db*"))
     assert f"database {contexts['alone'].database} ({far}" in status(daemon, "alone")
-    assert daemon.logged("database not as usual") == 3
+    eventually(lambda: daemon.logged("database not as usual") == 3, "the log says so")
     daemon.kill()
     daemon.start()
     assert daemon.client.jobs("alone").total == 1
