@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.services.daemons import free_ports
 
 from penstock.actors.archive_tasks import ReadArchiveHead, UploadArchive, VerifyArchive
 from penstock.domain.errors import SpecError, StoreError
@@ -38,8 +38,7 @@ def s3() -> Iterator[str]:
     """A bucket in an S3 server on this machine."""
     pytest.importorskip("moto")
     pytest.importorskip("s3fs")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
