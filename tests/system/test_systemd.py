@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.services.daemons import free_ports
 from tests.system.conftest import DAEMON, LIMIT_S, Gate, Penstockd, eventually
 
 from penstock.actors.local_cluster import LocalCluster
@@ -214,7 +215,7 @@ def test_the_first_call_starts_it_on_the_socket_that_is_handed_over(
     eventually(path.exists, "it listens")
     inode = path.stat().st_ino
     assert daemon.client.ping().pid == daemon.pid  # it waited in the socket until there was a daemon
-    assert daemon.logged("penstockd is up") == 1
+    eventually(lambda: daemon.logged("penstockd is up") == 1, "its log says so")
     daemon.client.close()
     assert daemon.stop() == 0
     assert path.stat().st_ino == inode  # the service manager's, not the daemon's
@@ -228,15 +229,14 @@ def test_a_socket_elsewhere_is_used_and_complained_of(systemd_tools: None, stopp
         daemon.process = subprocess.Popen(argv, env=daemon.environment, stderr=log, cwd=daemon.home)
     eventually(path.exists, "it listens")
     assert daemon.ctl("--socket", path, "ping").returncode == 0
-    assert daemon.logged("clients look elsewhere") == 1
+    eventually(lambda: daemon.logged("clients look elsewhere") == 1, "its log says so")
     assert not (daemon.state / "penstockd.sock").exists()
 
 
 def test_a_socket_of_another_kind_is_refused(systemd_tools: None, stopped_daemon: Penstockd) -> None:
     daemon = stopped_daemon
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
+    [port] = free_ports(1)
+    address = ("127.0.0.1", port)
     argv = ["systemd-socket-activate", f"--listen={address[0]}:{address[1]}", *_passed(daemon.environment)]
     with daemon.log.open("ab") as log:
         argv += [sys.executable, "-c", DAEMON]
