@@ -169,14 +169,17 @@ def test_it_comes_to_the_same_whatever_stops_it(argon_daemon: Penstockd) -> None
 
 
 def steps_in(seconds: float) -> int:
-    """How many steps take about so long on this machine."""
+    """How many steps take at least about so long on this machine: of three runs, the one that nothing held up tells."""
     atoms = liquid()
     atoms.calc = argon.Argon()
     thermalize_momenta(atoms, 130.0)
     dynamics = Bussi(atoms, 10 * units.fs, 130.0, 100 * units.fs)
-    began = time.perf_counter()
-    dynamics.run(200)
-    return max(1500, round(seconds / (time.perf_counter() - began) * 200 / 50) * 50)
+    took_s = []
+    for _ in range(3):
+        began = time.perf_counter()
+        dynamics.run(200)
+        took_s.append(time.perf_counter() - began)
+    return max(1500, round(seconds / min(took_s) * 200 / 50) * 50)
 
 
 def wait_for_progress(directory: Path, step: str) -> None:

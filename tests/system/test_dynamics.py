@@ -37,7 +37,7 @@ def attempts(directory: Path) -> list[tuple[Any, ...]]:
 
 
 def test_a_run_longer_than_its_walltime_is_one_trajectory(daemon: Penstockd, tmp_path: Path) -> None:
-    steps = steps_of(2.5, tmp_path / "pace")
+    steps = steps_of(2.5, tmp_path)
     directory = submit(daemon, "long", steps, "1s")  # where that is not even enough to begin, it gets more
     assert daemon.wait("long").workflow.statuses == {"completed": 1}
     *stopped, last = attempts(directory)
@@ -54,25 +54,29 @@ def test_a_run_longer_than_its_walltime_is_one_trajectory(daemon: Penstockd, tmp
 
 
 def test_a_killed_runner_costs_no_step_that_was_saved(daemon: Penstockd, tmp_path: Path) -> None:
-    directory = submit(daemon, "killed", 1500, "1h")
+    steps = steps_of(4.0, tmp_path)  # so that it is not through when it is killed
+    directory = submit(daemon, "killed", steps, "1h")
     eventually(lambda: made_progress(directory / "jobs/0000/1/1"), "it has come on")
     os.kill(runner_of(daemon), signal.SIGKILL)
     assert daemon.wait("killed").workflow.statuses == {"completed": 1}
     found = attempts(directory)
     assert [failure for _, _, failure in found] == ["runner_lost", None]
     assert query(directory, "SELECT blamed, blameless FROM job") == [(0, 0)]
-    whole = Chain(tmp_path / "whole", bulk("Cu", cubic=True), **TABLE, steps=1500)
+    whole = Chain(tmp_path / "whole", bulk("Cu", cubic=True), **TABLE, steps=steps)
     whole.attempt()
     assert np.array_equal(np.load(directory / found[-1][0] / "positions.npy"), whole.array("positions"))
     assert "it costs no attempt" in daemon.ctl("why", "killed", "1").stdout
 
 
-def steps_of(seconds: float, directory: Path) -> int:
-    """How many steps take about so long on this machine."""
-    chain = Chain(directory, bulk("Cu", cubic=True), **TABLE, steps=500)
-    began = time.perf_counter()
-    chain.attempt()
-    return max(1000, round(seconds / (time.perf_counter() - began) * 10) * 50)
+def steps_of(seconds: float, folder: Path) -> int:
+    """How many steps take at least about so long on this machine: of three runs, the one that nothing held up tells."""
+    took_s = []
+    for number in range(3):
+        chain = Chain(folder / f"pace-{number}", bulk("Cu", cubic=True), **TABLE, steps=500)
+        began = time.perf_counter()
+        chain.attempt()
+        took_s.append(time.perf_counter() - began)
+    return max(1000, round(seconds / min(took_s) * 10) * 50)
 
 
 def made_progress(attempt: Path) -> bool:
