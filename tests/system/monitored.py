@@ -102,11 +102,12 @@ class Monitored:
             self.submit(name, "sleep 3", "local", 1, slots=1, isolation="shared")
         self.submit_orca("orca")
         damaged = self.submit("damaged", "sleep 1", "local", 4, slots=1)
+        eventually(lambda: self._open("damaged").get("running"), "it works")
+        (damaged / "workflow.db").unlink()
         self.submit("held", "sleep 1", NAME, 10, slots=1)
         eventually(lambda: self._open("held").get("ready"), "its jobs are there")
         self.daemon.client.pause("held", Selection(statuses=("ready",)))
         gate.next_started()
-        (damaged / "workflow.db").unlink()
 
     def settle(self) -> None:
         """Wait until all of that has ended but for the job at the gate."""
