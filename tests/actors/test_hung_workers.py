@@ -42,6 +42,11 @@ async def until(predicate: Callable[[], bool]) -> None:
             await anyio.sleep(0.01)
 
 
+def state_of(pid: int) -> str | None:
+    stat = read_stat(pid)
+    return None if stat is None else stat[STAT_FIELDS["state"]]
+
+
 def reading(directory: Path) -> ReadChunk:
     return ReadChunk(SOURCE, str(directory / "water.xyz"), "", 10)
 
@@ -153,14 +158,12 @@ async def test_a_worker_that_cannot_be_killed_holds_up_nobody(
             group.start_soon(pool.run, reading(front))
             await until(lambda: pool.hung == 1)
             group.cancel_scope.cancel()
-        stat = read_stat(pid)
-        assert stat is not None
-        assert stat[STAT_FIELDS["state"]] == "D"
+        await until(lambda: state_of(pid) == "D")  # once it has heard that it is killed
         async with anyio.create_task_group() as group:
             group.start_soon(pool.run, reading(front))
             await pool.run(reading(here))
             assert (pool.busy, pool.hung, pool.waiting) == (0, 1, 1)
             real_file_server.thaw()
-        assert read_stat(pid) is None
+        assert state_of(pid) is None
     finally:
         real_file_server.thaw()

@@ -48,7 +48,7 @@ def test_others_go_on_and_the_daemon_can_be_stopped(daemon: Penstockd, real_file
             assert daemon.wait("here").workflow.state == "completed"
             workers = children(daemon.pid)
             assert daemon.stop() == 0
-            assert any(cannot_be_killed(pid) for pid in workers)
+            eventually(lambda: any(cannot_be_killed(pid) for pid in workers), "one has been killed, and is there still")
     finally:
         real_file_server.thaw()
     assert daemon.logged(DOES_NOT_ANSWER) == 1
