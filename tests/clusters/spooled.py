@@ -19,8 +19,8 @@ from penstock.domain.process_id import ProcessId
 from penstock.domain.resources import Resources
 from penstock.domain.submission import AttemptSeen, Entry, Manifest, Submission
 
-GRACE_S = 0.4
-"""Between TERM and KILL; the runner's own is too long to wait for."""
+GRACE_S = 2.0
+"""Between TERM and KILL, enough for a shell's last words; the runner's own is too long to wait for."""
 _RUNNER = f"import penstock.clusters.runner as runner; runner.KILL_GRACE_S = {GRACE_S}; runner.main()"
 SLEEP = ["sleep", "1000"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; (trap '' TERM; sleep 1000) & wait; sleep 1000"]

@@ -134,10 +134,11 @@ async def test_who_asks_is_told_that_a_file_system_does_not_answer(
             for _ in range(5):
                 assert await threads._answers(str(file))
             answers.set()
-        monkeypatch.setattr(threads, "_ANSWERS_S", 0.2)
         real_file_server.freeze()
-        with pytest.raises(SilentError, match=f"file system of {file} does not answer"):
-            await ask_in_thread(file, file.read_text)
+        with monkeypatch.context() as patch:
+            patch.setattr(threads, "_ANSWERS_S", 0.2)
+            with pytest.raises(SilentError, match=f"file system of {file} does not answer"):
+                await ask_in_thread(file, file.read_text)
         real_file_server.thaw()
         assert await ask_in_thread(file, file.read_text) == "it"
         with pytest.raises(FileNotFoundError):

@@ -222,7 +222,7 @@ def test_a_file_that_vanishes_is_told_and_made_anew(table: LockTable) -> None:
 def test_a_held_lock_is_renewed_and_says_when_it_is_lost(tmp_path: Path) -> None:
     table = LockTable(tmp_path / "locks.db")
     with contextlib.closing(table):
-        with hold(table, "laser", "a", lease_s=0.3) as held:
+        with hold(table, "laser", "a", lease_s=3.0) as held:  # renewed each second: a disk may take a while for it
             began = held.lease.expires_at
             until(lambda: held.lease.expires_at != began)
             held.check()

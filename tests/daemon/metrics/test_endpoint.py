@@ -137,9 +137,10 @@ def test_a_token_is_asked_for_before_anything_is_told() -> None:
     ],
 )
 def test_what_is_no_request_harms_nobody(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints._Handler, "timeout", 0.2)
     with serve() as served:
-        served.raw(data)
+        with monkeypatch.context() as patch:
+            patch.setattr(endpoints._Handler, "timeout", 0.2)
+            served.raw(data)
         assert served.ask().status == 200
 
 
@@ -168,6 +169,7 @@ def test_a_client_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> N
             if ended:
                 break
         assert ended
+        monkeypatch.undo()
         assert served.ask().status == 200
 
 
