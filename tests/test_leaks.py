@@ -38,6 +38,7 @@ def test_child():
 
 def test_zombie():
     kept.append(subprocess.Popen(["true"]))
+    os.waitid(os.P_PID, kept[-1].pid, os.WEXITED | os.WNOWAIT)
 
 def test_detached():
     subprocess.run([sys.executable, "-c", DETACH], check=True)
@@ -71,7 +72,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("leaky")
     conftest = Path(__file__).with_name("conftest.py").read_text(encoding="utf-8")
     assert "GRACE_S = 5.0\n" in conftest
-    (folder / "conftest.py").write_text(conftest.replace("GRACE_S = 5.0\n", "GRACE_S = 0.2\n"), encoding="utf-8")
+    (folder / "conftest.py").write_text(conftest.replace("GRACE_S = 5.0\n", "GRACE_S = 1.0\n"), encoding="utf-8")
     (folder / "test_leaky.py").write_text(LEAKY, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nanyio_mode = auto\nfilterwarnings = error\n", encoding="utf-8")
     argv = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "test_leaky.py"]

@@ -64,11 +64,12 @@ async def test_it_opens_when_used_and_closes_when_told(database: Database) -> No
 
 async def test_it_closes_for_a_caller_that_is_cancelled_too(database: Database) -> None:
     await insert(database, 1)
-    before = threading.active_count()
+    [thread] = [one for one in threading.enumerate() if "_connection_worker_thread" in one.name]
     with anyio.CancelScope() as scope:
         scope.cancel()
         await database.close()
-    assert threading.active_count() == before - 1  # its thread has ended, and with it the connection
+    thread.join(10.0)
+    assert not thread.is_alive()  # and with it the connection has ended
     assert await numbers(database) == [1]
 
 
