@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.services.daemons import free_ports
 from tests.system.conftest import Gate, Penstockd, eventually
 
 PAUSED = 20
@@ -28,17 +29,13 @@ def open_databases(daemon: Penstockd) -> int:
     return found
 
 
-def test_workflows_at_rest_hold_no_threads_and_no_databases(daemon: Penstockd) -> None:
+def test_workflows_at_rest_hold_no_threads_and_no_databases(daemon: Penstockd, gate: Gate) -> None:
     for number in range(PAUSED):
-        id = f"rest-{number}"
-        daemon.write_table(f"{id}.csv", [("h", "H 0 0 0")])
-        spec = f"""id = "{id}"\nrecipe = "campaign"\n[structures]\nsource = "{id}.csv"\ngeometry_column = "geometry"
-[engine]\nname = "command"\ncommand = "true"\n[resources]\ncores = 1\n"""
-        daemon.submit(spec)
-        daemon.client.pause(id)
+        daemon.submit_command(f"rest-{number}", gate.script, *gate.paths)
+        daemon.client.pause(f"rest-{number}")
     daemon.stop()
     daemon.start()
-    assert {info.state for info in daemon.client.list_workflows().workflows} <= {"paused", "completed"}
+    assert {info.state for info in daemon.client.list_workflows().workflows} == {"paused"}
     eventually(lambda: open_databases(daemon) == 0, "the databases are closed")
     eventually(lambda: len(threads(daemon)) < PAUSED, "their threads have ended")
     assert len(daemon.client.list_workflows().workflows) == PAUSED
@@ -46,8 +43,7 @@ def test_workflows_at_rest_hold_no_threads_and_no_databases(daemon: Penstockd) -
 
 def test_metrics(stopped_daemon: Penstockd, gate: Gate) -> None:
     daemon = stopped_daemon
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     daemon.config.write_text(f'[daemon]\nmetrics = "127.0.0.1:{port}"\n[clusters.local]\ncores = 3\n')
     daemon.start()
     daemon.submit_command("counted", gate.script, *gate.paths, jobs=4)
@@ -80,8 +76,7 @@ def test_metrics(stopped_daemon: Penstockd, gate: Gate) -> None:
 
 def test_what_ended_is_counted_in_the_metrics(stopped_daemon: Penstockd) -> None:
     daemon = stopped_daemon
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     daemon.config.write_text(f'[daemon]\nmetrics = "127.0.0.1:{port}"\n')
     daemon.start()
     daemon.submit_command("counted", "true", jobs=4)
