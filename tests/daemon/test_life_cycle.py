@@ -20,6 +20,7 @@ from penstock.actors.archive_tasks import WriteArchive
 from penstock.actors.board import Board
 from penstock.actors.task import Task
 from penstock.control import messages as m
+from penstock.daemon import retention as retentions
 from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.retention import EVERY_S, Retention
 from penstock.daemon.workflows import Workflows
@@ -30,6 +31,7 @@ from penstock.domain.locks import Wish
 from penstock.domain.resources import Resources
 from penstock.domain.submission import Submission
 from penstock.domain.views import Selection, WorkflowInfo
+from penstock.files.threads import ask_in_thread
 from penstock.store import export, queries
 from penstock.store.archive_reader import Nobody, read_archive
 from penstock.store.catalogue import Catalogue
@@ -420,6 +422,32 @@ def test_what_was_said_of_a_job_since_its_archive_is_archived_before_it_is_remov
             alter(pattern.context.database, word.format("job_set"))
             assert [due.action for due in await retention.due()] == ["archive", "delete"]
 
+    anyio.run(due)
+
+
+def test_a_review_of_many_workflows_takes_one_thread_and_passes_over_what_cannot_be_read(
+    pattern: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(pattern)
+    table = 'json(\'{"archive_after": "2d"}\')'
+    for workflow_id in ("w", "other"):
+        spec = f"UPDATE workflow SET spec = json_set(spec, '$.retention', {table}) WHERE workflow_id = '{workflow_id}'"
+        alter(plan_context(pattern.mode, str(pattern.work), workflow_id).database, spec)
+    asked: list[Any] = []
+
+    async def counted(path: Any, function: Any, *arguments: Any) -> Any:
+        asked.append(path)
+        return await ask_in_thread(path, function, *arguments)
+
+    async def due() -> None:
+        async with pattern.life() as (life_cycle, workflows, catalogue):
+            retention = Retention(life_cycle, workflows._board, catalogue, Inline(), life_cycle._clock)
+            assert {due.id for due in await retention.due()} == {"w", "other"}
+            assert len(asked) == 1
+            alter(pattern.context.database, "DELETE FROM workflow WHERE workflow_id = 'w'")
+            assert {due.id for due in await retention.due()} == {"other"}
+
+    monkeypatch.setattr(retentions, "ask_in_thread", counted)
     anyio.run(due)
 
 

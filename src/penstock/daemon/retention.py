@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, get_args
 
@@ -86,17 +87,20 @@ class Retention:
             and not _has_actions(info)
             and where in (None, where_is(info.directory))
         ]
-        ends: list[Ended | None] = [None] * len(infos)
+        places: dict[str, list[WorkflowInfo]] = {}
+        for info in infos:
+            places.setdefault(where_is(info.database), []).append(info)
+        ends: dict[str, Ended] = {}
 
-        async def look(number: int, info: WorkflowInfo) -> None:
-            with contextlib.suppress(PenstockError, OSError):  # that is its own trouble
-                ends[number] = await ask_in_thread(info.database, _end_of, info, archives.get(info.id, []))
+        async def look(there: list[WorkflowInfo]) -> None:
+            with contextlib.suppress(SilentError):  # that is its own trouble
+                ends.update(await ask_in_thread(there[0].database, _ends_of, there, archives))
 
         with self._clock.busy():
             async with anyio.create_task_group() as tasks:
-                for number, info in enumerate(infos):
-                    tasks.start_soon(look, number, info)
-        return decide([end for end in ends if end is not None])
+                for there in places.values():
+                    tasks.start_soon(look, there)
+        return decide([ends[info.id] for info in infos if info.id in ends])
 
     async def apply(self) -> list[Due]:
         """Does what is due now; each workflow's trouble is its own, and each file system's."""
@@ -153,6 +157,15 @@ class Retention:
                 await self._workers.run(VerifyArchive(archive.location, archive.sha256))
                 return True
         return False
+
+
+def _ends_of(infos: list[WorkflowInfo], archives: Mapping[str, list[ArchiveInfo]]) -> dict[str, Ended]:
+    """By workflow, one after another: threads for each would stay, for nothing. What cannot be read is left out."""
+    ends: dict[str, Ended] = {}
+    for info in infos:
+        with contextlib.suppress(PenstockError, OSError):
+            ends[info.id] = _end_of(info, archives.get(info.id, []))
+    return ends
 
 
 def _end_of(info: WorkflowInfo, archives: list[ArchiveInfo]) -> Ended:
