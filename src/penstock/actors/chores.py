@@ -31,9 +31,10 @@ class Chores:
         try:
             await chore()
         except (OSError, TimeoutError) as error:
+            if (kind, subject) not in self._put_off:  # it is tried many times a second
+                self._log.warning("put off", chore=kind, subject=subject, error=str(error))
             self._put_off[kind, subject] = chore
             self._last = f"cannot {kind} {subject}, trying again: {error}"
-            self._log.warning("put off", chore=kind, subject=subject, error=str(error))
         else:
             self.drop(kind, subject)
 
