@@ -9,6 +9,7 @@ import anyio
 import pytest
 from tests.services.file_server import RealFileServer
 
+from penstock.domain.silence import is_silent
 from penstock.files import threads
 from penstock.files.kinds import Mount
 from penstock.files.threads import (
@@ -136,8 +137,9 @@ async def test_who_asks_is_told_that_a_file_system_does_not_answer(
             answers.set()
         monkeypatch.setattr(threads, "_ANSWERS_S", 0.2)
         real_file_server.freeze()
-        with pytest.raises(SilentError, match=f"file system of {file} does not answer"):
+        with pytest.raises(SilentError, match=f"file system of {file} does not answer") as silence:
             await ask_in_thread(file, file.read_text)
+        assert is_silent(str(silence.value))  # so that who reads it as a workflow's reason knows it
         real_file_server.thaw()
         assert await ask_in_thread(file, file.read_text) == "it"
         with pytest.raises(FileNotFoundError):
