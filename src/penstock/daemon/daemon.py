@@ -264,22 +264,23 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP.
 
-        The log's level, format and size in memory, the clusters' limits, the counts of resources, what metrics show and
-        their token, and the slots of workflows that took theirs from the configuration.
+        The log's level, format and size in memory, the time for a drain, the clusters' limits, the counts of resources,
+        what metrics show and their token, the settings of workflows to come, and the slots of those that took theirs
+        from the configuration. The log names what changed and needs a restart.
         """
         path = self._config_path or find_config(os.environ)
         try:
-            config, warnings = merge_reload(self._config, load_config(path))
+            config, waiting = merge_reload(self._config, load_config(path))
             token = config.metrics_token()
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
         self._config = config
-        for warning in warnings:
-            self._log.warning(warning)
         self._logs.set_level(config.daemon.log_level)
         self._logs.set_format(config.daemon.log_format)
         self._logs.ring.resize(config.daemon.log_keep)
+        if waiting:
+            self._log.warning("these changes wait for a restart", keys=waiting)
         self._metrics.workflows_most = config.daemon.metrics_workflows
         if self._endpoint is not None:
             self._endpoint.token = token
