@@ -62,6 +62,7 @@ def test_the_example_as_it_stands_changes_nothing() -> None:
         ("[daemon]\nworkers = 0\n", 2, "daemon.workers", "must be between 1 and 256, not 0"),
         ("[daemon]\ndrain_s = -1\n", 2, "daemon.drain_s", "cannot be negative"),
         ("[daemon]\nmetrics = '9464'\n", 2, "daemon.metrics", "is not an address"),
+        ("[daemon]\nmetrics = 9464\n", 2, "daemon.metrics", 'got `int`; write it like "127.0.0.1:9464"'),
         ("[daemon]\nmetrics = 'here:http'\n", 2, "daemon.metrics", "is not an address"),
         (
             "[clusters.big]\nkind = 'cray'\n",

@@ -150,16 +150,21 @@ def parse_config(text: str, file: str) -> Config:
         settings.check_layer(settings.Layer(file, config.workflow))
     except msgspec.ValidationError as error:
         message, key = readable_error(str(error))
-        table, _, name = key.partition(".")
-        wanted = get_type_hints(DaemonTable).get(name) if table == "daemon" else None
-        if get_origin(wanted) is Literal:
-            message += f"; one of {', '.join(get_args(wanted))}"
-        raise SpecError(message, file=file, line=locate_key(text, key), key=key or None) from error
+        raise SpecError(message + _hint(key), file=file, line=locate_key(text, key), key=key or None) from error
     except SpecError as error:
         key = error.key or ""
         line = error.line or locate_key(text, key) or locate_key(text, f"workflow.{key}")
         raise SpecError(error.message, file=file, line=line, key=key or None) from error
     return _with_local(config)
+
+
+def _hint(key: str) -> str:
+    """What could stand at `key` instead of a value of the wrong type, where that is worth telling."""
+    if key == "daemon.metrics":
+        return '; write it like "127.0.0.1:9464", "[::1]:9464" or "unix:/path"'
+    table, _, name = key.partition(".")
+    wanted = get_type_hints(DaemonTable).get(name) if table == "daemon" else None
+    return f"; one of {', '.join(get_args(wanted))}" if get_origin(wanted) is Literal else ""
 
 
 def _refuse_unknown(tables: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -35,6 +36,7 @@ from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
 from penstock.daemon.log_place import leave_log_place
 from penstock.daemon.logs import Logs
+from penstock.daemon.metrics.address import MetricsAddress
 from penstock.daemon.metrics.endpoint import Endpoint
 from penstock.daemon.metrics.registry import Metrics
 from penstock.daemon.metrics.sources import Sources
@@ -207,8 +209,7 @@ class Daemon:
         try:
             self._endpoint = Endpoint(address, self._metrics.render, token)
         except OSError as error:
-            message = f"metrics cannot be served on {address}: {error.strerror}; choose another address"
-            raise SpecError(message, file=self._config.file, key="daemon.metrics") from error
+            raise SpecError(unserved(address, error), file=self._config.file, key="daemon.metrics") from error
         except SpecError as error:
             raise SpecError(error.message, file=self._config.file, key="daemon.metrics") from error
         stack.callback(self._endpoint.close)
@@ -342,6 +343,14 @@ class Daemon:
             before = self._clock.monotonic()
             await self._clock.sleep(_LAG_EVERY_S)
             self._metrics.observe_lag(self._clock.monotonic() - before - _LAG_EVERY_S)
+
+
+def unserved(address: MetricsAddress, error: OSError) -> str:
+    """What is said where metrics cannot be served on an address."""
+    message = f"metrics cannot be served on {address}: {error.strerror}; choose another address"
+    if error.errno == errno.EADDRINUSE and address.port:
+        message += f", or see who has this one: ss -ltnp 'sport = :{address.port}'"
+    return message
 
 
 def run_daemon(
