@@ -29,10 +29,17 @@ def test_json_is_what_the_journal_has(daemon: ScriptedDaemon, run: Callable[...,
     assert gap == {"dropped": 3}
 
 
-@pytest.mark.parametrize("wrong", [["--job", "3"], ["--level", "loud"], ["--since", "yesteryear"], ["-n", "-1"]])
+@pytest.mark.parametrize(
+    "wrong", [["--job", "3"], ["--level", "loud"], ["--since", "yesteryear"], ["-n", "-1"], ["-n", "0"]]
+)
 def test_wrong_use_is_told(wrong: list[str], daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
     assert run("log", *wrong).code == 2
     assert daemon.script.seen == []
+
+
+def test_who_follows_may_leave_out_what_was(daemon: ScriptedDaemon, run: Callable[..., Any]) -> None:
+    assert run("log", "-n", "0", "-f").code == 0
+    assert [request.lines for request in daemon.script.seen if isinstance(request, messages.ReadLog)] == [0]
 
 
 def test_moments() -> None:

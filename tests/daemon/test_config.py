@@ -62,6 +62,7 @@ def test_the_example_as_it_stands_changes_nothing() -> None:
         ("[daemon]\nworkers = 0\n", 2, "daemon.workers", "must be between 1 and 256, not 0"),
         ("[daemon]\ndrain_s = -1\n", 2, "daemon.drain_s", "cannot be negative"),
         ("[daemon]\nmetrics = '9464'\n", 2, "daemon.metrics", "is not an address"),
+        ("[daemon]\nmetrics = 9464\n", 2, "daemon.metrics", 'got `int`; write it like "127.0.0.1:9464"'),
         ("[daemon]\nmetrics = 'here:http'\n", 2, "daemon.metrics", "is not an address"),
         (
             "[clusters.big]\nkind = 'cray'\n",
@@ -113,17 +114,31 @@ def test_a_reload_takes_what_may_change_and_tells_of_the_rest() -> None:
         "[clusters.big]\nkind = 'slurm'\nhost = 'b'\nspool = '/t'\nlisting = '2s'\njobs_max = 9\n[clusters.new]\n"
         "[daemon]\nlog_level = 'debug'\n[clusters.local]\nkind = 'flux'\n"
     )
-    merged, warnings = merge_reload(before, parse_config(text, "c.toml"))
+    merged, waiting = merge_reload(before, parse_config(text, "c.toml"))
     big = msgspec.structs.replace(before.clusters["big"], listing="2s", jobs_max=9)
     assert merged.clusters == {"local": LocalTable(), "big": big}
     assert merged.daemon.log_level == "debug"
-    assert warnings == [
-        "clusters come and go with a restart only; known: big, local",
-        "clusters.local.kind changes with a restart only: it stays local",
-        "clusters.big.host changes with a restart only",
-        "clusters.big.spool changes with a restart only",
-    ]
+    assert waiting == ["clusters.new", "clusters.local.kind", "clusters.big.host", "clusters.big.spool"]
     assert merge_reload(before, before) == (before, [])
+
+
+def test_what_waits_for_a_restart_is_named_at_every_reload() -> None:
+    before = parse_config("", "c.toml")
+    text = "[daemon]\nworkers = 5\ngroup = 'g'\ndrain_s = 3\nlog_keep = 7\nnetwork_file_systems = ['x']\n"
+    after = parse_config(text, "c.toml")
+    for _ in range(2):
+        merged, waiting = merge_reload(before, after)
+        assert waiting == ["daemon.group", "daemon.workers", "daemon.network_file_systems"]
+        before = merged
+    assert (merged.daemon.workers, merged.daemon.group) == (2, "")
+    assert (merged.daemon.drain_s, merged.daemon.log_keep) == (3, 7)
+
+
+def test_a_cluster_that_is_gone_from_the_file_stays_until_a_restart() -> None:
+    before = parse_config("[clusters.big]\nkind = 'slurm'\n", "c.toml")
+    merged, waiting = merge_reload(before, parse_config("", "c.toml"))
+    assert waiting == ["clusters.big"]
+    assert merged.clusters == before.clusters
 
 
 @pytest.mark.parametrize(
@@ -174,8 +189,8 @@ def test_the_metrics_address(address: str, expected: Any) -> None:
 def test_metrics_move_with_a_restart_only() -> None:
     before = parse_config("[daemon]\nmetrics = '127.0.0.1:1'\n", "c")
     after = parse_config("[daemon]\nmetrics = '127.0.0.1:2'\nmetrics_workflows = 5\n", "c")
-    config, warnings = merge_reload(before, after)
-    assert warnings == ["metrics are served elsewhere with a restart only"]
+    config, waiting = merge_reload(before, after)
+    assert waiting == ["daemon.metrics"]
     assert config.daemon.metrics_workflows == 5
     assert config.daemon.metrics == "127.0.0.1:1"
     assert merge_reload(before, before)[1] == []
@@ -185,7 +200,9 @@ def test_metrics_move_with_a_restart_only() -> None:
 def test_an_open_address_keeps_its_token_until_it_is_given_up(after: str) -> None:
     """The new address needs none, and is not served yet."""
     before = parse_config("[daemon]\nmetrics = '0.0.0.0:1'\nmetrics_token_file = '/t'\n", "c")
-    assert merge_reload(before, parse_config(after, "c"))[0].daemon.metrics_token_file == "/t"
+    config, waiting = merge_reload(before, parse_config(after, "c"))
+    assert config.daemon.metrics_token_file == "/t"
+    assert waiting == ["daemon.metrics", "daemon.metrics_token_file"]
 
 
 def test_the_trusted_group() -> None:

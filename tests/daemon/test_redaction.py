@@ -151,6 +151,50 @@ def test_what_is_innocent_stays_as_it_is() -> None:
     assert Redactor().fields({"job": 3, "password": "", "token": None}) == {"job": 3, "password": "", "token": None}
 
 
+def test_a_key_that_names_a_file_hides_neither_its_path_nor_what_is_said_of_it() -> None:
+    for text in (
+        "daemon.metrics_token_file: the token's file /x is open to others (mode 0644); chmod 600 /x",
+        "METRICS_TOKEN_FILE=/etc/penstock/token",
+        '{"password_file": "/etc/p", "secret_path": "/etc/s"}',
+    ):
+        assert Redactor().text(text) == text
+    fields = {"metrics_token_file": "/etc/penstock/token", "password_path": Path("/etc/p")}
+    assert Redactor().fields(fields) == {"metrics_token_file": "/etc/penstock/token", "password_path": "/etc/p"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token_file: token={}",
+        "token_file=/x token={}",
+        "token_file='/x', 'password': '{}'",
+        "password_path: https://me:{}@host/x",
+        "token_file: Authorization: Basic {}",
+        "token_file: bearer {}",
+        "token_file_text: {}",
+        "token_files={}",
+        "file_token={}",
+        "profile_password: {}",
+        "token.file: {}",
+    ],
+)
+@given(secret=SECRETS)
+def test_a_secret_beside_such_a_key_is_hidden(text: str, secret: str) -> None:
+    secret = secret.replace("/", "-")  # of a URL
+    shown = Redactor().text(text.format(secret))
+    assert shown.count(secret) <= text.count(secret)
+    assert HIDDEN in shown
+
+
+def test_a_field_that_names_a_file_and_holds_more_is_hidden() -> None:
+    assert Redactor().fields({"token_file": {"text": SECRET}, "token_path": [SECRET]}) == {
+        "token_file": HIDDEN,
+        "token_path": HIDDEN,
+    }
+    shown = Redactor({SECRET}).fields({"token_file": SECRET})
+    assert SECRET not in str(shown)
+
+
 def test_where_a_secret_is_kept_is_none() -> None:
     environ = {
         "METRICS_TOKEN_FILE": "/etc/penstock/token",

@@ -10,6 +10,7 @@ from tests.daemon.metrics.scraped import WORKFLOW
 
 from penstock.actors.board import Board
 from penstock.daemon.why import Around, explain, look_around
+from penstock.domain.silence import silent_reason
 from penstock.domain.spec import StructureSource, WorkflowSpec
 from penstock.domain.states import PUBLIC_STATUS, JobState
 from penstock.domain.views import AttemptInfo, ClusterInfo, Doubt, EventInfo, JobInfo
@@ -95,6 +96,11 @@ def test_remedies_and_the_place_in_the_output_are_told() -> None:
     [
         ({"workflow": {"state": "paused"}}, "The workflow is paused.", "go on: penstockctl resume g2"),
         ({"workflow": {"state": "faulted"}}, "The workflow cannot use its database.", None),
+        (
+            {"workflow": {"state": "faulted", "reason": silent_reason("/nfs/lab")}},
+            "The workflow waits for its file system to answer; then it goes on by itself.",
+            "/nfs/lab does not answer",
+        ),
         ({"not_before": NOW + 60}, "It waits for its retry timer until ", None),
         ({"not_before": NOW - 60}, "It waits for a free slot of its workflow.", "9 jobs are on their way"),
         ({}, "It waits for a free slot of its workflow.", "in a budget of 2 slots"),

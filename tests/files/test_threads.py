@@ -9,6 +9,7 @@ import anyio
 import pytest
 from tests.services.file_server import RealFileServer
 
+from penstock.domain.silence import is_silent
 from penstock.files import threads
 from penstock.files.kinds import Mount
 from penstock.files.threads import (
@@ -137,8 +138,9 @@ async def test_who_asks_is_told_that_a_file_system_does_not_answer(
         real_file_server.freeze()
         with monkeypatch.context() as patch:
             patch.setattr(threads, "_ANSWERS_S", 0.2)
-            with pytest.raises(SilentError, match=f"file system of {file} does not answer"):
+            with pytest.raises(SilentError, match=f"file system of {file} does not answer") as silence:
                 await ask_in_thread(file, file.read_text)
+        assert is_silent(str(silence.value))  # so that who reads it as a workflow's reason knows it
         real_file_server.thaw()
         assert await ask_in_thread(file, file.read_text) == "it"
         with pytest.raises(FileNotFoundError):

@@ -73,8 +73,12 @@ def test_sighup_reloads_slots_and_log_level(stopped_daemon: Penstockd, gate: Gat
     assert slots(daemon, "own") == 1
     assert daemon.logged("configuration reloaded") == 0  # the level is that of the new configuration
 
-    reload(daemon, "[clusters.local]\ncores = 8\n[workflow]\nslots = 2\n")
+    assert daemon.logged("these changes wait for a restart") == 0
+
+    reload(daemon, "[daemon]\nworkers = 3\n[clusters.local]\ncores = 8\n[workflow]\nslots = 2\n")
     eventually(lambda: daemon.logged("configuration reloaded") == 1, "the level is lowered again")
+    assert daemon.logged("these changes wait for a restart") == 1
+    assert '"keys":["daemon.workers"]' in daemon.log.read_text()
     eventually(lambda: slots(daemon, "follows") == 2, "the workflow follows again")
     gate.release(4)
     assert daemon.wait("follows").workflow.statuses == {"completed": 4}

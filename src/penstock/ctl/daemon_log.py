@@ -47,7 +47,9 @@ class Since(click.ParamType[float]):
 
 @command("log")
 @click.argument("id", required=False, shell_complete=complete_id)
-@click.option("-n", "--lines", type=Whole(0), default=100, show_default=True, metavar="N", help="The newest N.")
+@click.option(
+    "-n", "--lines", type=Whole(0), default=100, show_default=True, metavar="N", help="The newest N; 0 with -f only."
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on; a restart of the daemon is waited for.")
 @click.option("--level", type=click.Choice(LEVELS), default="debug", help="This and what is graver. [default: all]")
 @click.option("--job", type=Whole(1), metavar="N", help="Of workflow ID.")
@@ -70,6 +72,8 @@ def log(  # noqa: PLR0917 - one for each option
     """
     if job is not None and id is None:
         raise click.UsageError(f'--job needs a workflow\'s ID (inside a job: --job N "${ID_VARIABLE}")')
+    if not lines and not follow:
+        raise click.UsageError("-n 0 shows nothing; say how many lines (-n 20), or -f for those to come")
     request: dict[str, Any] = {"level": level, "job": job, "cluster": cluster, "since": since}
     has_colours = ctl.is_terminal and not os.environ.get("NO_COLOR")
     shown = False

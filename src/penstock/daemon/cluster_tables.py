@@ -285,13 +285,12 @@ def _check_options(table: QueueTable) -> None:
         raise SpecError(error.message.replace("scheduler.", ""), key=word) from error
 
 
-def keep_lasting(name: str, before: ClusterTable, after: ClusterTable) -> tuple[ClusterTable, list[str]]:
-    """`after` with what a running cluster cannot change as it was, and a sentence on each such change."""
+def keep_lasting(before: ClusterTable, after: ClusterTable) -> tuple[ClusterTable, list[str]]:
+    """`after` with what a running cluster cannot change as it was, and the changed keys that this holds for."""
     if before.kind != after.kind:
-        return before, [f"clusters.{name}.kind changes with a restart only: it stays {before.kind}"]
+        return before, ["kind"]
     changed = [key for key in _LASTING if getattr(before, key, None) != getattr(after, key, None)]
-    kept = msgspec.structs.replace(after, **{key: getattr(before, key) for key in changed})
-    return kept, [f"clusters.{name}.{key} changes with a restart only" for key in changed]
+    return msgspec.structs.replace(after, **{key: getattr(before, key) for key in changed}), changed
 
 
 def _listed(value: str | tuple[str, ...], *, split: bool = False) -> tuple[str, ...]:

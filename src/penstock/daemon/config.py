@@ -19,6 +19,10 @@ from penstock.domain.spec import locate_key, parse_toml, readable_error, unknown
 
 _LOG_KEEP_MAX: Final = 1_000_000
 _METRICS_WORKFLOWS_MAX: Final = 10_000
+_RELOADED: Final = frozenset(
+    {"log_level", "log_format", "log_keep", "metrics_token_file", "metrics_workflows", "drain_s"}
+)
+"""Keys of `[daemon]` that a reload takes over."""
 
 
 class DaemonTable(msgspec.Struct, frozen=True):
@@ -146,16 +150,21 @@ def parse_config(text: str, file: str) -> Config:
         settings.check_layer(settings.Layer(file, config.workflow))
     except msgspec.ValidationError as error:
         message, key = readable_error(str(error))
-        table, _, name = key.partition(".")
-        wanted = get_type_hints(DaemonTable).get(name) if table == "daemon" else None
-        if get_origin(wanted) is Literal:
-            message += f"; one of {', '.join(get_args(wanted))}"
-        raise SpecError(message, file=file, line=locate_key(text, key), key=key or None) from error
+        raise SpecError(message + _hint(key), file=file, line=locate_key(text, key), key=key or None) from error
     except SpecError as error:
         key = error.key or ""
         line = error.line or locate_key(text, key) or locate_key(text, f"workflow.{key}")
         raise SpecError(error.message, file=file, line=line, key=key or None) from error
     return _with_local(config)
+
+
+def _hint(key: str) -> str:
+    """What could stand at `key` instead of a value of the wrong type, where that is worth telling."""
+    if key == "daemon.metrics":
+        return '; write it like "127.0.0.1:9464", "[::1]:9464" or "unix:/path"'
+    table, _, name = key.partition(".")
+    wanted = get_type_hints(DaemonTable).get(name) if table == "daemon" else None
+    return f"; one of {', '.join(get_args(wanted))}" if get_origin(wanted) is Literal else ""
 
 
 def _refuse_unknown(tables: dict[str, Any]) -> None:
@@ -211,17 +220,24 @@ def _with_local(config: Config) -> Config:
 
 
 def merge_reload(before: Config, after: Config) -> tuple[Config, list[str]]:
-    """`after` with what lasts of `before` (clusters, where metrics are), and a sentence on each change that waits."""
-    warnings: list[str] = []
-    if after.daemon.metrics != before.daemon.metrics:
-        warnings.append("metrics are served elsewhere with a restart only")
-        # what was checked for one address (who needs no token there) says nothing of the other
-        kept = {name: getattr(before.daemon, name) for name in ("metrics", "metrics_token_file")}
-        after = msgspec.structs.replace(after, daemon=msgspec.structs.replace(after.daemon, **kept))
-    if after.clusters.keys() != before.clusters.keys():
-        warnings.append(f"clusters come and go with a restart only; known: {', '.join(sorted(before.clusters))}")
+    """`after` with what lasts of `before`, and the changed keys that wait for a restart.
+
+    Since they stay as they were, the next reload names them again.
+    """
+    daemon, waiting = _merge_daemon(before.daemon, after.daemon)
+    waiting += [f"clusters.{name}" for name in sorted(before.clusters.keys() ^ after.clusters.keys())]
     clusters: dict[str, ClusterTable] = {}
     for name, table in before.clusters.items():
-        clusters[name], lasting = keep_lasting(name, table, after.clusters.get(name, table))
-        warnings += lasting
-    return msgspec.structs.replace(after, clusters=clusters), warnings
+        clusters[name], lasting = keep_lasting(table, after.clusters.get(name, table))
+        waiting += [f"clusters.{name}.{key}" for key in lasting]
+    return msgspec.structs.replace(after, daemon=daemon, clusters=clusters), waiting
+
+
+def _merge_daemon(before: DaemonTable, after: DaemonTable) -> tuple[DaemonTable, list[str]]:
+    changed = [name for name in DaemonTable.__struct_fields__ if getattr(before, name) != getattr(after, name)]
+    waiting = [name for name in changed if name not in _RELOADED]
+    if "metrics" in waiting and "metrics_token_file" in changed:
+        # what was checked for one address (who needs no token there) says nothing of the other
+        waiting.append("metrics_token_file")
+    kept = {name: getattr(before, name) for name in waiting}
+    return msgspec.structs.replace(after, **kept), [f"daemon.{name}" for name in waiting]

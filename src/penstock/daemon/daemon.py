@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -35,6 +36,7 @@ from penstock.daemon.life_cycle import LifeCycle
 from penstock.daemon.locks import LockDesk
 from penstock.daemon.log_place import leave_log_place
 from penstock.daemon.logs import Logs
+from penstock.daemon.metrics.address import MetricsAddress
 from penstock.daemon.metrics.endpoint import Endpoint
 from penstock.daemon.metrics.registry import Metrics
 from penstock.daemon.metrics.sources import Sources
@@ -207,8 +209,7 @@ class Daemon:
         try:
             self._endpoint = Endpoint(address, self._metrics.render, token)
         except OSError as error:
-            message = f"metrics cannot be served on {address}: {error.strerror}; choose another address"
-            raise SpecError(message, file=self._config.file, key="daemon.metrics") from error
+            raise SpecError(unserved(address, error), file=self._config.file, key="daemon.metrics") from error
         except SpecError as error:
             raise SpecError(error.message, file=self._config.file, key="daemon.metrics") from error
         stack.callback(self._endpoint.close)
@@ -264,22 +265,23 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP.
 
-        The log's level, format and size in memory, the clusters' limits, the counts of resources, what metrics show and
-        their token, and the slots of workflows that took theirs from the configuration.
+        The log's level, format and size in memory, the time for a drain, the clusters' limits, the counts of resources,
+        what metrics show and their token, the settings of workflows to come, and the slots of those that took theirs
+        from the configuration. The log names what changed and needs a restart.
         """
         path = self._config_path or find_config(os.environ)
         try:
-            config, warnings = merge_reload(self._config, load_config(path))
+            config, waiting = merge_reload(self._config, load_config(path))
             token = config.metrics_token()
         except SpecError as error:
             self._log.error("configuration not reloaded, the old one stays", error=str(error))
             return
         self._config = config
-        for warning in warnings:
-            self._log.warning(warning)
         self._logs.set_level(config.daemon.log_level)
         self._logs.set_format(config.daemon.log_format)
         self._logs.ring.resize(config.daemon.log_keep)
+        if waiting:
+            self._log.warning("these changes wait for a restart", keys=waiting)
         self._metrics.workflows_most = config.daemon.metrics_workflows
         if self._endpoint is not None:
             self._endpoint.token = token
@@ -341,6 +343,14 @@ class Daemon:
             before = self._clock.monotonic()
             await self._clock.sleep(_LAG_EVERY_S)
             self._metrics.observe_lag(self._clock.monotonic() - before - _LAG_EVERY_S)
+
+
+def unserved(address: MetricsAddress, error: OSError) -> str:
+    """What is said where metrics cannot be served on an address."""
+    message = f"metrics cannot be served on {address}: {error.strerror}; choose another address"
+    if error.errno == errno.EADDRINUSE and address.port:
+        message += f", or see who has this one: ss -ltnp 'sport = :{address.port}'"
+    return message
 
 
 def run_daemon(

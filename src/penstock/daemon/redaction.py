@@ -6,6 +6,7 @@ environment holds under such names. Rather too much is hidden than too little.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -18,6 +19,7 @@ _NAME: Final = (
 )
 _SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
 _PLACE_NAME: Final = re.compile(r"_(?:FILE|PATH|DIR|SOCK)$", re.IGNORECASE)  # where a secret is, not what it is
+_FILE_NAME: Final = re.compile(r"_(?:file|path)$", re.IGNORECASE)  # what is said of such a file is to be read
 _SHORTEST: Final = 8
 """Shorter values of the environment are left: they would be found in innocent words."""
 _TEXT_MAX: Final = 2**20
@@ -49,7 +51,7 @@ _RULES: Final = tuple(
         (r"(authori[sz]ation[\"']?\s{0,8}[=:]\s{0,8})[^\r\n]{1,4096}", rf"\1{HIDDEN}"),
         (r"\b(bearer\s{1,8})[^\s\"',;]{1,8192}", rf"\1{HIDDEN}"),
         (
-            rf"((?:{_NAME})[\w.-]{{0,64}}\\{{0,8}}[\"']?\s{{0,8}}[=:]\s{{0,8}}){_ASSIGNED}",
+            rf"((?:{_NAME})[\w.-]{{0,64}}(?<!_file)(?<!_path)\\{{0,8}}[\"']?\s{{0,8}}[=:]\s{{0,8}}){_ASSIGNED}",
             rf"\1{HIDDEN}",
         ),
         # an option and its argument, in a command line or in a list of words
@@ -97,8 +99,7 @@ class Redactor:
                 found["..."] = len(fields) - _ITEMS_MAX
                 break
             plain = self.text(str(name))
-            is_secret = value not in (None, "") and not isinstance(value, bool) and _SECRET_NAME.search(str(name))
-            found[plain] = HIDDEN if is_secret else self.value(value, depth)
+            found[plain] = HIDDEN if _is_secret(str(name), value) else self.value(value, depth)
         return found
 
     def value(self, value: object, depth: int = 0) -> Any:
@@ -127,6 +128,14 @@ def secrets_of(environ: Mapping[str, str]) -> set[str]:
         and (_SECRET_NAME.search(name) or name.upper().endswith("KEY"))
         and not _PLACE_NAME.search(name)
     }
+
+
+def _is_secret(name: str, value: object) -> bool:
+    """Whether a field is hidden as a whole."""
+    if value in (None, "") or isinstance(value, bool):
+        return False
+    names_file = isinstance(value, (str, os.PathLike)) and _FILE_NAME.search(name) is not None
+    return _SECRET_NAME.search(name) is not None and not names_file
 
 
 def _described(value: object) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from penstock.actors.board import Board
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.why_cluster import explain_cluster, explain_doubt, explain_note, explain_trouble, is_held
+from penstock.domain.silence import is_silent
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import JobState
 from penstock.domain.views import ClusterInfo, Doubt, WorkflowInfo
@@ -105,7 +106,7 @@ def _why_ready(record: JobRecord, workflow: WorkflowInfo, around: Around, now: f
     if workflow.state == "paused":
         return "The workflow is paused.", [*reasons, f"go on: penstockctl resume {workflow.id}"]
     if workflow.state == "faulted":
-        return "The workflow cannot use its database.", reasons
+        return _why_faulted(workflow), reasons
     if record.not_before is not None and record.not_before > now:
         due = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.not_before))
         return f"It waits for its retry timer until {due}.", reasons
@@ -119,6 +120,12 @@ def _why_ready(record: JobRecord, workflow: WorkflowInfo, around: Around, now: f
         return "It waits for a free slot of its workflow.", [*reasons, slots]
     trouble = explain_trouble(around.cluster, now) if around.cluster else explain_cluster(None, None, now)
     return "It is about to be submitted.", [*trouble, *reasons]
+
+
+def _why_faulted(workflow: WorkflowInfo) -> str:
+    if is_silent(workflow.reason):
+        return "The workflow waits for its file system to answer; then it goes on by itself."
+    return "The workflow cannot use its database."
 
 
 def _why_queued(record: JobRecord, around: Around, spec: WorkflowSpec | None, now: float) -> list[str]:

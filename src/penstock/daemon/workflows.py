@@ -35,6 +35,7 @@ from penstock.daemon.creation import (
 from penstock.domain.context import Context, read_context
 from penstock.domain.errors import ConflictError, NotFoundError, PenstockError, SpecError, StoreError
 from penstock.domain.life_cycle import RESTORING, Operation
+from penstock.domain.silence import silent_reason
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, UNENDED, WorkflowState
 from penstock.domain.views import ClusterInfo, DatabaseInfo, WorkflowInfo
@@ -546,8 +547,7 @@ def _unseen_info(row: CatalogueRow) -> WorkflowInfo:
     info = row.snapshot or _unknown_info(row, "", _SOME_CLUSTER)
     if WorkflowState(info.state) not in UNENDED:
         return info
-    reason = f"the file system of {row.directory} does not answer; the workflow goes on when it does"
-    return msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=reason)
+    return msgspec.structs.replace(info, state=WorkflowState.FAULTED, reason=silent_reason(row.directory))
 
 
 def _unknown_info(row: CatalogueRow, database: str, cluster: str) -> WorkflowInfo:

@@ -52,6 +52,7 @@ def test_what_answers_is_told_and_what_does_not_is_a_problem(stuck: threading.Ev
         "/etc/x: Permission denied",
         "so",
     ]
+    assert "file server is up" in found[0].remedy
 
 
 def test_checks_wait_at_the_same_time() -> None:

@@ -19,6 +19,7 @@ from penstock.ctl.doctor.contact import (
 from penstock.ctl.doctor.process import Process
 from penstock.domain.errors import ForbiddenError, PenstockError, UnreachableError, VersionError
 from penstock.domain.pause import PAUSED_BY_REQUEST
+from penstock.domain.silence import silent_reason
 from penstock.testing.scripted_daemon import ScriptedDaemon
 
 PONG = Pong(7, "1.2.0", 60.0, "built-in", 1.0)
@@ -120,6 +121,15 @@ def test_workflows_that_wait_for_somebody() -> None:
     assert (len(found), found[-1].detail) == (11, "20 more wait for somebody")
     [well] = judge_workflows(msgspec.structs.replace(SEEN, workflows=(INFO, paused)))
     assert well.detail == "2 at work of 2, none waits for you"
+
+
+def test_a_workflow_whose_file_server_is_silent_is_not_to_be_resumed() -> None:
+    silent = msgspec.structs.replace(INFO, state="faulted", reason=silent_reason("/nfs/lab"))
+    [found] = judge_workflows(msgspec.structs.replace(SEEN, workflows=(silent,)))
+    assert found.level == "problem"
+    assert "resume" not in found.remedy
+    assert "file server is up" in found.remedy
+    assert "goes on by itself" in found.remedy
 
 
 @pytest.mark.parametrize(

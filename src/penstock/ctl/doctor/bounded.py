@@ -10,7 +10,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from penstock.ctl.doctor.finding import problem
+from penstock.ctl.doctor.finding import SERVER_REMEDY, problem
 from penstock.domain.errors import PenstockError
 from penstock.domain.views import Finding
 
@@ -85,7 +85,7 @@ def unanswered(what: str, error: Exception) -> Finding:
     """What is said of a check that did not come to its end."""
     match error:
         case TimeoutError():
-            remedy = "see whether its file system hangs (df, ls); a network file system may have lost its server"
+            remedy = f"if it lies on a file server: {SERVER_REMEDY}"
             return problem(what, str(error) or "did not answer in time", remedy)
         case OSError():
             place = f"{error.filename}: " if error.filename else ""

@@ -10,11 +10,12 @@ import msgspec
 
 from penstock.control.client import Client
 from penstock.control.messages import Pong
-from penstock.ctl.doctor.finding import note, problem, warning, well
+from penstock.ctl.doctor.finding import SERVER_REMEDY, note, problem, warning, well
 from penstock.ctl.doctor.process import Process
 from penstock.ctl.text import duration
 from penstock.domain.errors import ForbiddenError, PenstockError, ProtocolError, UnreachableError, VersionError
 from penstock.domain.pause import PauseKind, kind_of_pause
+from penstock.domain.silence import is_silent
 from penstock.domain.states import UNENDED, JobState, WorkflowState
 from penstock.domain.views import ClusterInfo, Finding, WorkflowInfo
 
@@ -127,16 +128,14 @@ def judge_workflows(seen: Contact) -> list[Finding]:
     findings = []
     faulted = [w for w in seen.workflows if w.state == WorkflowState.FAULTED]
     for workflow in faulted[:_SHOWN]:
-        remedy = f"mend the cause, then: penstockctl resume {workflow.id}"
-        findings.append(problem(f"workflow {workflow.id}", f"faulted: {workflow.reason or 'no reason given'}", remedy))
+        detail = f"faulted: {workflow.reason or 'no reason given'}"
+        findings.append(problem(f"workflow {workflow.id}", detail, _remedy(workflow)))
     stopped = [
         w
         for w in seen.workflows
         if w.state == WorkflowState.PAUSED and w.reason and kind_of_pause(w.reason) is not PauseKind.REQUEST
     ]
-    for workflow in stopped[:_SHOWN]:
-        remedy = f"mend the cause, then: penstockctl resume {workflow.id}"
-        findings.append(warning(f"workflow {workflow.id}", f"paused: {workflow.reason}", remedy))
+    findings += [warning(f"workflow {w.id}", f"paused: {w.reason}", _remedy(w)) for w in stopped[:_SHOWN]]
     doubtful = [(w, count) for w in seen.workflows if (count := w.states.get(JobState.IN_DOUBT, 0))]
     for workflow, count in doubtful[:_SHOWN]:
         jobs = "1 job is" if count == 1 else f"{count} jobs are"
@@ -149,6 +148,12 @@ def judge_workflows(seen: Contact) -> list[Finding]:
     if not findings:
         findings.append(well("workflows", f"{len(seen.active())} at work of {len(seen.workflows)}, none waits for you"))
     return findings
+
+
+def _remedy(workflow: WorkflowInfo) -> str:
+    if is_silent(workflow.reason):  # to resume it would be refused, and is not needed
+        return f"{SERVER_REMEDY}; then it goes on by itself"
+    return f"mend the cause, then: penstockctl resume {workflow.id}"
 
 
 # ---- its process ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,10 @@ class Level(StrEnum):
 
 LEVELS: Final = tuple(Level)
 """From good to bad."""
+SERVER_REMEDY: Final = (
+    "see that its file server is up: findmnt -l names it, and asks it nothing; ls and df there would wait, too"
+)
+"""For what lies on a file system that does not answer."""
 
 
 def well(what: str, detail: str = "") -> Finding:
