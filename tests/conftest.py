@@ -24,7 +24,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-GRACE_S = 5.0
+GRACE_S = 20.0
 """How long threads and processes that have been told to end may take to do so."""
 MARK = "PENSTOCK_TEST_SESSION"
 """Set for everything the suite starts, so that a process is known as ours after its parents have gone."""

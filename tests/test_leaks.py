@@ -71,8 +71,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What a run of the leaky tests prints under this project's conftest, with a short grace."""
     folder = tmp_path_factory.mktemp("leaky")
     conftest = Path(__file__).with_name("conftest.py").read_text(encoding="utf-8")
-    assert "GRACE_S = 5.0\n" in conftest
-    (folder / "conftest.py").write_text(conftest.replace("GRACE_S = 5.0\n", "GRACE_S = 1.0\n"), encoding="utf-8")
+    assert "GRACE_S = 20.0\n" in conftest
+    (folder / "conftest.py").write_text(conftest.replace("GRACE_S = 20.0\n", "GRACE_S = 1.0\n"), encoding="utf-8")
     (folder / "test_leaky.py").write_text(LEAKY, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nanyio_mode = auto\nfilterwarnings = error\n", encoding="utf-8")
     argv = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "test_leaky.py"]

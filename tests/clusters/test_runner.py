@@ -84,7 +84,7 @@ def test_a_signal_that_ends_a_program_is_told(spool: Spool) -> None:
 
 def test_walltime_sends_term_first(spool: Spool) -> None:
     polite = ["sh", "-c", "trap 'echo bye; exit 3' TERM; sleep 1000 & wait"]
-    ulid = spool.stage(polite, ["true"], walltime_s=1)
+    ulid = spool.stage(polite, ["true"], walltime_s=3)
     with RunnerProcess(spool) as runner:
         runner.finish(ulid)
     assert ends(spool, ulid) == {0: (3, None, "timeout"), 1: (0, None, None)}
@@ -92,7 +92,7 @@ def test_walltime_sends_term_first(spool: Spool) -> None:
 
 
 def test_what_ignores_term_is_killed_with_all_its_forks(spool: Spool) -> None:
-    ulid = spool.stage(STUBBORN, ["true"], walltime_s=1)
+    ulid = spool.stage(STUBBORN, ["true"], walltime_s=3)
     with RunnerProcess(spool) as runner:
         runner.finish(ulid)
         assert ends(spool, ulid) == {0: (None, signal.SIGKILL, "timeout"), 1: (0, None, None)}
