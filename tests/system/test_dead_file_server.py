@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -133,14 +134,14 @@ def test_a_template_there_is_not_waited_for(served: Penstockd, real_file_server:
     """Templates are read with the spec, before anything is asked of a worker."""
     daemon, far = served, real_file_server
     (daemon.work / "near.csv").write_text("name,geometry\na,H 0 0 0\n", encoding="utf-8")
-    daemon.client = Client(daemon.state / "penstockd.sock", timeout_s=60.0)
     spec = of_structures(daemon.work / "near.csv")
     far.freeze()
     try:
-        with pytest.raises(BusyError, match=f"the file system of {far.mount} does not answer"):
-            daemon.client.submit(spec, str(far.mount / "spec.toml"), str(daemon.work))
+        with closing(Client(daemon.client.path, timeout_s=60.0)) as patient, pytest.raises(BusyError) as told:
+            patient.submit(spec, str(far.mount / "spec.toml"), str(daemon.work))
     finally:
         far.thaw()
+    assert f"the file system of {far.mount} does not answer" in str(told.value)
 
 
 def test_a_daemon_that_starts_meanwhile_does_without_it(
