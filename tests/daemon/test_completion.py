@@ -21,6 +21,7 @@ from penstock.domain.completion import CompletionAction
 from penstock.domain.context import work_root_of
 from penstock.domain.errors import ConflictError, NotFoundError, SpecError
 from penstock.domain.views import Selection, WorkflowInfo
+from penstock.files.threads import SilentError
 from penstock.store.completion import CompletionStore, load_completions
 
 ACTIONS = [CompletionAction("export", format=name) for name in ("csv", "json", "ase")]
@@ -115,6 +116,15 @@ async def test_what_fails_is_recorded_and_done_again_by_request(house: House) ->
         await completions.again("w", None)
         await until(house, life, {"done": 4})
         assert [name for name, _ in acts.seen[3:]] == ["json", "tidy"]
+
+
+async def test_what_meets_a_silent_file_system_is_put_off_and_no_failure(house: House) -> None:
+    acts = Acts()
+    acts.trouble["json"] = SilentError("the file system of /far does not answer")
+    async with house.life() as life, at_work(house, life, acts):
+        await life.create(wish(house, [ACTIONS[0], ACTIONS[1]]))
+        await until(house, life, {"done": 2})
+        assert acts.seen == [("csv", False), ("json", False), ("json", True)]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -20,6 +20,7 @@ from penstock.files.threads import (
     in_thread,
     look_in_thread,
     point_of,
+    refuse_silent,
 )
 
 MOUNTS = [
@@ -148,6 +149,11 @@ async def test_who_asks_is_told_that_a_file_system_does_not_answer(
     finally:
         answers.set()
         real_file_server.thaw()
+
+
+@pytest.mark.parametrize("path", ["/none/such", "", "/etc/a\0b"])
+async def test_an_error_is_an_answer_too(path: str) -> None:
+    await refuse_silent(path)
 
 
 async def test_below_the_root_the_first_directories_stand_for_what_is_behind_them(

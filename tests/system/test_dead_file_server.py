@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tests.services.file_server import RealFileServer
 from tests.system.conftest import Gate, Penstockd, command_spec, eventually
 
 from penstock.control.client import Client
+from penstock.domain.errors import BusyError
 
 SOON_S = 10.0
 """How long somebody whose disk answers may wait while another's does not: far more than it takes."""
@@ -35,6 +38,33 @@ def submit(daemon: Penstockd, id: str, root: Path, script: str, *arguments: obje
 
 def has_results(daemon: Penstockd, id: str) -> bool:
     return bool(daemon.client.status(id).workflow.statuses.get("completed"))
+
+
+def of_structures(source: Path) -> str:
+    """A spec whose structures lie elsewhere than its work directory."""
+    table = {"source": str(source), "geometry_column": "geometry", "name_column": "name"}
+    return command_spec("new", "true", structures=table)
+
+
+def changes(daemon: Penstockd, far: Path) -> list[tuple[object, ...]]:
+    """What people would do with `far`, which lies there as a whole, and with `near`, on the way there or from there."""
+    spec, spare = daemon.work / "new.toml", daemon.work / "spare.tar.zst"
+    spec.write_text(of_structures(far / "far.csv"), encoding="utf-8")
+    return [
+        ("submit", spec),
+        ("submit", spec, "--dry-run"),
+        ("archive", "far", spare),
+        ("archive", "near", far / "near.tar.zst"),
+        ("clean", "far"),
+        ("clean", "far", "--dry-run"),
+        ("delete", "far", "--yes"),
+        ("adopt", far / ".penstock" / "other"),
+        ("du", "far"),
+        ("export", "near", "--to", "csv", "--output", far / "near.csv"),
+        ("backup", "near", "--output", far / "near.db"),
+        ("restore", far / "near.tar.zst"),
+        ("import", far / "old.db"),
+    ]
 
 
 def questions() -> list[tuple[str, ...]]:
@@ -71,6 +101,49 @@ def test_nobody_waits_for_it_but_who_works_there(
         assert daemon.wait(f"far-{number}").workflow.statuses == {"completed": JOBS}
 
 
+def test_who_would_change_something_there_is_told_and_nothing_begins(
+    served: Penstockd, real_file_server: RealFileServer
+) -> None:
+    daemon, far = served, real_file_server
+    directories = {"near": submit(daemon, "near", daemon.work, "true"), "far": submit(daemon, "far", far.mount, "true")}
+    for id in directories:
+        daemon.wait(id)
+    before = {info.id: info for info in daemon.client.list_workflows().workflows}
+    wanted = changes(daemon, far.mount)
+    far.freeze()
+    asking = [daemon.ctl_process(*change) for change in wanted]
+    measuring = daemon.ctl_process("du")
+    try:
+        answers = [process.communicate(timeout=90) for process in asking]
+        sizes, remark = measuring.communicate(timeout=90)
+    finally:
+        far.thaw()
+        for process in (*asking, measuring):
+            process.kill()
+            process.communicate()
+    for change, (_, err) in zip(wanted, answers, strict=True):
+        assert re.search(f"the file system of {far.mount}.* does not answer", err), (change, err)
+    assert [line.split()[0] for line in sizes.splitlines()] == ["workflow", "near", "far"]
+    assert remark == "far is on a file system that does not answer\n"
+    assert {info.id: info for info in daemon.client.list_workflows().workflows} == before
+    assert all(directory.is_dir() for directory in directories.values())
+    assert not [path for place in (daemon.work, far.mount) for path in place.glob("*.tar.zst*")]
+
+
+def test_a_template_there_is_not_waited_for(served: Penstockd, real_file_server: RealFileServer) -> None:
+    """Templates are read with the spec, before anything is asked of a worker."""
+    daemon, far = served, real_file_server
+    (daemon.work / "near.csv").write_text("name,geometry\na,H 0 0 0\n", encoding="utf-8")
+    spec = of_structures(daemon.work / "near.csv")
+    far.freeze()
+    try:
+        with closing(Client(daemon.client.path, timeout_s=60.0)) as patient, pytest.raises(BusyError) as told:
+            patient.submit(spec, str(far.mount / "spec.toml"), str(daemon.work))
+    finally:
+        far.thaw()
+    assert f"the file system of {far.mount} does not answer" in str(told.value)
+
+
 def test_a_daemon_that_starts_meanwhile_does_without_it(
     served: Penstockd, real_file_server: RealFileServer, gate: Gate
 ) -> None:
@@ -93,6 +166,9 @@ def test_a_daemon_that_starts_meanwhile_does_without_it(
         assert f"the file system of {done.parent}/far-0 does not answer" in daemon.ctl("status", "far-0").stdout
         refused = daemon.ctl("resume", "far-0")
         assert (refused.returncode, f"far-0 is {waits}" in refused.stderr) == (2, True), refused
+        kept = daemon.ctl("archive", "far-done", daemon.work / "far-done.tar.zst")
+        assert (kept.returncode, f"far-done is {waits}" in kept.stderr) == (2, True), kept
+        assert daemon.logged("goes on") == 0
         gate.release(3)
         assert daemon.wait("near").workflow.statuses == {"completed": 3}
         assert daemon.stop() == 0

@@ -13,9 +13,9 @@ from penstock.actors.task import Task
 from penstock.actors.turn import Turn, choose_next
 from penstock.actors.worker import Worker, WorkerLostError, WorkerStuckError
 from penstock.domain.errors import PenstockError
-from penstock.files.threads import where_is
+from penstock.files.threads import refuse_silent, where_is
 
-__all__ = ["WorkerLostError", "WorkerPool", "WorkerStuckError", "Workers"]
+__all__ = ["WorkerLostError", "WorkerPool", "WorkerStuckError", "Workers", "run_unless_silent"]
 
 T = TypeVar("T")
 _IDLE_S: Final = 60.0
@@ -30,6 +30,16 @@ class Workers(Protocol):
 
     async def run(self, task: Task[T]) -> T:
         """The result of `task`. Raises the PenstockError it raised, or WorkerLostError."""
+
+
+async def run_unless_silent(workers: Workers, task: Task[T]) -> T:
+    """As `run`, for somebody who waits: where a file system that the task goes into does not answer, SilentError.
+
+    Nothing has begun then, so nothing is done once it answers again.
+    """
+    for path in task.paths():
+        await refuse_silent(path)
+    return await workers.run(task)
 
 
 class WorkerPool:

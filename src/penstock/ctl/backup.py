@@ -7,13 +7,13 @@ from typing import Final
 
 import click
 
-from penstock.ctl.options import command, id_argument
+from penstock.ctl.options import DaemonPath, command, id_argument
 from penstock.ctl.output import Ctl
 
 
 @command("backup")
 @id_argument()
-@click.option("-o", "--output", type=click.Path(), metavar="PATH", help="Default: the workflow's own directory.")
+@click.option("-o", "--output", type=DaemonPath(), metavar="PATH", help="Default: the workflow's own directory.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 def backup(ctl: Ctl, id: str, output: str | None, overwrite: bool) -> None:
     """Copy a workflow's database while it is in use, and check the copy."""

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from penstock.control.messages import Changed, Revised
-from penstock.ctl.options import Whole, command, id_argument, selection_options
+from penstock.ctl.options import DaemonPath, Whole, command, id_argument, selection_options
 from penstock.ctl.output import Ctl
 from penstock.ctl.query import show_completions, show_status
 from penstock.ctl.sweep import for_all_points
@@ -216,7 +216,7 @@ def on_complete(ctl: Ctl, id: str, retry: bool, again: int | None) -> None:
 @click.option(
     "--to", "format_", type=click.Choice(["csv", "json", "extxyz", "ase", "folder"]), required=True, help="Format."
 )
-@click.option("-o", "--output", type=click.Path(), metavar="PATH", help="Default: the workflow's own directory.")
+@click.option("-o", "--output", type=DaemonPath(), metavar="PATH", help="Default: the workflow's own directory.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 def export(ctl: Ctl, id: str, selection: Selection, format_: str, output: str | None, overwrite: bool) -> None:
     """Write a workflow's results to a file."""

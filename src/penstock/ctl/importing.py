@@ -10,7 +10,7 @@ import msgspec
 
 from penstock.control.messages import Imported
 from penstock.ctl.layers import client_layers
-from penstock.ctl.options import Whole, command, id_argument
+from penstock.ctl.options import DaemonPath, Whole, command, id_argument
 from penstock.ctl.output import Ctl
 from penstock.domain.settings import read_text
 from penstock.domain.views import ExecutionStepInfo
@@ -22,12 +22,12 @@ _WIDTH: Final = 60
 
 
 @command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=DaemonPath(), metavar="FILE...")
 @click.option("--id", help="The workflow's name.  [default: the file's]")
 @click.option("--spec", type=click.Path(), metavar="FILE", help="How its jobs go on; [structures] is not needed.")
 @click.option("--kind", type=click.Choice(_KINDS), help="What it is, where the tables leave it open.")
 @click.option("--running", type=click.Choice(_RUNNING), default="hold", help="What becomes of running calculations.")
-@click.option("--moved", type=click.Path(), metavar="DIR", help="Where the job directories are now.")
+@click.option("--moved", type=DaemonPath(), metavar="DIR", help="Where the job directories are now.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made; nothing is written.")
 def import_(
     ctl: Ctl,

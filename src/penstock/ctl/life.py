@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from penstock.control.messages import Archived, Restored
-from penstock.ctl.options import command, id_argument
+from penstock.ctl.options import DaemonPath, command, id_argument
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import local_time, size
 from penstock.domain.context import Mode
@@ -20,7 +20,7 @@ _NOT_CONFIRMED: Final = 2
 
 @command("archive")
 @id_argument()
-@click.argument("destination", type=click.Path())
+@click.argument("destination", type=DaemonPath())
 @click.option("--delete", is_flag=True, help="Remove the workflow once its archive has been verified.")
 def archive(ctl: Ctl, id: str, destination: str, delete: bool) -> None:
     """Write a workflow to one .tar.zst: a path, a directory, or a URL such as s3://bucket/folder/."""
@@ -63,8 +63,8 @@ def show_archives(ctl: Ctl, id: str | None) -> None:
 
 
 @command("restore")
-@click.argument("source", type=click.Path())
-@click.option("--work-root", type=click.Path(), metavar="DIR", help="Where it goes: DIR/.penstock/ID.")
+@click.argument("source", type=DaemonPath())
+@click.option("--work-root", type=DaemonPath(), metavar="DIR", help="Where it goes: DIR/.penstock/ID.")
 @click.option("--id", "new_id", metavar="ID", help="Another name for it.")
 @click.option("--isolation", type=click.Choice([str(mode) for mode in Mode]), help="Another mode for it.")
 @click.option("--outside-links", is_flag=True, help="Make symbolic links that lead out of the workflow too.")
@@ -141,7 +141,9 @@ def du(ctl: Ctl, id: str | None) -> None:
         return
     if id is None:
         rows = ((u.id, size(u.bytes), str(u.files)) for u in sorted(reply.workflows, key=lambda u: -u.bytes))
-        ctl.table(("workflow", ">size", ">files"), rows)
+        ctl.table(("workflow", ">size", ">files"), [*rows, *((name, "?", "?") for name in reply.silent)])
+        for name in reply.silent:
+            ctl.note(f"{name} is on a file system that does not answer")
         return
     found = reply.workflows[0]
     parts = [(f"step {key}", taken) for key, taken in found.steps.items()]

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from penstock.ctl.options import command, id_argument
+from penstock.ctl.options import DaemonPath, command, id_argument
 from penstock.ctl.output import Ctl
 from penstock.ctl.text import number
 from penstock.domain.errors import NotFoundError, UnreachableError
@@ -21,7 +21,7 @@ _SHOWN: Final = 20
 @id_argument()
 @click.option(
     "--into",
-    type=click.Path(),
+    type=DaemonPath(),
     metavar="PATH",
     help="Another work directory, or a database. Default: .penstock/shared.",
 )

@@ -9,7 +9,7 @@ import click
 
 from penstock.ctl.goal_files import grow_file, told_in_goal
 from penstock.ctl.layers import client_layers
-from penstock.ctl.options import Whole, command
+from penstock.ctl.options import DaemonPath, Whole, command
 from penstock.ctl.output import Ctl
 from penstock.domain.settings import read_text
 
@@ -46,7 +46,7 @@ def create(
 
 
 @command("adopt")
-@click.argument("directory", type=click.Path())
+@click.argument("directory", type=DaemonPath())
 @click.option("--id", help="Another name, where that one is taken.")
 @click.option("--cluster", metavar="NAME", help="Where it runs, if not where its spec says.")
 @click.option("--slots", type=Whole(), metavar="N", help="Jobs that may run at the same time.")

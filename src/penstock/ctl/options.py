@@ -41,6 +41,14 @@ class Whole(click.IntRange):
         return number
 
 
+class DaemonPath(click.Path):
+    """A path that only the daemon goes to. click would ask the disk about it, which may never answer."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """The path as it is written."""
+        return self.coerce_path_result(value)
+
+
 def command(name: str) -> Callable[[Callable[..., T]], click.Command]:
     """A command with `--json` and `--socket`, whose function gets the `Ctl` first and may return an exit code."""
 

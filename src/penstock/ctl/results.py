@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from penstock.control.messages import Exported, Results, WorkflowStatus
-from penstock.ctl.options import Whole, command, id_argument
+from penstock.ctl.options import DaemonPath, Whole, command, id_argument
 from penstock.ctl.output import Ctl
 from penstock.domain.measured import conditions, is_matrix, is_small, largest_error, listed, matrix_of, measured
 from penstock.domain.properties import PropertyResult
@@ -31,7 +31,7 @@ _ORDERS: Final = ("value", "uncertainty", "name", "subject")
 @click.option("--order", default="", metavar="ORDER", help=f"{', '.join(_ORDERS)}; -ORDER for falling.")
 @click.option("--limit", type=Whole(1, 10_000), help=f"Properties on a page.  [default: {_PAGE}; with --json: all]")
 @click.option("--offset", type=Whole(0), default=0, help="Properties to leave out before it.")
-@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write all to a .csv, .json or .parquet file.")
+@click.option("-o", "--output", type=DaemonPath(), metavar="FILE", help="Write all to a .csv, .json or .parquet file.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 def results(  # noqa: PLR0917 - options
     ctl: Ctl,
@@ -69,8 +69,8 @@ def show_results(ctl: Ctl, id: str) -> None:
 
 @command("report")
 @id_argument()
-@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Default: the workflow's own directory.")
-@click.option("--figures", type=click.Path(), metavar="DIR", help="Also write every figure, as SVG and PNG.")
+@click.option("-o", "--output", type=DaemonPath(), metavar="FILE", help="Default: the workflow's own directory.")
+@click.option("--figures", type=DaemonPath(), metavar="DIR", help="Also write every figure, as SVG and PNG.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 def report(ctl: Ctl, id: str, output: str | None, figures: str | None, overwrite: bool) -> None:
     """Write a workflow's report: one HTML page with its results, figures, and how they were found."""

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from penstock.actors.worker_tasks import BackUp
-from penstock.actors.workers import Workers
+from penstock.actors.workers import Workers, run_unless_silent
 from penstock.control import messages as m
 from penstock.domain.errors import ConflictError, SpecError
 from penstock.domain.views import WorkflowInfo
@@ -20,5 +20,5 @@ async def back_up(info: WorkflowInfo, request: m.Backup, workers: Workers) -> m.
     path = default_path(Path(info.directory), info.id, time.time()) if request.path is None else Path(request.path)
     if not path.is_absolute():
         raise SpecError(f"{path} is not an absolute path", key="path")
-    done = await workers.run(BackUp(info.database, info.id, str(path), request.overwrite))
+    done = await run_unless_silent(workers, BackUp(info.database, info.id, str(path), request.overwrite))
     return m.BackupWritten(str(path), done.bytes, done.workflows, done.jobs)

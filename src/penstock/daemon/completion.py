@@ -19,10 +19,11 @@ from penstock.domain.errors import ConflictError, NotFoundError
 from penstock.domain.states import WorkflowState
 from penstock.domain.views import WorkflowInfo
 from penstock.files.room import Room
+from penstock.files.threads import SilentError
 from penstock.store.completion import CompletionStore
 
 _LOOK_S: Final = 0.5
-_AGAIN_S: Final = 30.0  # after a database that could not be written
+_AGAIN_S: Final = 30.0  # after a database that could not be written, or a file system that does not answer
 _AT_ONCE: Final = 4  # workflows, in each file system
 _ENDED: Final = frozenset({WorkflowState.COMPLETED, WorkflowState.FAILED})
 _WAITING: Final = (CompletionState.PENDING, CompletionState.BEGUN)
@@ -115,6 +116,8 @@ class Completions:
         begun = msgspec.structs.replace(completion, state=CompletionState.BEGUN)
         try:
             result = await self._acts[completion.action.action](info, completion.action, again=known)
+        except SilentError:  # its turn comes again, as after a crash
+            raise
         except Exception as error:  # noqa: BLE001 - whatever an action meets is its result, and nobody else's trouble
             return await self._record(store, begun, CompletionState.FAILED, str(error))
         return await self._record(store, begun, CompletionState.DONE, result)

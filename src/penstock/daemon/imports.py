@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.actors.ledger import new_step
 from penstock.actors.worker_tasks import FindImportKind, TryImport, WriteImport
-from penstock.actors.workers import Workers
+from penstock.actors.workers import Workers, run_unless_silent
 from penstock.control import messages as m
 from penstock.daemon.cluster_tables import LOCAL
 from penstock.daemon.creation import Request, new_info
@@ -55,10 +55,10 @@ async def import_databases(
 ) -> m.Imported:
     """Makes the workflow, or says what it would be. `wish` is the checked spec, if one was given."""
     order = _order(request)
-    kind = ImportKind(await workers.run(FindImportKind(order)))
-    plan = _plan(request, wish, order, kind)
+    kind = ImportKind(await run_unless_silent(workers, FindImportKind(order)))
+    plan = await ask_in_thread(request.work_root, _plan, request, wish, order, kind)
     if request.dry_run:
-        return _answer(plan, await workers.run(TryImport(plan.order)), None)
+        return _answer(plan, await run_unless_silent(workers, TryImport(plan.order)), None)
     made: list[ImportResult] = []
 
     async def build(context: Context, aside: Path) -> WorkflowInfo:
@@ -67,7 +67,8 @@ async def import_databases(
         is_inside = Path(context.database).is_relative_to(context.directory)
         partial = (aside if is_inside else Path(context.database).parent) / f".new-{DATABASE_NAME}"
         await in_thread(partial, _make_room, partial)
-        result = await workers.run(WriteImport(plan.order, str(partial), row, plan.spec.engine_name))
+        writing = WriteImport(plan.order, str(partial), row, plan.spec.engine_name)
+        result = await run_unless_silent(workers, writing)
         made.append(result)
         await in_thread(partial, partial.rename, partial.with_name(DATABASE_NAME))
         return _describe(plan, context, row, result)

@@ -28,9 +28,9 @@ from penstock.actors.archive_tasks import (
     scratch_of,
 )
 from penstock.actors.clock import Clock
-from penstock.actors.workers import Workers
+from penstock.actors.workers import Workers, run_unless_silent
 from penstock.control import messages as m
-from penstock.daemon.archive_places import is_folder
+from penstock.daemon.archive_places import is_folder, path_towards
 from penstock.daemon.creation import aside_here, refuse_existing, undo_restoration
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Context, Mode, plan_context, work_root_of
@@ -51,7 +51,7 @@ from penstock.domain.life_cycle import (
 from penstock.domain.spec import WorkflowSpec
 from penstock.domain.states import ACTIVE, WorkflowState, public_counts
 from penstock.domain.views import ArchiveInfo, WorkflowInfo
-from penstock.files.threads import ask_in_thread, in_thread
+from penstock.files.threads import SilentError, ask_in_thread, in_thread, refuse_silent, where_is
 from penstock.store.catalogue import Catalogue, CatalogueRow
 from penstock.store.dependents import count_dependents, describe_dependents
 from penstock.store.layout import reveal, sync_directory
@@ -65,6 +65,7 @@ OperationRequest = m.Archive | m.Restore | m.Delete | m.Clean | m.ListArchives |
 T = TypeVar("T")
 P = TypeVarTuple("P")
 _TRASH: Final = ".deleted-"
+_BEGUN: Final = (ARCHIVING, DELETING, CLEANING)
 
 
 class LifeCycle:
@@ -97,10 +98,15 @@ class LifeCycle:
     # ---- after a restart --------------------------------------------------------------------------------------------
 
     async def resume(self) -> None:
-        """Ends what a daemon before was about to do, each workflow apart from the others."""
+        """Ends what a daemon before was about to do, each workflow apart from the others.
+
+        Those that are held for their file systems alone are not among them: what is to be done there, if anything, is
+        known when these answer.
+        """
         async with anyio.create_task_group() as tasks:
             for workflow_id, operation in list(self._workflows.operations.items()):
-                tasks.start_soon(self.resume_one, workflow_id, operation)
+                if operation.what in _BEGUN:
+                    tasks.start_soon(self.resume_one, workflow_id, operation)
 
     async def resume_one(self, workflow_id: str, operation: Operation) -> None:
         """Ends what was begun with one workflow."""
@@ -120,7 +126,7 @@ class LifeCycle:
 
     async def archive(self, request: m.Archive) -> m.Archived:
         """Writes, verifies and records an archive; then, and only then, deletes the workflow where that is wished."""
-        info = self._workflows.info(request.id)
+        info = await self._reached(request.id, request.destination)
         operation = self._planned(info, ARCHIVING)
         location = await self._in_thread(info.directory, _location, request.destination, info)
         operation = msgspec.structs.replace(operation, location=location, then_delete=request.delete)
@@ -222,7 +228,9 @@ class LifeCycle:
         held = self._workflows.operations.get(request.id)
         if held is not None and held.what == DELETING and request.id not in self._carried_out:
             operation = held  # what could not be ended before is tried again
+            await self._refuse_silent(operation.directory)
         else:
+            info = await self._reached(request.id)
             operation = self._planned(info, DELETING)
             if not request.force:
                 await self._refuse_dependents(info, _remove_hint(info.id))
@@ -252,8 +260,10 @@ class LifeCycle:
         info = self._workflows.info(request.id)
         cleaning = Cleaning(request.failed, request.exports)
         if request.dry_run:
-            found = await self._workers.run(CleanFiles(info.id, info.directory, info.database, cleaning, dry_run=True))
+            task = CleanFiles(info.id, info.directory, info.database, cleaning, dry_run=True)
+            found = await run_unless_silent(self._workers, task)
         else:
+            info = await self._reached(request.id)
             operation = self._planned(info, CLEANING)
             operation = msgspec.structs.replace(operation, options=msgspec.to_builtins(cleaning))
             await self._begin(info, operation)
@@ -279,6 +289,7 @@ class LifeCycle:
     async def restore(self, request: m.Restore) -> m.Restored:
         """Unpacks an archive aside, verifies all of it, and lets the workflow appear at once."""
         place, root = await self._source(request)
+        await self._refuse_silent(path_towards(place, root))
         head = await self._head(place, missing_ok=False)
         assert head is not None
         workflow_id = check_workflow_id(request.id or head.workflow)
@@ -340,13 +351,47 @@ class LifeCycle:
     # ---- looking ----------------------------------------------------------------------------------------------------
 
     async def usage(self, workflow_id: str | None) -> m.Usage:
-        """What a workflow takes on the disk, or each of all."""
-        ids = [workflow_id] if workflow_id is not None else self._workflows.ids()
-        infos = [self._workflows.info(one) for one in ids]
-        found = [await self._workers.run(MeasureUsage(i.id, i.directory, i.database)) for i in infos]
-        return m.Usage(tuple(found))
+        """What a workflow takes on the disk, or each of all that are where somebody answers."""
+        if workflow_id is not None:
+            info = self._workflows.info(workflow_id)
+            return m.Usage((await run_unless_silent(self._workers, _measuring(info)),))
+        tasks = [_measuring(self._workflows.info(one)) for one in self._workflows.ids()]
+        silent = await self._silent_among({where_is(path): path for task in tasks for path in task.paths()})
+        asked = [(task, silent.isdisjoint(map(where_is, task.paths()))) for task in tasks]
+        found = [await self._workers.run(task) for task, answers in asked if answers]
+        return m.Usage(tuple(found), tuple(task.workflow_id for task, answers in asked if not answers))
+
+    async def _silent_among(self, examples: dict[str, str]) -> set[str]:
+        """Which file systems do not answer, of some with a path in each; all are asked at once."""
+        silent = set()
+
+        async def ask(place: str, path: str) -> None:
+            try:
+                await self._refuse_silent(path)
+            except SilentError:
+                silent.add(place)
+
+        async with anyio.create_task_group() as tasks:
+            for place, path in examples.items():
+                tasks.start_soon(ask, place, path)
+        return silent
 
     # ---- beginning and ending ---------------------------------------------------------------------------------------
+
+    async def _reached(self, workflow_id: str, *places: str) -> WorkflowInfo:
+        """A workflow with which something may begin, as it is once its file system has answered, and that of `places`.
+
+        ConflictError while it is held, of which the disk knows nothing; SilentError.
+        """
+        info = self._workflows.info(workflow_id)
+        self._workflows.refuse_held(workflow_id)
+        for place in (info.directory, info.database, *places):
+            await self._refuse_silent(path_towards(place, info.directory))
+        return self._workflows.info(workflow_id)
+
+    async def _refuse_silent(self, place: str) -> None:
+        with self._clock.busy():
+            await refuse_silent(place)
 
     async def _begin(self, info: WorkflowInfo, operation: Operation, *, force: bool = False) -> None:
         """Nothing wakes the workflow from here on, and the catalogue knows why. ConflictError unless it is at rest."""
@@ -385,6 +430,10 @@ class LifeCycle:
             yield
         finally:
             self._carried_out.discard(workflow_id)
+
+
+def _measuring(info: WorkflowInfo) -> MeasureUsage:
+    return MeasureUsage(info.id, info.directory, info.database)
 
 
 def _remove_hint(workflow_id: str) -> str:

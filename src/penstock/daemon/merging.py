@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.actors.worker_tasks import MergeResults
-from penstock.actors.workers import Workers
+from penstock.actors.workers import Workers, run_unless_silent
 from penstock.control import messages as m
 from penstock.daemon.workflows import Workflows
 from penstock.domain.context import Mode, plan_context, read_context, work_root_of
@@ -26,4 +26,4 @@ async def merge_results(workflows: Workflows, workers: Workers, request: m.Merge
         directory,
         lambda: plan_merge(source, shared.database, request.into, request.on_conflict, dry_run=request.dry_run),
     )
-    return m.Merged(await workers.run(MergeResults(order)))
+    return m.Merged(await run_unless_silent(workers, MergeResults(order)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from penstock.actors.derive_tasks import Place
 from penstock.actors.errands import REPORT_NAME
 from penstock.actors.report_tasks import ExportResults, Reported, WriteReport
-from penstock.actors.workers import Workers
+from penstock.actors.workers import Workers, run_unless_silent
 from penstock.control import messages as m
 from penstock.daemon.workflows import Workflows
 from penstock.domain.errors import ConflictError, SpecError
@@ -79,7 +79,8 @@ async def _export(info: WorkflowInfo, workers: Workers, request: m.WriteResults)
     check_suffix(path)
     await _page(info, m.ListResults(info.id, limit=0))
     wanted = Wanted(request.names, request.subject)
-    written = await workers.run(ExportResults(info.database, info.id, str(path), wanted, request.overwrite))
+    task = ExportResults(info.database, info.id, str(path), wanted, request.overwrite)
+    written = await run_unless_silent(workers, task)
     return m.Exported(str(path), written, "properties")
 
 
@@ -89,7 +90,8 @@ async def _report(info: WorkflowInfo, workers: Workers, request: m.WriteReport) 
     figures = None if request.figures is None else str(_absolute(request.figures, "figures"))
     place = Place(info.database, info.id, info.directory)
     overwrite = request.overwrite or request.path is None
-    reported: Reported = await workers.run(WriteReport(place, str(path), overwrite, figures, request.overwrite))
+    task = WriteReport(place, str(path), overwrite, figures, request.overwrite)
+    reported: Reported = await run_unless_silent(workers, task)
     return m.ReportWritten(str(path), reported.figures, tuple(reported.files), tuple(reported.troubles))
 
 

@@ -15,7 +15,7 @@ import msgspec
 from penstock import __version__
 from penstock.actors.board import Board
 from penstock.actors.worker_tasks import REJECTED_SHOWN, ExportJobs, SourcePlan
-from penstock.actors.workers import WorkerPool
+from penstock.actors.workers import WorkerPool, run_unless_silent
 from penstock.actors.workflow_messages import (
     CancelWorkflow,
     ChangeBudget,
@@ -64,7 +64,7 @@ from penstock.domain.views import (
     RejectedInfo,
     WorkflowInfo,
 )
-from penstock.files.threads import SilentError, ask_in_thread
+from penstock.files.threads import SilentError, ask_in_thread, refuse_silent
 from penstock.recipes.recipe import Step
 from penstock.recipes.record import RECORD
 from penstock.recipes.registry import draws_conclusions
@@ -175,7 +175,7 @@ class Service:
             case m.SubmitSweep():
                 return await submit_sweep(request, self._wish, self._workflows, self._board.clusters)
             case m.Submit():
-                wish = await ask_in_thread(request.work_root, self._checked, request)
+                wish = await self._ask_checked(request)
                 try:
                     workflow_id, directory = await self._workflows.create(wish, self._board.clusters)
                 except SpecError as error:
@@ -264,6 +264,11 @@ class Service:
     def _all_layers(self, layers: tuple[settings.Layer, ...]) -> list[settings.Layer]:
         return [*self._layers(), *layers]
 
+    async def _ask_checked(self, request: m.Submit | m.Plan, structures: dict[str, str] | None = None) -> Request:
+        """As `_checked`, which goes to the work directory and, for templates, to where the spec is; SilentError."""
+        await refuse_silent(Path(request.file).parent)
+        return await ask_in_thread(request.work_root, self._checked, request, structures)
+
     def _checked(self, request: m.Submit | m.Plan, structures: dict[str, str] | None = None) -> Request:
         """The request's spec; `structures` take the place of its own."""
         tables = parse_toml(request.text, request.file)
@@ -298,7 +303,7 @@ class Service:
         self._locks.refuse_impossible(spec.locks)
 
     async def _plan(self, request: m.Plan) -> m.Planned:
-        wish = await ask_in_thread(request.work_root, self._checked, request)
+        wish = await self._ask_checked(request)
         try:
             source = await self._workflows.plan(wish, self._board.clusters)
         except SpecError as error:
@@ -318,7 +323,7 @@ class Service:
         if request.text is not None:
             spec = m.Plan(request.text, request.file, request.work_root, request.layers)
             structures = structures_of(request)
-            wish = await ask_in_thread(request.work_root, lambda: self._checked(spec, structures))
+            wish = await self._ask_checked(spec, structures)
         try:
             if wish is not None:
                 for needs in wish.needs():
@@ -430,7 +435,7 @@ class Service:
                 raise SpecError(f"{path} is not an absolute path", key="path")
         task = ExportJobs(info.database, request.id, request.format, str(path), request.selection, overwrite)
         of = "executions" if info.recipe == RECORD and not info.jobs else "jobs"
-        return m.Exported(str(path), await self._workers.run(task), of)
+        return m.Exported(str(path), await run_unless_silent(self._workers, task), of)
 
     # ---- streams ----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from penstock.domain.errors import NotFoundError, SpecError
 from penstock.domain.spec import in_file, parse_toml
 from penstock.domain.sweep import KEY, Point, describe_values, read_points, tables_of
 from penstock.domain.views import ClusterInfo, SweepInfo, SweepPointInfo
-from penstock.files.threads import ask_in_thread
+from penstock.files.threads import ask_in_thread, refuse_silent
 from penstock.store.catalogue import SweepRow
 
 Check = Callable[[dict[str, Any], m.SubmitSweep, tuple[settings.Layer, ...]], Request]
@@ -28,6 +29,7 @@ async def submit_sweep(
     request: m.SubmitSweep, check: Check, workflows: Workflows, clusters: dict[str, ClusterInfo]
 ) -> m.SweepStatus:
     """Makes the workflows of a sweep; of one that was broken off while it was made, those that are missing."""
+    await refuse_silent(Path(request.file).parent)  # templates are beside it
     try:
         row, wishes = await ask_in_thread(request.work_root, _plan, request, check)
     except SpecError as error:

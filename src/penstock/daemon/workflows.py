@@ -19,6 +19,7 @@ from penstock.actors.errands import PROJECTED_MAX, STRUCTURES_NAME
 from penstock.actors.mailbox import Ref, StoppedError
 from penstock.actors.supervisor import Policy, Supervisor
 from penstock.actors.worker_tasks import PlanSource, SourcePlan
+from penstock.actors.workers import run_unless_silent
 from penstock.actors.workflow import Surroundings, WorkflowActor
 from penstock.actors.workflow_messages import Message
 from penstock.daemon.creation import (
@@ -230,14 +231,19 @@ class Workflows:
         self.refuse_taken(request.workflow_id)
         await self.check(request, clusters)
         spec, workers = request.spec, self._surroundings(request.spec.cluster).workers
-        return await workers.run(PlanSource(spec, request.place, request.inputs()))
+        return await run_unless_silent(workers, PlanSource(spec, request.place, request.inputs()))
 
     async def check(self, request: Request, clusters: dict[str, ClusterInfo]) -> None:
-        """SpecError when its cluster has not what one job asks for, or the source or the engine is not there."""
+        """SpecError when its cluster has not what one job asks for, or the source or the engine is not there.
+
+        SilentError when the file system of the source does not answer.
+        """
         cluster = clusters[request.spec.cluster]
         for needs in request.needs():
             check_fits(needs, cluster)
-        await self._surroundings(cluster.name).workers.run(check_task(request, cluster))
+        workers = self._surroundings(cluster.name).workers
+        with self._clock.busy():
+            await run_unless_silent(workers, check_task(request, cluster))
 
     def _surroundings(self, cluster: str) -> Surroundings:
         around = self._around(cluster)

@@ -125,7 +125,7 @@ def _hear(asked: asyncio.Future[T]) -> None:
 
 
 def _probe(path: str) -> None:
-    with contextlib.suppress(OSError):  # that is an answer, too
+    with contextlib.suppress(OSError, ValueError):  # that is an answer, too; no path has a NUL in it
         os.statvfs(path)
 
 

@@ -35,9 +35,10 @@ class Restored(Message, frozen=True):
 
 
 class Usage(Message, frozen=True):
-    """What workflows take on the disk."""
+    """What workflows take on the disk. `silent`: those that lie where no answer came, which were not measured."""
 
     workflows: tuple[UsageInfo, ...]
+    silent: tuple[str, ...] = ()
 
 
 class Cleaned(Message, frozen=True):
