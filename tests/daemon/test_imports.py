@@ -13,6 +13,7 @@ from tests.daemon.house import House
 from tests.daemon.test_creation import KilledError
 from tests.daemon.test_creation import _broken as broken
 from tests.daemon.test_creation import _no_time as no_time
+from tests.services.file_server import RealFileServer
 from tests.store.imports.older import make_campaign, make_executions
 
 from penstock.actors import worker_tasks
@@ -23,6 +24,8 @@ from penstock.daemon.imports import import_databases
 from penstock.domain.errors import SpecError
 from penstock.domain.spec import decode_spec
 from penstock.domain.views import ClusterInfo
+from penstock.files import threads
+from penstock.files.threads import SilentError
 from penstock.store.catalogue import Catalogue
 
 CLUSTERS = {"local": cast("ClusterInfo", None)}
@@ -100,6 +103,20 @@ async def test_an_import_that_is_killed_is_there_as_a_whole_or_not_at_all(
         with closing(sqlite3.connect(house.directory / "workflow.db")) as db:
             assert db.execute("SELECT daemon FROM workflow").fetchall() == [(life.workflows.claim,)]
     assert source.read_bytes() == before
+
+
+async def test_a_silent_work_directory_is_told_and_stops_no_event_loop(
+    tmp_path: Path, real_file_server: RealFileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(threads, "_ANSWERS_S", 0.5)
+    source = make_campaign(tmp_path / "acids.db", [{}])
+    real_file_server.freeze()
+    try:
+        with pytest.raises(SilentError, match=f"the file system of {real_file_server.mount} does not answer"):
+            await tried(m.Import((str(source),), str(real_file_server.mount)))
+    finally:
+        real_file_server.thaw()
 
 
 async def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
