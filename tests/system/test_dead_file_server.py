@@ -7,8 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.daemon.metrics.scraped import read
 from tests.services.file_server import RealFileServer
 from tests.system.conftest import Gate, Penstockd, command_spec, eventually
+from tests.system.test_metrics import ask
 
 from penstock.control.client import Client
 from penstock.domain.errors import BusyError
@@ -23,7 +25,8 @@ def served(real_file_server: RealFileServer, stopped_daemon: Penstockd) -> Penst
     """A daemon that ends before its file server does, which counts as one; what hangs keeps its core."""
     daemon = stopped_daemon
     network, cores = 'network_file_systems = ["fuse"]', "cores = 20"
-    daemon.config.write_text(f"[daemon]\n{network}\n[clusters.local]\n{cores}\n", encoding="utf-8")
+    metrics = f'metrics = "unix:{daemon.home}/m.sock"'
+    daemon.config.write_text(f"[daemon]\n{network}\n{metrics}\n[clusters.local]\n{cores}\n", encoding="utf-8")
     daemon.client = Client(daemon.state / "penstockd.sock", timeout_s=SOON_S)
     daemon.start()
     return daemon
@@ -65,6 +68,10 @@ def changes(daemon: Penstockd, far: Path) -> list[tuple[object, ...]]:
         ("restore", far / "near.tar.zst"),
         ("import", far / "old.db"),
     ]
+
+
+def scraped(daemon: Penstockd) -> dict[str, float]:
+    return read(ask(daemon.home / "m.sock")[1])
 
 
 def questions() -> list[tuple[str, ...]]:
@@ -153,6 +160,8 @@ def test_a_daemon_that_starts_meanwhile_does_without_it(
     gate.next_started()
     done = submit(daemon, "far-done", far.mount, "true")
     daemon.wait("far-done")
+    daemon.stop()  # which writes what was last known to the catalogue
+    daemon.start()
     log = far.mount / "log"
     submit(daemon, "far-0", far.mount, 'sleep 0.05; echo "$PENSTOCK_JOB_ID" >> "$0"', log, jobs=JOBS)
     eventually(lambda: has_results(daemon, "far-0"), "it works")
@@ -169,6 +178,9 @@ def test_a_daemon_that_starts_meanwhile_does_without_it(
         kept = daemon.ctl("archive", "far-done", daemon.work / "far-done.tar.zst")
         assert (kept.returncode, f"far-done is {waits}" in kept.stderr) == (2, True), kept
         assert daemon.logged("goes on") == 0
+        silent = f'file_system_silent{{directory="{far.mount}"}}'
+        eventually(lambda: scraped(daemon).get(silent) == 1, "the metrics tell which it is")
+        assert scraped(daemon)[f'file_system_silent{{directory="{daemon.state}"}}'] == 0
         gate.release(3)
         assert daemon.wait("near").workflow.statuses == {"completed": 3}
         assert daemon.stop() == 0
