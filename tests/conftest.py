@@ -16,10 +16,12 @@ import threading
 import uuid
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+
+from penstock.control.event_loop import EventLoop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -50,9 +52,9 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The daemon runs on asyncio, and so do its tests."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """The daemon runs on asyncio, in a loop of ours, and so do its tests."""
+    return "asyncio", {"loop_factory": EventLoop}
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +79,7 @@ def no_task_left_behind(request: pytest.FixtureRequest, nothing_left_behind: Non
 
 
 @pytest.fixture
-async def watched_tasks(anyio_backend: str, nothing_left_behind: None) -> AsyncIterator[None]:
+async def watched_tasks(anyio_backend: object, nothing_left_behind: None) -> AsyncIterator[None]:
     """Compare the tasks before and after; the test's own fixtures are set up later and so taken down before."""
     before = asyncio.all_tasks()
     yield

@@ -257,7 +257,7 @@ def test_both_clients_have_the_same_verbs_with_the_same_arguments() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_verb_sends_its_request_and_returns_its_reply(
-    verb: str, daemon: ScriptedDaemon, anyio_backend: str
+    verb: str, daemon: ScriptedDaemon, anyio_backend: object
 ) -> None:
     args, kwargs, request, reply = VERBS[verb]
     daemon.script.answers[type(request)] = lambda _: reply
@@ -360,7 +360,7 @@ def test_one_client_serves_many_threads(daemon: ScriptedDaemon) -> None:
 
 
 async def test_async_calls_run_side_by_side_and_a_cancelled_one_harms_no_other(
-    daemon: ScriptedDaemon, anyio_backend: str
+    daemon: ScriptedDaemon, anyio_backend: object
 ) -> None:
     async def answer(request: messages.GetStatus) -> WorkflowStatus:
         if request.id == "slow":
@@ -391,7 +391,7 @@ async def test_async_calls_run_side_by_side_and_a_cancelled_one_harms_no_other(
 
 
 async def test_streams_give_what_the_daemon_sends_and_raise_what_it_fails_with(
-    daemon: ScriptedDaemon, anyio_backend: str
+    daemon: ScriptedDaemon, anyio_backend: object
 ) -> None:
     async def events(request: Watch) -> AsyncGenerator[AnyItem]:
         yield event(request.since or 0)
@@ -474,7 +474,7 @@ def stale_socket(path: Path) -> None:
 
 @pytest.mark.parametrize("prepare", [nothing_there, stale_socket])
 async def test_without_a_daemon_the_error_says_what_to_do(
-    prepare: Callable[[Path], None], tmp_path: Path, anyio_backend: str
+    prepare: Callable[[Path], None], tmp_path: Path, anyio_backend: object
 ) -> None:
     path = tmp_path / "p.sock"
     prepare(path)
@@ -513,7 +513,7 @@ def test_a_daemon_that_says_nothing_is_not_waited_for_beyond_the_timeout(tmp_pat
     ],
 )
 async def test_a_strange_or_refusing_daemon_gives_a_typed_error(
-    answer: bytes, error: type[errors.PenstockError], said: str, tmp_path: Path, anyio_backend: str
+    answer: bytes, error: type[errors.PenstockError], said: str, tmp_path: Path, anyio_backend: object
 ) -> None:
     path = tmp_path / "p.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -550,7 +550,7 @@ def test_a_client_finds_the_daemon_again_after_a_restart(daemon: ScriptedDaemon)
 
 
 async def test_an_idle_connection_that_a_restart_has_ended_is_not_used(
-    daemon: ScriptedDaemon, anyio_backend: str
+    daemon: ScriptedDaemon, anyio_backend: object
 ) -> None:
     def restart() -> None:
         daemon.stop()
@@ -566,7 +566,7 @@ async def test_an_idle_connection_that_a_restart_has_ended_is_not_used(
 
 
 async def test_a_client_that_is_closed_as_its_task_is_cancelled_leaves_no_connection(
-    daemon: ScriptedDaemon, anyio_backend: str
+    daemon: ScriptedDaemon, anyio_backend: object
 ) -> None:
     with anyio.CancelScope() as scope:
         async with AsyncClient(daemon.path) as client:
@@ -616,7 +616,7 @@ def test_wait_outlives_a_restart_of_the_daemon(kind: str, daemon: ScriptedDaemon
     assert [status.workflow.state for status in result] == ["completed"]
 
 
-async def test_wait_is_patient_anew_after_every_sign_of_life(daemon: ScriptedDaemon, anyio_backend: str) -> None:
+async def test_wait_is_patient_anew_after_every_sign_of_life(daemon: ScriptedDaemon, anyio_backend: object) -> None:
     async def ends_early(_: Watch) -> AsyncGenerator[AnyItem]:
         return
         yield
@@ -631,7 +631,7 @@ async def test_wait_is_patient_anew_after_every_sign_of_life(daemon: ScriptedDae
     assert next(looks, None) is None
 
 
-async def test_wait_gives_up_when_the_daemon_stays_away(tmp_path: Path, anyio_backend: str) -> None:
+async def test_wait_gives_up_when_the_daemon_stays_away(tmp_path: Path, anyio_backend: object) -> None:
     with pytest.raises(errors.UnreachableError):
         Client(tmp_path / "no.sock").wait("g2", patience_s=0.06)
     with pytest.raises(errors.UnreachableError):

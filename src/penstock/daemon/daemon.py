@@ -24,6 +24,7 @@ from penstock.actors.supervisor import Supervisor, innermost
 from penstock.actors.workers import WorkerPool
 from penstock.actors.workflow import Surroundings
 from penstock.actors.workflow_messages import DrainWorkflow, ReloadSlots
+from penstock.control.event_loop import EventLoop
 from penstock.control.listener import bind_listener
 from penstock.control.server import serve
 from penstock.daemon.clusters import Clusters
@@ -366,7 +367,7 @@ def run_daemon(
     daemon = Daemon(config, config_path, environ, logs=logs, manager=manager)
     main: Callable[[], Any] = daemon.run
     try:
-        anyio.run(main)
+        anyio.run(main, backend_options={"loop_factory": EventLoop})
     except Exception as error:
         cause = innermost(error)
         if daemon.is_up and isinstance(cause, (PenstockError, OSError)):
