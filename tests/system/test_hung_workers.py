@@ -26,11 +26,17 @@ def cannot_be_killed(pid: int) -> bool:
     return stat is not None and stat[STAT_FIELDS["state"]] == "D"
 
 
-def test_others_go_on_and_the_daemon_can_be_stopped(daemon: Penstockd, real_file_server: RealFileServer) -> None:
-    """More sources on a dead server are looked at than there are workers, and one of these cannot be killed."""
-    source = real_file_server.mount_relay() / "far.csv"
-    source.write_text('name,geometry\nh,"H 0 0 0"\n')
-    tables = {"structures": {"source": str(source), "geometry_column": "geometry", "name_column": "name"}}
+def test_others_go_on_and_the_daemon_can_be_stopped(
+    daemon: Penstockd, real_file_server: RealFileServer, tmp_path: Path
+) -> None:
+    """More sources are looked at than there are workers, one of which cannot be killed: a link leads to a dead server.
+
+    Before a worker is asked, it is only seen that the source's own directory answers.
+    """
+    structure = real_file_server.mount_relay() / "h.xyz"
+    structure.write_text("1\n\nH 0 0 0\n")
+    (tmp_path / "h.xyz").symlink_to(structure)
+    tables = {"structures": {"source": str(tmp_path), "format": "xyz"}}
 
     def plan(number: int) -> None:
         text = command_spec(f"far-{number}", "true", **tables)
