@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,13 @@ class Penstockd:
                 os.kill(pid, signal.SIGKILL)
         assert not left, f"processes {left} outlived the daemon and their work\n{self.log.read_text()}"
 
+    def log_lines(self) -> list[str]:
+        """Those that are whole: a thread is writing it."""
+        return self.log.read_text().rpartition("\n")[0].splitlines()
+
     def logged(self, event: str) -> int:
         """How many lines the log has about `event`."""
-        whole = self.log.read_text().rpartition("\n")[0]  # a thread is writing it
-        lines = (json.loads(line) for line in whole.splitlines() if line.startswith("{"))
+        lines = (json.loads(line) for line in self.log_lines() if line.startswith("{"))
         return sum(line["event"] == event for line in lines)
 
     # ---- talking to it ----
@@ -264,6 +267,16 @@ def query(directory: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
     """What plain SQLite finds in a workflow's database."""
     with contextlib.closing(sqlite3.connect(f"file:{directory}/workflow.db?mode=ro", uri=True, timeout=10)) as db:
         return db.execute(sql, values).fetchall()
+
+
+def quickest_s(runs: Iterable[Callable[[], object]]) -> float:
+    """How long the quickest takes, which nothing held up."""
+    took_s = []
+    for run in runs:
+        began = time.perf_counter()
+        run()
+        took_s.append(time.perf_counter() - began)
+    return min(took_s)
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:

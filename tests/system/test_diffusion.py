@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.constants import physical_constants
 from tests.engines.segments import block
 from tests.system import argon
-from tests.system.conftest import Penstockd, ended, eventually, query, toml
+from tests.system.conftest import Penstockd, ended, eventually, query, quickest_s, toml
 from tests.system.test_dynamics import made_progress, runner_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "diffusion" / "argon.toml"
@@ -174,12 +173,8 @@ def steps_in(seconds: float) -> int:
     atoms.calc = argon.Argon()
     thermalize_momenta(atoms, 130.0)
     dynamics = Bussi(atoms, 10 * units.fs, 130.0, 100 * units.fs)
-    took_s = []
-    for _ in range(3):
-        began = time.perf_counter()
-        dynamics.run(200)
-        took_s.append(time.perf_counter() - began)
-    return max(1500, round(seconds / min(took_s) * 200 / 50) * 50)
+    took_s = quickest_s([lambda: dynamics.run(200)] * 3)
+    return max(1500, round(seconds / took_s * 200 / 50) * 50)
 
 
 def wait_for_progress(directory: Path, step: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.build import bulk
 from tests.engines.segments import Chain, block
-from tests.system.conftest import Penstockd, eventually, query, toml
+from tests.system.conftest import Penstockd, eventually, query, quickest_s, toml
 
 from penstock.engines.dynamics import read_facts
 
@@ -70,13 +69,9 @@ def test_a_killed_runner_costs_no_step_that_was_saved(daemon: Penstockd, tmp_pat
 
 def steps_of(seconds: float, folder: Path) -> int:
     """How many steps take at least about so long on this machine: of three runs, the one that nothing held up tells."""
-    took_s = []
-    for number in range(3):
-        chain = Chain(folder / f"pace-{number}", bulk("Cu", cubic=True), **TABLE, steps=500)
-        began = time.perf_counter()
-        chain.attempt()
-        took_s.append(time.perf_counter() - began)
-    return max(1000, round(seconds / min(took_s) * 10) * 50)
+    chains = [Chain(folder / f"pace-{n}", bulk("Cu", cubic=True), **TABLE, steps=500) for n in range(3)]
+    took_s = quickest_s(chain.attempt for chain in chains)
+    return max(1000, round(seconds / took_s * 10) * 50)
 
 
 def made_progress(attempt: Path) -> bool:

@@ -22,8 +22,7 @@ FAILING = 'echo "token=$SITE_TOKEN"; exit $(( PENSTOCK_JOB_ID % 2 ))'
 
 def log_of(daemon: Penstockd) -> list[dict[str, Any]]:
     """Every line, whatever it is: one that is no JSON fails here."""
-    whole = daemon.log.read_text().rpartition("\n")[0]  # a thread is writing it
-    return [json.loads(line) for line in whole.splitlines()]
+    return [json.loads(line) for line in daemon.log_lines()]
 
 
 def test_the_story_of_a_campaign_with_failures(stopped_daemon: Penstockd) -> None:
